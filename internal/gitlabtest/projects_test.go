@@ -1,0 +1,338 @@
+package gitlabtest_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/jobgate/jobgate/internal/gitlabtest"
+)
+
+const (
+	projectNotFound = `{"message":"404 Project Not Found"}`
+	branchesPath    = "/projects/150/repository/branches"
+	environmentPath = "/projects/150/environments"
+	tagsPath        = "/projects/150/repository/tags"
+)
+
+// names are the names in a list, in its order.
+func names(t *testing.T, r reply) []string {
+	t.Helper()
+	var items []struct{ Name string }
+	if r.StatusCode != http.StatusOK {
+		t.Fatalf("status %d: %s", r.StatusCode, r.body)
+	}
+	if err := json.Unmarshal([]byte(r.body), &items); err != nil {
+		t.Fatalf("reading %s: %v", r.body, err)
+	}
+	found := []string{}
+	for _, item := range items {
+		found = append(found, item.Name)
+	}
+	return found
+}
+
+func TestProjectRoutes_JudgeTheCaller(t *testing.T) {
+	const (
+		asJob    = "job token"
+		asAccess = "access token"
+		asNobody = "nobody"
+		asWrong  = "wrong scope"
+		asBad    = "unknown access token"
+		asDead   = "dead job token"
+	)
+	access := func(level int) func(*gitlabtest.World) {
+		return func(w *gitlabtest.World) { w.Users[0].Access = map[int64]int{project: level} }
+	}
+	public := func(w *gitlabtest.World) { w.Projects[0].Public, w.Users[0].Access = true, nil }
+	const forbidden = `{"message":"403 Forbidden"}`
+	tests := []struct {
+		name, path, as string
+		change         func(*gitlabtest.World)
+		status         int
+		body           string
+	}{
+		{"environments", environmentPath, asJob, nil, 200, ""},
+		{"environments", environmentPath, asAccess, nil, 200, ""},
+		{"environments", environmentPath, asNobody, nil, 401, unauthorized},
+		{"environments", environmentPath, asDead, nil, 401, unauthorized},
+		{"environments", environmentPath, asBad, nil, 401, unauthorized},
+		{"environments", environmentPath, asWrong, nil, 403, ""},
+		{"environments, guest", environmentPath, asJob, access(10), 403, forbidden},
+		{"environments, reporter", environmentPath, asJob, access(20), 200, ""},
+		{"environments, no member", environmentPath, asJob, access(0), 404, projectNotFound},
+		{"environments, public project", environmentPath, asJob, public, 200, ""},
+		{"environments, public project", environmentPath, asNobody, public, 401, unauthorized},
+		{"environments, other project", "/projects/7/environments", asJob, nil, 404, projectNotFound},
+		{"environments, other public project", "/projects/7/environments", asJob,
+			func(w *gitlabtest.World) { w.Projects[1].Public = true }, 404, projectNotFound},
+		{"environments, other public project", "/projects/7/environments", asAccess,
+			func(w *gitlabtest.World) { w.Projects[1].Public = true }, 200, ""},
+		{"environments, no such project", "/projects/1/environments", asJob, nil, 404, projectNotFound},
+		{"environments, by path", "/projects/group1%2Fgroup1-1%2Fproject1/environments", asJob, nil, 200, ""},
+		{"environments, by path in another case", "/projects/Group1%2Fgroup1-1%2FProject1/environments", asJob, nil, 200, ""},
+		{"environments, fine-grained permissions", environmentPath, asJob,
+			func(w *gitlabtest.World) { w.Settings.RefusesEnvironmentsToJobTokens = true }, 403,
+			`{"message":"403 Forbidden - Insufficient permissions to access this resource in project project1. ` +
+				`The following token permission is required: read_environments."}`},
+		{"environments, fine-grained permissions", environmentPath, asAccess,
+			func(w *gitlabtest.World) { w.Settings.RefusesEnvironmentsToJobTokens = true }, 200, ""},
+		{"environments, blocked user", environmentPath, asAccess,
+			func(w *gitlabtest.World) { w.Users[0].DeniedReason = gitlabtest.DeniedBlocked }, 403,
+			`{"message":"403 Forbidden - Your account has been blocked."}`},
+		{"environments, project pending deletion", environmentPath, asAccess,
+			func(w *gitlabtest.World) { w.Projects[0].PendingDelete = true }, 404, projectNotFound},
+
+		{"branches", branchesPath, asJob, nil, 200, ""},
+		{"branches", branchesPath, asAccess, nil, 200, ""},
+		{"branches", branchesPath, asNobody, nil, 404, projectNotFound},
+		{"branches, public project", branchesPath, asNobody, public, 200, ""},
+		{"branches, guest", branchesPath, asJob, access(10), 403, forbidden},
+		{"branches, other project", "/projects/7/repository/branches", asJob, nil, 404, projectNotFound},
+		{"branches, old release", branchesPath, asJob,
+			func(w *gitlabtest.World) { w.Settings.RefusesBranchesToJobTokens = true }, 404, projectNotFound},
+		{"branches, old release", branchesPath, asAccess,
+			func(w *gitlabtest.World) { w.Settings.RefusesBranchesToJobTokens = true }, 200, ""},
+
+		{"branch", branchesPath + "/main", asAccess, nil, 200, ""},
+		{"branch", branchesPath + "/main", asJob, nil, 404, projectNotFound},
+		{"branch, public project", branchesPath + "/main", asJob, public, 200, ""},
+		{"branch with a slash", branchesPath + "/feature%2Fx", asAccess, nil, 200, ""},
+		{"branch that is not there", branchesPath + "/gone", asAccess, nil, 404, `{"message":"404 Branch Not Found"}`},
+		{"branch of another project", "/projects/7/repository/branches/main", asAccess, nil, 404, projectNotFound},
+		{"branch, unknown access token", branchesPath + "/main", asBad, nil, 401, unauthorized},
+
+		{"tag", tagsPath + "/v1.0", asAccess, nil, 200, ""},
+		{"tag", tagsPath + "/v1.0", asJob, nil, 404, projectNotFound},
+		{"tag that is not there", tagsPath + "/v9", asAccess, nil, 404, `{"message":"404 Tag Not Found"}`},
+		{"tag, guest", tagsPath + "/v1.0", asAccess, access(10), 403, forbidden},
+
+		{"protected tags, developer", "/projects/150/protected_tags", asAccess, nil, 403, forbidden},
+		{"protected tags, maintainer", "/projects/150/protected_tags", asAccess, access(40), 200, ""},
+		{"protected tags", "/projects/150/protected_tags", asJob, access(40), 404, projectNotFound},
+		{"protected tags, public project", "/projects/150/protected_tags", asNobody, public, 401, unauthorized},
+	}
+	for _, test := range tests {
+		t.Run(test.name+" as "+test.as, func(t *testing.T) {
+			w := docsWorld("")
+			w.Jobs = append(w.Jobs, gitlabtest.Job{ID: otherJob, Project: project, User: developer, Status: "success"})
+			w.Tokens = append(w.Tokens, gitlabtest.AccessToken{
+				Token: "glpat-registry", User: developer, Scopes: []string{"read_registry"},
+			})
+			if test.change != nil {
+				test.change(&w)
+			}
+			g := startWorld(t, w)
+			headers := map[string][]string{
+				asJob:    {"JOB-TOKEN", g.token(job)},
+				asDead:   {"JOB-TOKEN", g.token(otherJob)},
+				asAccess: {"PRIVATE-TOKEN", patToken},
+				asWrong:  {"PRIVATE-TOKEN", "glpat-registry"},
+				asBad:    {"PRIVATE-TOKEN", "glpat-unknown"},
+			}[test.as]
+			got := g.get(test.path, headers...)
+			if got.StatusCode != test.status || test.body != "" && got.body != test.body {
+				t.Errorf("%d %s, want %d %s", got.StatusCode, got.body, test.status, test.body)
+			}
+		})
+	}
+}
+
+func TestEnvironments_FilterAndAnswerTheEntity(t *testing.T) {
+	w := docsWorld("")
+	w.Projects[0].Environments = []gitlabtest.Environment{
+		{ID: 14, Name: "staging"},
+		{ID: 13, Name: "review/b", State: "stopped"},
+		{ID: 12, Name: "Review/a"},
+		{ID: 11, Name: "eu/prod"},
+	}
+	g := startWorld(t, w)
+	tests := []struct {
+		name, query string
+		status      int
+		want        []string
+	}{
+		{"all, by id", "", 200, []string{"eu/prod", "Review/a", "review/b", "staging"}},
+		{"by name", "name=eu%2Fprod", 200, []string{"eu/prod"}},
+		{"by name, which is exact", "name=eu", 200, []string{}},
+		{"by the beginning in any case", "search=review", 200, []string{"Review/a", "review/b"}},
+		{"not by a part", "search=prod", 200, []string{}},
+		{"too short", "search=eu", 400, nil},
+		{"name and search", "name=staging&search=staging", 400, nil},
+		{"by state", "states=stopped", 200, []string{"review/b"}},
+		{"by state and beginning", "states=available&search=review", 200, []string{"Review/a"}},
+		{"by an unknown state", "states=gone", 400, nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got := g.getAs(job, environmentPath+"?"+test.query)
+			if got.StatusCode != test.status {
+				t.Fatalf("status %d, want %d: %s", got.StatusCode, test.status, got.body)
+			}
+			if test.status != http.StatusOK {
+				return
+			}
+			if diff := cmp.Diff(test.want, names(t, got)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+	want := reply{body: `[{
+		"id": 11, "name": "eu/prod", "slug": "eu-prod-lb01nz", "external_url": "", "state": "available",
+		"tier": "production", "created_at": "2024-01-02T03:04:05.678Z", "updated_at": "2024-01-02T03:04:05.678Z"
+	}]`}
+	if diff := cmp.Diff(want.decoded(t), g.getAs(job, environmentPath+"?name=eu/prod").decoded(t)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestBranches_SearchAndAnswerTheEntity(t *testing.T) {
+	w := docsWorld("")
+	w.Projects[0].Branches = []string{"stable", "main", "feature/x", "release-1", "Maintenance"}
+	g := startWorld(t, w)
+	for query, want := range map[string][]string{
+		"":                  {"Maintenance", "feature/x", "main", "release-1", "stable"},
+		"search=main":       {"Maintenance", "main"},
+		"search=%5Efeature": {"feature/x"},
+		"search=able$":      {"stable"},
+		"search=r*-1":       {"release-1"},
+		"search=nothing":    {},
+	} {
+		t.Run("query "+query, func(t *testing.T) {
+			if diff := cmp.Diff(want, names(t, g.getAs(job, branchesPath+"?"+query))); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+	for name, protected := range map[string]bool{"main": true, "release-1": true, "feature/x": false} {
+		path := branchesPath + "/" + strings.ReplaceAll(name, "/", "%2F")
+		branch := g.get(path, "PRIVATE-TOKEN", patToken).decoded(t).(map[string]any)
+		got := []any{branch["name"], branch["protected"], branch["default"], branch["web_url"]}
+		want := []any{name, protected, name == "main", g.URL() + "/group1/group1-1/project1/-/tree/" + name}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
+func TestTag_SaysWhetherItIsProtected(t *testing.T) {
+	w := docsWorld("")
+	w.Users[0].Access[project] = 40
+	g := startWorld(t, w)
+	for name, protected := range map[string]bool{"v1.0": true, "nightly": false} {
+		tag := g.get(tagsPath+"/"+name, "PRIVATE-TOKEN", patToken).decoded(t).(map[string]any)
+		if tag["name"] != name || tag["protected"] != protected {
+			t.Errorf("%s: %v", name, tag)
+		}
+	}
+	if diff := cmp.Diff([]string{"v*"}, names(t, g.get("/projects/150/protected_tags", "PRIVATE-TOKEN", patToken))); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestNames_MayHoldEveryCharacterOfAURL(t *testing.T) {
+	for escaped, name := range map[string]string{
+		"feature%2Fx": "feature/x", "50%25": "50%", "a%252Fb": "a%2Fb", "h%C3%A4ndler": "händler", "a+b": "a+b", "a%20b": "a b",
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := docsWorld("")
+			w.Projects[0].Branches = []string{name}
+			got := startWorld(t, w).get(branchesPath+"/"+escaped, "PRIVATE-TOKEN", patToken)
+			if got.StatusCode != http.StatusOK {
+				t.Fatalf("status %d", got.StatusCode)
+			}
+			if found := got.decoded(t).(map[string]any)["name"]; found != name {
+				t.Errorf("branch %v", found)
+			}
+		})
+	}
+}
+
+func TestPagination_SaysWhereItIs(t *testing.T) {
+	w := docsWorld("")
+	w.Projects[0].Branches = nil
+	for i := range 250 {
+		w.Projects[0].Branches = append(w.Projects[0].Branches, fmt.Sprintf("branch-%03d", i))
+	}
+	g := start(t, gitlabtest.Options{World: w, RelativeURLRoot: "/gitlab"})
+	tests := []struct {
+		query       string
+		count       int
+		first       string
+		headers     string // X-Page X-Per-Page X-Prev-Page X-Next-Page X-Total X-Total-Pages
+		next, prev  string // pages in Link
+		lastPage    string
+		errorStatus int
+	}{
+		{query: "", count: 20, first: "branch-000", headers: "1 20 - 2 250 13", next: "2", lastPage: "13"},
+		{query: "page=13", count: 10, first: "branch-240", headers: "13 20 12 - 250 13", prev: "12", lastPage: "13"},
+		{query: "page=14", headers: "14 20 13 - 250 13", lastPage: "13"},
+		{query: "per_page=100&page=2", count: 100, first: "branch-100", headers: "2 100 1 3 250 3", prev: "1", next: "3",
+			lastPage: "3"},
+		{query: "per_page=1000", count: 100, first: "branch-000", headers: "1 100 - 2 250 3", next: "2", lastPage: "3"},
+		{query: "per_page=0&page=-1", count: 20, first: "branch-000", headers: "1 20 - 2 250 13", next: "2", lastPage: "13"},
+		{query: "search=branch-00&per_page=10", count: 10, first: "branch-000", headers: "1 10 - - 10 1", lastPage: "1"},
+		{query: "search=nothing", headers: "1 20 - - 0 1", lastPage: "1"},
+		{query: "page=x", errorStatus: 400},
+		{query: "per_page=1.5", errorStatus: 400},
+	}
+	for _, test := range tests {
+		t.Run("query "+test.query, func(t *testing.T) {
+			got := g.getAs(job, branchesPath+"?"+test.query)
+			if test.errorStatus != 0 {
+				if got.StatusCode != test.errorStatus {
+					t.Errorf("status %d", got.StatusCode)
+				}
+				return
+			}
+			found := names(t, got)
+			if len(found) != test.count || test.count > 0 && found[0] != test.first {
+				t.Errorf("%d branches: %v", len(found), found)
+			}
+			var headers []string
+			for _, name := range []string{"X-Page", "X-Per-Page", "X-Prev-Page", "X-Next-Page", "X-Total", "X-Total-Pages"} {
+				value := got.Header.Get(name)
+				if value == "" {
+					value = "-"
+				}
+				headers = append(headers, value)
+			}
+			if diff := cmp.Diff(test.headers, strings.Join(headers, " ")); diff != "" {
+				t.Error(diff)
+			}
+			want := map[string]string{"first": "1", "last": test.lastPage}
+			if test.next != "" {
+				want["next"] = test.next
+			}
+			if test.prev != "" {
+				want["prev"] = test.prev
+			}
+			if diff := cmp.Diff(want, linked(t, g, got.Header.Get("Link"))); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// linked follows the links of a Link header and returns the page each leads to, by relation.
+func linked(t *testing.T, g *gitlab, header string) map[string]string {
+	t.Helper()
+	pages := map[string]string{}
+	for link := range strings.SplitSeq(header, ", ") {
+		target, relation, found := strings.Cut(link, ">; rel=")
+		if !found {
+			t.Fatalf("link %q", link)
+		}
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, strings.TrimPrefix(target, "<"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("JOB-TOKEN", g.token(job))
+		pages[strings.Trim(relation, `"`)] = g.do(r).Header.Get("X-Page")
+	}
+	return pages
+}

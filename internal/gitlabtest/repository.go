@@ -1,0 +1,143 @@
+package gitlabtest
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// branchEntity is API::Entities::Branch (lib/api/entities/branch.rb).
+type branchEntity struct {
+	Name               string       `json:"name"`
+	Commit             commitEntity `json:"commit"`
+	Merged             bool         `json:"merged"`
+	Protected          bool         `json:"protected"`
+	DevelopersCanPush  bool         `json:"developers_can_push"`
+	DevelopersCanMerge bool         `json:"developers_can_merge"`
+	CanPush            bool         `json:"can_push"`
+	Default            bool         `json:"default"`
+	WebURL             string       `json:"web_url"`
+}
+
+type tagEntity struct {
+	Name      string       `json:"name"`
+	Message   string       `json:"message"`
+	Target    string       `json:"target"`
+	Commit    commitEntity `json:"commit"`
+	Protected bool         `json:"protected"`
+}
+
+type protectedTagEntity struct {
+	Name               string        `json:"name"`
+	CreateAccessLevels []accessLevel `json:"create_access_levels"`
+}
+
+type accessLevel struct {
+	AccessLevel int    `json:"access_level"`
+	Description string `json:"access_level_description"`
+}
+
+// branches is GET /projects/:id/repository/branches (lib/api/branches.rb).
+func (c *call) branches() (*response, error) {
+	project, err := c.repository()
+	if err != nil {
+		return nil, err
+	}
+	search := c.r.URL.Query().Get("search")
+	names := slices.Sorted(slices.Values(project.Branches))
+	found := []branchEntity{}
+	for _, name := range names {
+		if matchesSearch(name, search) {
+			found = append(found, c.branchEntity(project, name))
+		}
+	}
+	return paginated(c, found)
+}
+
+// matchesSearch is the search of branches (GitRefsFinder): ^ wants the beginning, $ the end, * is a wildcard, and
+// anything else is to be found anywhere, all without regard to case.
+func matchesSearch(name, search string) bool {
+	name, search = strings.ToLower(name), strings.ToLower(search)
+	begin, anchoredBegin := strings.CutPrefix(search, "^")
+	end, anchoredEnd := strings.CutSuffix(search, "$")
+	switch {
+	case anchoredBegin:
+		return strings.HasPrefix(name, begin)
+	case anchoredEnd:
+		return strings.HasSuffix(name, end)
+	case strings.Contains(search, "*"):
+		return wildcard(search).MatchString(name)
+	default:
+		return strings.Contains(name, search)
+	}
+}
+
+// branch is GET /projects/:id/repository/branches/:branch. It does not take job tokens: one counts as no credential.
+func (c *call) branch() (*response, error) {
+	project, err := c.repository()
+	if err != nil {
+		return nil, err
+	}
+	name := c.param("b")
+	if !slices.Contains(project.Branches, name) {
+		return nil, notFound("Branch")
+	}
+	return jsonResponse(http.StatusOK, c.branchEntity(project, name)), nil
+}
+
+func (c *call) branchEntity(p *Project, name string) branchEntity {
+	return branchEntity{
+		Name:      name,
+		Commit:    commitOf(objectID("branch " + name)),
+		Protected: p.protectedBranch(name),
+		CanPush:   c.accessLevel(p) >= levelMaintainer,
+		Default:   name == p.defaultBranch(),
+		WebURL:    c.base + "/" + p.Path + "/-/tree/" + (&url.URL{Path: name}).EscapedPath(),
+	}
+}
+
+// defaultBranch is main, or the first branch where there is no main.
+func (p *Project) defaultBranch() string {
+	if len(p.Branches) == 0 || slices.Contains(p.Branches, "main") {
+		return "main"
+	}
+	return p.Branches[0]
+}
+
+// tag is GET /projects/:id/repository/tags/:tag_name (lib/api/tags.rb); as for branch, job tokens do not count.
+func (c *call) tag() (*response, error) {
+	project, err := c.repository()
+	if err != nil {
+		return nil, err
+	}
+	name := c.param("t")
+	if !slices.Contains(project.Tags, name) {
+		return nil, notFound("Tag")
+	}
+	commit := commitOf(objectID("tag " + name))
+	return jsonResponse(http.StatusOK, tagEntity{
+		Name: name, Target: commit.ID, Commit: commit, Protected: project.protectedTag(name),
+	}), nil
+}
+
+// protectedTags is GET /projects/:id/protected_tags, for maintainers (lib/api/protected_tags.rb).
+func (c *call) protectedTags() (*response, error) {
+	project, err := c.readableProject()
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case c.who.user == nil:
+		return nil, errUnauthorized
+	case c.accessLevel(project) < levelMaintainer:
+		return nil, errForbidden
+	}
+	found := []protectedTagEntity{}
+	for _, rule := range project.ProtectedTags {
+		found = append(found, protectedTagEntity{
+			Name: rule, CreateAccessLevels: []accessLevel{{levelMaintainer, "Maintainers"}},
+		})
+	}
+	return paginated(c, found)
+}

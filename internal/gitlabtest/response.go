@@ -1,0 +1,85 @@
+package gitlabtest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+)
+
+// response is an answer before it is written, so that a fault can still spoil it.
+type response struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+func jsonResponse(status int, value any) *response {
+	body, err := json.Marshal(value)
+	if err != nil {
+		return errorResponse(fmt.Errorf("encoding the answer: %w", err))
+	}
+	return &response{
+		status: status,
+		header: http.Header{
+			"Content-Type":           {"application/json"},
+			"Cache-Control":          {"max-age=0, private, must-revalidate"},
+			"X-Content-Type-Options": {"nosniff"},
+			"X-Frame-Options":        {"SAMEORIGIN"},
+		},
+		body: body,
+	}
+}
+
+// apiError is an answer other than success that the API gives on purpose.
+type apiError struct {
+	status int
+	body   map[string]string
+	header http.Header
+}
+
+func (e *apiError) Error() string { return http.StatusText(e.status) }
+
+// message is the form of almost all API errors (lib/api/helpers.rb).
+func message(status int, text string) *apiError {
+	return &apiError{status: status, body: map[string]string{"message": text}}
+}
+
+func forbidden(reason string) *apiError {
+	return message(http.StatusForbidden, "403 Forbidden - "+reason)
+}
+
+func notFound(what string) *apiError {
+	return message(http.StatusNotFound, "404 "+what+" Not Found")
+}
+
+// badParameter is how Grape refuses a parameter before the endpoint sees it.
+func badParameter(text string) *apiError {
+	return &apiError{status: http.StatusBadRequest, body: map[string]string{"error": text}}
+}
+
+var (
+	errUnauthorized = message(http.StatusUnauthorized, "401 Unauthorized")
+	errForbidden    = message(http.StatusForbidden, "403 Forbidden")
+	errNoRoute      = &apiError{status: http.StatusNotFound, body: map[string]string{"error": "404 Not Found"}}
+	errBadMethod    = &apiError{status: http.StatusMethodNotAllowed, body: map[string]string{"error": "405 Not Allowed"}}
+	// errInsufficientScope is an access token that is good for something else (RFC 6750 section 3.1, as rack-oauth2 has it).
+	errInsufficientScope = &apiError{status: http.StatusForbidden, body: map[string]string{
+		"error":             "insufficient_scope",
+		"error_description": "The request requires higher privileges than provided by the access token.",
+		"scope":             "api read_api",
+	}}
+)
+
+// errorResponse renders an apiError; any other error is an exception, which GitLab never explains.
+func errorResponse(err error) *response {
+	var known *apiError
+	if !errors.As(err, &known) {
+		known = message(http.StatusInternalServerError, "500 Internal Server Error")
+	}
+	out := jsonResponse(known.status, known.body)
+	for name, values := range known.header {
+		out.header[name] = values
+	}
+	return out
+}

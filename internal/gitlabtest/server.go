@@ -1,0 +1,258 @@
+package gitlabtest
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// Options are how a Server is started. The zero value serves an empty World as plain HTTP on a free loopback port.
+type Options struct {
+	// Addr is host:port on a loopback interface; 127.0.0.1:0 when empty.
+	Addr string
+	// TLS serves HTTPS with a certificate of a CA that is made at the start (Server.CACertPEM).
+	TLS bool
+	// RelativeURLRoot is a path such as /gitlab that everything lies under; empty for none.
+	RelativeURLRoot string
+	// World is the state to begin with.
+	World World
+	// Now is the clock that JWT job tokens are made and judged by; time.Now when nil.
+	Now func() time.Time
+}
+
+// Server is a running fake GitLab. Its methods may be called concurrently.
+type Server struct {
+	options Options
+	url     string
+	caPEM   []byte
+	mint    *tokenMint
+	state   atomic.Pointer[state]
+	update  sync.Mutex // serializes Update
+	nonce   string     // tells this server's revisions from those of another on the same address
+	faults  faultQueue
+	log     requestLog
+
+	servers   []*http.Server // GitLab itself first, then any remote controls
+	serving   sync.WaitGroup // their accept loops
+	lifetime  context.Context
+	end       context.CancelFunc
+	exchanges openCount
+	closing   sync.Mutex // guards servers and closed
+	closed    bool
+}
+
+// New starts a fake for a test, which closes it when it ends.
+func New(t testing.TB, w World) *Server {
+	t.Helper()
+	s, err := Start(Options{World: w})
+	if err != nil {
+		t.Fatalf("starting the fake GitLab: %v", err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// Start starts a fake and returns when it is listening. It fails when the World holds what no GitLab could, or when the
+// address is taken or is not loopback.
+func Start(options Options) (*Server, error) {
+	if options.Addr == "" {
+		options.Addr = "127.0.0.1:0"
+	}
+	if options.Now == nil {
+		options.Now = time.Now
+	}
+	options.RelativeURLRoot = strings.TrimSuffix(options.RelativeURLRoot, "/")
+	if options.RelativeURLRoot != "" && !strings.HasPrefix(options.RelativeURLRoot, "/") {
+		return nil, fmt.Errorf("relative URL root %q does not begin with a slash", options.RelativeURLRoot)
+	}
+	host, _, err := net.SplitHostPort(options.Addr)
+	if err != nil {
+		return nil, fmt.Errorf("reading the address: %w", err)
+	}
+	s := &Server{options: options, nonce: friendlyToken(), mint: &tokenMint{issuer: host, now: options.Now}}
+	first, err := newState(options.World.clone(), s.mint, nil)
+	if err != nil {
+		return nil, fmt.Errorf("reading the world: %w", err)
+	}
+	s.state.Store(first)
+	s.lifetime, s.end = context.WithCancel(context.Background())
+	if err := s.listen(); err != nil {
+		s.end()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Server) listen() error {
+	listener, err := listenLoopback(s.options.Addr)
+	if err != nil {
+		return err
+	}
+	scheme := "http"
+	if s.options.TLS {
+		certificate, caPEM, err := newCertificate()
+		if err != nil {
+			return errors.Join(err, listener.Close())
+		}
+		s.caPEM, scheme = caPEM, "https"
+		listener = tls.NewListener(listener, &tls.Config{
+			Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
+		})
+	}
+	s.url = scheme + "://" + listener.Addr().String() + s.options.RelativeURLRoot
+	return s.run(listener, s.routes())
+}
+
+// listenLoopback refuses to open a fake to the network.
+func listenLoopback(addr string) (net.Listener, error) {
+	resolved, err := net.ResolveTCPAddr("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("resolving the address: %w", err)
+	}
+	if !resolved.IP.IsLoopback() {
+		return nil, fmt.Errorf("address %s is not loopback", addr)
+	}
+	listener, err := net.ListenTCP("tcp", resolved)
+	if err != nil {
+		return nil, fmt.Errorf("listening: %w", err)
+	}
+	return listener, nil
+}
+
+// run serves the handler until Close.
+func (s *Server) run(listener net.Listener, handler http.Handler) error {
+	server := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		ErrorLog:          log.New(io.Discard, "", 0), // aborted handshakes and connections are the tests' doing
+		BaseContext:       func(net.Listener) context.Context { return s.lifetime },
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, connectionKey{}, c)
+		},
+	}
+	s.closing.Lock()
+	defer s.closing.Unlock()
+	if s.closed {
+		return errors.Join(errClosed, listener.Close())
+	}
+	s.servers = append(s.servers, server)
+	s.serving.Go(func() { _ = server.Serve(listener) }) // ends with ErrServerClosed
+	return nil
+}
+
+var errClosed = errors.New("the server is closed")
+
+// URL is where the instance is: scheme, host, port and the relative root, without a slash at the end.
+func (s *Server) URL() string { return s.url }
+
+// CACertPEM is the CA of a server with TLS, or nil.
+func (s *Server) CACertPEM() []byte { return bytes.Clone(s.caPEM) }
+
+// Close ends every exchange, hanging ones included, and the remote control. It returns when nothing runs any more and may
+// be called again.
+func (s *Server) Close() {
+	s.closing.Lock()
+	s.closed = true
+	servers := slices.Clone(s.servers)
+	s.closing.Unlock()
+	s.end()
+	for _, server := range servers {
+		_ = server.Close()
+	}
+	s.serving.Wait()
+	s.exchanges.close()
+}
+
+// Update changes the World in one step: later requests see all of it or, when it returns an error, nothing. It fails when
+// the outcome is what no GitLab could hold, such as a job of an unknown project.
+func (s *Server) Update(change func(*World)) error {
+	s.update.Lock()
+	defer s.update.Unlock()
+	return s.replace(change)
+}
+
+// replace needs the update lock.
+func (s *Server) replace(change func(*World)) error {
+	current := s.state.Load()
+	w := current.world.clone()
+	change(&w)
+	next, err := newState(w.clone(), s.mint, current) // cloned again: the caller may have kept parts of what it put in
+	if err != nil {
+		return fmt.Errorf("updating the world: %w", err)
+	}
+	s.state.Store(next)
+	return nil
+}
+
+// World is a copy of the present state, with everything filled in.
+func (s *Server) World() World { return s.state.Load().world.clone() }
+
+// Fault adds faults behind those that are there.
+func (s *Server) Fault(f ...Fault) { s.faults.add(f...) }
+
+// ClearFaults ends all faults. Calls that one already holds up stay held up.
+func (s *Server) ClearFaults() { s.faults.clear() }
+
+// Calls is how many requests the endpoint has had, or all of them for AnyEndpoint.
+func (s *Server) Calls(endpoint string) int { return s.log.count(endpoint) }
+
+// Requests are the endpoint's requests, or all of them for AnyEndpoint, among the latest 10,000 of the server, oldest
+// first. They hold the credentials as they were sent.
+func (s *Server) Requests(endpoint string) []Request { return s.log.requests(endpoint) }
+
+// ResetCalls forgets all requests and counts.
+func (s *Server) ResetCalls() { s.log.reset() }
+
+// exchange notes a request and answers it, with a fault or without.
+func (s *Server) exchange(w http.ResponseWriter, r *http.Request, endpoint string, answer func() *response) {
+	if !s.exchanges.enter() {
+		panic(http.ErrAbortHandler)
+	}
+	defer s.exchanges.leave()
+	s.log.add(endpoint, r)
+	if fault, hit := s.faults.take(endpoint); hit {
+		fault.strike(w, r, answer)
+		return
+	}
+	answer().write(w)
+}
+
+// openCount counts what is going on and lets nothing more begin once it is closed.
+type openCount struct {
+	mu     sync.Mutex
+	closed bool
+	open   sync.WaitGroup
+}
+
+func (c *openCount) enter() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
+	}
+	c.open.Add(1)
+	return true
+}
+
+func (c *openCount) leave() { c.open.Done() }
+
+// close returns when everything that had begun has ended.
+func (c *openCount) close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.open.Wait()
+}

@@ -1,0 +1,220 @@
+package gitlabtest_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/jobgate/jobgate/internal/gitlabtest"
+)
+
+// trusting is a client that trusts the server's CA and nothing else.
+func trusting(t testing.TB, s *gitlabtest.Server) *gitlab {
+	t.Helper()
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(s.CACertPEM()) {
+		t.Fatal("no CA")
+	}
+	return withClient(t, s, &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true,
+	})
+}
+
+func TestServer_WithTLSIsTrustedThroughItsCAAlone(t *testing.T) {
+	g := start(t, gitlabtest.Options{World: docsWorld(openToProject), TLS: true})
+	if got := trusting(t, g.Server).getAs(job, lookup); got.StatusCode != http.StatusOK {
+		t.Errorf("status %d", got.StatusCode)
+	}
+	other := start(t, gitlabtest.Options{TLS: true})
+	_, err := trusting(t, other.Server).client.Do(g.request(http.MethodGet, lookup))
+	if unknown := (x509.UnknownAuthorityError{}); !errors.As(err, &unknown) {
+		t.Errorf("with another server's CA: %v", err)
+	}
+}
+
+func TestServer_WithoutTLSHasNoCA(t *testing.T) {
+	if pem := startWorld(t, gitlabtest.World{}).CACertPEM(); len(pem) != 0 {
+		t.Errorf("CA %s", pem)
+	}
+}
+
+func TestStart_RefusesWhatItCannotServe(t *testing.T) {
+	busy := startWorld(t, gitlabtest.World{})
+	tests := []struct {
+		name    string
+		options gitlabtest.Options
+	}{
+		{"every interface", gitlabtest.Options{Addr: ":0"}},
+		{"another interface", gitlabtest.Options{Addr: "192.0.2.1:0"}},
+		{"no port", gitlabtest.Options{Addr: "127.0.0.1"}},
+		{"an address in use", gitlabtest.Options{Addr: busy.URL()[len("http://"):]}},
+		{"a relative root without slash", gitlabtest.Options{RelativeURLRoot: "gitlab"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if s, err := gitlabtest.Start(test.options); err == nil {
+				s.Close()
+				t.Errorf("it serves at %s", s.URL())
+			}
+		})
+	}
+}
+
+func TestWorld_IsACopy(t *testing.T) {
+	g := startWorld(t, docsWorld(openToProject))
+	before := g.World()
+	changed := g.World()
+	changed.Jobs[0].Status = "failed"
+	changed.Users[0].Access[project] = 10
+	changed.Projects[0].Environments[0].Slug = "changed"
+	if diff := cmp.Diff(before, g.World()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestUpdate_KeepsNothingOfTheCaller(t *testing.T) {
+	g := startWorld(t, docsWorld(openToProject))
+	var kept *gitlabtest.World
+	scopes := []string{"api"}
+	g.mustUpdate(func(w *gitlabtest.World) {
+		kept = w
+		w.Tokens[0].Scopes = scopes
+	})
+	before := g.World()
+	kept.Jobs[0].Status, scopes[0] = "failed", "none"
+	kept.Users[0].Access[project] = 10
+	if diff := cmp.Diff(before, g.World()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestUpdate_IsAtomicUnderConcurrency(t *testing.T) {
+	const updaters, updates = 8, 25
+	g := startWorld(t, docsWorld(openToProject))
+	token := g.token(job)
+	var group sync.WaitGroup
+	for range updaters {
+		group.Go(func() {
+			for range updates {
+				if err := g.Update(func(w *gitlabtest.World) { w.Job(job).Pipeline.ID++ }); err != nil {
+					t.Error(err)
+				}
+				if got := g.get(lookup, "JOB-TOKEN", token); got.StatusCode != http.StatusOK {
+					t.Errorf("status %d", got.StatusCode)
+				}
+			}
+		})
+	}
+	group.Wait()
+	got := g.World()
+	if want := int64(501 + updaters*updates); got.Job(job).Pipeline.ID != want {
+		t.Errorf("%d updates were lost", want-got.Job(job).Pipeline.ID)
+	}
+}
+
+func TestCalls_CountByEndpoint(t *testing.T) {
+	g := startWorld(t, docsWorld(openToProject))
+	for _, path := range []string{
+		lookup, lookup, "/job", environmentPath, branchesPath, branchesPath + "/main", tagsPath + "/v1.0",
+		"/projects/150/protected_tags", "/nothing",
+	} {
+		g.getAs(job, path)
+	}
+	got := map[string]int{}
+	want := map[string]int{
+		gitlabtest.AllowedAgents: 2, gitlabtest.CurrentJob: 1, gitlabtest.Environments: 1, gitlabtest.Branches: 1,
+		gitlabtest.Branch: 1, gitlabtest.Tag: 1, gitlabtest.ProtectedTags: 1, "": 1, gitlabtest.AnyEndpoint: 9,
+	}
+	for endpoint := range want {
+		got[endpoint] = g.Calls(endpoint)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	g.ResetCalls()
+	if n := g.Calls(gitlabtest.AnyEndpoint); n != 0 || len(g.Requests(gitlabtest.AnyEndpoint)) != 0 {
+		t.Errorf("%d calls after the reset", n)
+	}
+}
+
+func TestRequests_ShowWhatWasSent(t *testing.T) {
+	g := startWorld(t, docsWorld(openToProject))
+	g.Fault(gitlabtest.BadGateway())
+	g.get(lookup+"?a=%2F", "JOB-TOKEN", "glcbt-64_sent", "Accept", "application/json")
+	g.get("/nothing")
+	got := g.Requests(gitlabtest.AllowedAgents)
+	if len(got) != 1 {
+		t.Fatalf("%d requests", len(got))
+	}
+	if got[0].Method != "GET" || got[0].URI != "/api/v4/job/allowed_agents?a=%2F" ||
+		got[0].Endpoint != gitlabtest.AllowedAgents {
+		t.Errorf("%+v", got[0])
+	}
+	if diff := cmp.Diff([]string{"glcbt-64_sent"}, got[0].Header["Job-Token"]); diff != "" {
+		t.Error(diff)
+	}
+	if all := g.Requests(gitlabtest.AnyEndpoint); len(all) != 2 || all[1].Endpoint != "" {
+		t.Errorf("all: %+v", all)
+	}
+}
+
+func TestRequests_AreTheLatestTenThousand(t *testing.T) {
+	const sent, kept = 10_050, 10_000
+	g := startWorld(t, gitlabtest.World{})
+	for i := range sent {
+		g.get(fmt.Sprintf("/job?n=%d", i))
+	}
+	got := g.Requests(gitlabtest.CurrentJob)
+	if len(got) != kept || got[0].URI != "/api/v4/job?n=50" || got[kept-1].URI != "/api/v4/job?n=10049" {
+		t.Errorf("%d requests, from %s to %s", len(got), got[0].URI, got[len(got)-1].URI)
+	}
+	if n := g.Calls(gitlabtest.CurrentJob); n != sent {
+		t.Errorf("%d calls counted", n)
+	}
+}
+
+func TestClose_MayBeCalledAgain(t *testing.T) {
+	g := startWorld(t, docsWorld(openToProject))
+	g.Close()
+	g.Close()
+	if _, err := g.client.Do(g.request(http.MethodGet, lookup)); err == nil {
+		t.Error("it still serves")
+	}
+	if _, err := g.ServeControl("127.0.0.1:0"); err == nil {
+		t.Error("a remote control opened after the end")
+	}
+}
+
+func TestNew_ServesUntilTheTestEnds(t *testing.T) {
+	var url string
+	t.Run("inner", func(t *testing.T) {
+		url = gitlabtest.New(t, docsWorld(openToProject)).URL()
+	})
+	g := startWorld(t, gitlabtest.World{})
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.client.Do(r); err == nil {
+		t.Error("it still serves")
+	}
+}
+
+func TestWorld_Lookups(t *testing.T) {
+	w := docsWorld("")
+	if w.Job(job) != &w.Jobs[0] || w.Project(agentProject) != &w.Projects[1] || w.Agent(agent) != &w.Agents[0] ||
+		w.User(developer) != &w.Users[0] || w.Group(nestedGroup) != &w.Groups[1] ||
+		w.Project(project).Environment("prod") != &w.Projects[0].Environments[0] {
+		t.Error("a lookup does not point into the world")
+	}
+	if w.Job(1) != nil || w.Project(1) != nil || w.Agent(1) != nil || w.User(1) != nil || w.Group(1) != nil ||
+		w.Project(project).Environment("none") != nil {
+		t.Error("a lookup found what is not there")
+	}
+}

@@ -1,0 +1,123 @@
+package gitlabtest
+
+import "fmt"
+
+// state is one World made ready to answer from. It never changes after it was built: a request works on the state it found,
+// and Update puts a new one in its place.
+type state struct {
+	revision uint64
+	world    World
+	mint     *tokenMint
+
+	groups         map[int64]*Group
+	groupsByPath   map[string]*Group // in lower case, as below
+	projects       map[int64]*Project
+	projectsByPath map[string]*Project
+	users          map[int64]*User
+	jobs           map[int64]*Job
+	jobsByToken    map[string]*Job // without JWTs, which are read and not looked up
+	accessTokens   map[string]*AccessToken
+	grants         grants
+	configs        map[string]*ciAccess // by text, so that an update parses only what is new
+}
+
+// newState takes ownership of the World. previous is the state that it replaces, or nil.
+func newState(w World, mint *tokenMint, previous *state) (*state, error) {
+	st := &state{
+		revision: 1, world: w, mint: mint,
+		groups: map[int64]*Group{}, groupsByPath: map[string]*Group{},
+		projects: map[int64]*Project{}, projectsByPath: map[string]*Project{},
+		users: map[int64]*User{}, jobs: make(map[int64]*Job, len(w.Jobs)),
+		jobsByToken:  make(map[string]*Job, len(w.Jobs)),
+		accessTokens: map[string]*AccessToken{}, configs: map[string]*ciAccess{},
+		grants: grants{
+			projects: map[int64][]authorization{}, groups: map[int64][]authorization{}, implicit: map[int64][]authorization{},
+		},
+	}
+	if err := complete(&st.world, mint); err != nil {
+		return nil, err
+	}
+	if err := validate(&st.world); err != nil {
+		return nil, err
+	}
+	st.index()
+	var known map[string]*ciAccess
+	if previous != nil {
+		if err := st.follows(previous); err != nil {
+			return nil, err
+		}
+		st.revision, known = previous.revision+1, previous.configs
+	}
+	if err := st.refreshAgents(known); err != nil {
+		return nil, err
+	}
+	return st, nil
+}
+
+func (st *state) index() {
+	w := &st.world
+	for i := range w.Groups {
+		st.groups[w.Groups[i].ID], st.groupsByPath[foldPath(w.Groups[i].Path)] = &w.Groups[i], &w.Groups[i]
+	}
+	for i := range w.Projects {
+		st.projects[w.Projects[i].ID], st.projectsByPath[foldPath(w.Projects[i].Path)] = &w.Projects[i], &w.Projects[i]
+	}
+	for i := range w.Users {
+		st.users[w.Users[i].ID] = &w.Users[i]
+	}
+	for i := range w.Jobs {
+		j := &w.Jobs[i]
+		st.jobs[j.ID] = j
+		if j.TokenFormat != formatJWT {
+			st.jobsByToken[j.Token] = j
+		}
+	}
+	for i := range w.Tokens {
+		st.accessTokens[w.Tokens[i].Token] = &w.Tokens[i]
+	}
+}
+
+// follows refuses a change that a running GitLab cannot make.
+func (st *state) follows(previous *state) error {
+	for id, job := range st.jobs {
+		before := previous.jobs[id]
+		if before != nil && job.TokenFormat == formatJWT && job.Token == before.Token &&
+			!job.TokenExpires.Equal(before.TokenExpires) {
+			return fmt.Errorf("job %d: %w", id, errJWTChanged)
+		}
+	}
+	return nil
+}
+
+func (st *state) refreshAgents(known map[string]*ciAccess) error {
+	for i := range st.world.Agents {
+		agent := &st.world.Agents[i]
+		access := known[agent.Config]
+		if access == nil {
+			var err error
+			if access, err = parseCIAccess(agent.Config); err != nil {
+				return fmt.Errorf("agent %d: %w", agent.ID, err)
+			}
+		}
+		st.configs[agent.Config] = access
+		st.refresh(agent, access)
+	}
+	return nil
+}
+
+// environment is the job's persisted environment, whatever the job does with it, or nil.
+func (st *state) environment(j *Job) *Environment {
+	if j.Environment == "" {
+		return nil
+	}
+	return st.projects[j.Project].Environment(j.Environment)
+}
+
+// facts are what the filters judge the job by at this moment.
+func (st *state) facts(j *Job) jobFacts {
+	facts := jobFacts{protectedRef: st.projects[j.Project].protectedRef(j.Pipeline)}
+	if e := st.environment(j); e != nil {
+		facts.environment = e.Name
+	}
+	return facts
+}
