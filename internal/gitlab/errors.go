@@ -1,0 +1,98 @@
+package gitlab
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+)
+
+// ErrCircuitOpen is in the chain of an UnavailableError when the last attempt was not made at all, because GitLab had
+// stopped answering a moment before.
+var ErrCircuitOpen = errors.New("circuit breaker is open")
+
+// ErrNoPlace is in the chain of an UnavailableError when the last attempt was not made, because it would have had to
+// wait longer for the rate limit or for a place among the requests in flight than the lookup may take.
+var ErrNoPlace = errors.New("no place for another request to GitLab in time")
+
+// RejectedError is GitLab's own, definite answer that this token is no good: it does not belong to a running job (401),
+// its user may not use the API (403), or it is not a job token (404). Asking again would not change it.
+type RejectedError struct {
+	Status  int    // 401, 403 or 404
+	Message string // GitLab's words, at most 256 bytes; free text of another system, so quote it
+}
+
+func (e *RejectedError) Error() string {
+	return fmt.Sprintf("GitLab refused the job token: %d %s (message %q)", e.Status, http.StatusText(e.Status), e.Message)
+}
+
+func isRejected(err error) bool {
+	var rejected *RejectedError
+	return errors.As(err, &rejected)
+}
+
+// UnavailableError says that GitLab gave no usable answer within the lookup's time. It decides nothing about the token.
+type UnavailableError struct {
+	URL        string        // the endpoint that was asked
+	Attempts   int           // how often, including attempts the limits or the breaker held back
+	RetryAfter time.Duration // how long GitLab asked to be left alone; zero if it did not say
+	Err        error         // what the last attempt met
+}
+
+func (e *UnavailableError) Error() string {
+	return fmt.Sprintf("ask GitLab: GET %s: %v (%d attempts)", e.URL, e.Err, e.Attempts)
+}
+
+func (e *UnavailableError) Unwrap() error { return e.Err }
+
+func (c *Client) unavailable(r request, attempts int, err error) *UnavailableError {
+	u := &UnavailableError{URL: c.endpoint(r.path), Attempts: attempts, Err: err}
+	var answer *answerError
+	if errors.As(err, &answer) {
+		u.RetryAfter = answer.retryAfter
+	}
+	return u
+}
+
+// answerError is an answer that is neither a 200 with the expected JSON nor GitLab's own refusal.
+type answerError struct {
+	status     int
+	why        string
+	cause      error
+	retryAfter time.Duration
+}
+
+func (e *answerError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "answered %d %s", e.status, http.StatusText(e.status))
+	if e.why != "" {
+		b.WriteString(": " + e.why)
+	}
+	if e.cause != nil {
+		b.WriteString(": " + e.cause.Error())
+	}
+	if e.retryAfter > 0 {
+		fmt.Fprintf(&b, ", asking to wait %s", e.retryAfter)
+	}
+	return b.String()
+}
+
+// Unwrap hands the wait that GitLab asked for to the retry loop.
+func (e *answerError) Unwrap() []error {
+	var errs []error
+	if e.cause != nil {
+		errs = append(errs, e.cause)
+	}
+	if e.retryAfter > 0 {
+		errs = append(errs, &backoff.RetryAfterError{Duration: e.retryAfter})
+	}
+	return errs
+}
+
+// transportError is a request that got no answer: refused, reset, timed out, not trusted.
+type transportError struct{ error }
+
+func (e *transportError) Unwrap() error { return e.error }

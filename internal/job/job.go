@@ -1,0 +1,76 @@
+// Package job is the job registry: what GitLab said about each job, how fresh that is, and one lookup at a time for each.
+//
+// It knows when an answer may be used, when it must be renewed and when it is gone. It must not know Kubernetes, nor what
+// an identity looks like, nor what any request is for: the same knowledge serves authentication and authorization.
+package job
+
+import (
+	"slices"
+
+	"github.com/jobgate/jobgate/internal/gitlab"
+)
+
+// Job is what is known about one live job, whoever vouched for it. It is shared and never changed: a refresh makes a
+// new one.
+type Job struct {
+	ID          int64
+	PipelineID  int64
+	ProjectID   int64
+	GroupIDs    []int64 // the project's groups, in GitLab's order
+	UserID      int64
+	Username    string // never empty
+	Roles       []string
+	Environment *gitlab.Environment // nil: none
+	Agents      []Agent             // of the agents this process serves, those that list the job; each id once
+}
+
+// Agent is what one agent's authors allow the job.
+type Agent struct {
+	ID              int64
+	ConfigProjectID int64
+	Configuration   gitlab.Configuration
+	// Err says why the entry cannot be used; it wraps gitlab.ErrConfiguration. The job's other agents are not touched.
+	Err error
+}
+
+// Agent returns the entry of an agent, or nil when the job is not allowed to use it.
+func (j *Job) Agent(id int64) *Agent {
+	for i := range j.Agents {
+		if j.Agents[i].ID == id {
+			return &j.Agents[i]
+		}
+	}
+	return nil
+}
+
+// newJob keeps of GitLab's answer what concerns the served agents.
+func newJob(a *gitlab.AllowedAgents, served *servedAgents) *Job {
+	j := &Job{
+		ID:          a.JobID,
+		PipelineID:  a.PipelineID,
+		ProjectID:   a.ProjectID,
+		GroupIDs:    a.GroupIDs,
+		UserID:      a.UserID,
+		Username:    a.Username,
+		Roles:       a.Roles,
+		Environment: a.Environment,
+	}
+	for _, listed := range a.Agents {
+		// Of two entries for one agent the first counts, as in KAS's own scan.
+		if served.has(listed.ID) && j.Agent(listed.ID) == nil {
+			j.Agents = append(j.Agents, newAgent(listed))
+		}
+	}
+	j.Agents = slices.Clip(j.Agents)
+	return j
+}
+
+func newAgent(listed gitlab.AllowedAgent) Agent {
+	a := Agent{ID: listed.ID, ConfigProjectID: listed.ConfigProjectID}
+	if a.ConfigProjectID == 0 {
+		a.Err = errNoConfigProject
+		return a
+	}
+	a.Configuration, a.Err = gitlab.ParseConfiguration(listed.Configuration)
+	return a
+}

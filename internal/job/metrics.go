@@ -1,0 +1,30 @@
+package job
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// metrics count how lookups were answered.
+type metrics struct {
+	fresh, stale, remembered, asked prometheus.Counter
+}
+
+func newMetrics(r prometheus.Registerer, reg *Registry) metrics {
+	lookups := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "jobgate_job_lookups_total",
+		Help: "Lookups of jobs, by how they were answered: fresh or stale from memory, remembered as refused, " +
+			"or asked (one lookup at GitLab, whatever the number of callers and attempts).",
+	}, []string{"result"})
+	if r != nil {
+		r.MustRegister(lookups, gauge("jobgate_jobs_known", "Jobs in memory.", reg.jobs.Len),
+			gauge("jobgate_tokens_refused", "Refused tokens in memory.", reg.memos.Len))
+	}
+	return metrics{
+		fresh:      lookups.WithLabelValues("fresh"),
+		stale:      lookups.WithLabelValues("stale"),
+		remembered: lookups.WithLabelValues("remembered"),
+		asked:      lookups.WithLabelValues("asked"),
+	}
+}
+
+func gauge(name, help string, value func() int) prometheus.GaugeFunc {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(value()) })
+}
