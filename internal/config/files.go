@@ -1,0 +1,149 @@
+package config
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"path/filepath"
+
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+// maxNamedFileBytes bounds a file that a configuration names: 4 MiB, some ten times the certificates that a system
+// trusts.
+const maxNamedFileBytes = 4 << 20
+
+// ReloadedFiles returns the files, besides the configuration file, whose content takes effect without a restart and
+// that Watcher.SetFiles is to be given. Those of the serving side are not among them: its TLS configuration re-reads
+// them itself.
+func (c *Configuration) ReloadedFiles() []string {
+	var files []string
+	for _, file := range []string{c.GitLab.CAFile, c.GitLab.TokenFile} {
+		if file != "" {
+			files = append(files, file)
+		}
+	}
+	return files
+}
+
+// resolveFiles makes the named files relative to what the configuration file is relative to.
+func (c *Configuration) resolveFiles(configurationFile string) {
+	for _, file := range []*string{
+		&c.GitLab.CAFile, &c.GitLab.TokenFile, &c.Serving.CertFile, &c.Serving.KeyFile, &c.Serving.ClientCAFile,
+	} {
+		if *file != "" && !filepath.IsAbs(*file) {
+			*file = filepath.Join(filepath.Dir(configurationFile), *file)
+		}
+	}
+}
+
+// checkFiles reads the files that are named and checks that they hold what they should. Files that are not named are
+// left to validate.
+func (c *Configuration) checkFiles() field.ErrorList {
+	var errs field.ErrorList
+	gitlab, serving := field.NewPath("gitlab"), field.NewPath("serving")
+	errs = append(errs, checkFile(c.GitLab.CAFile, gitlab.Child("caFile"), checkCertificates)...)
+	errs = append(errs, checkFile(c.GitLab.TokenFile, gitlab.Child("tokenFile"), checkNotBlank)...)
+	errs = append(errs, checkFile(c.Serving.ClientCAFile, serving.Child("clientCAFile"), checkCertificates)...)
+
+	var certificate []byte
+	invalid := checkFile(c.Serving.CertFile, serving.Child("certFile"), func(data []byte) error {
+		certificate = data
+		return checkLeaf(data)
+	})
+	certificateUsable := c.Serving.CertFile != "" && len(invalid) == 0
+	errs = append(errs, invalid...)
+	return append(errs, checkFile(c.Serving.KeyFile, serving.Child("keyFile"), func(key []byte) error {
+		if !certificateUsable {
+			return nil
+		}
+		_, err := tls.X509KeyPair(certificate, key)
+		return err
+	})...)
+}
+
+func checkFile(file string, path *field.Path, check func(data []byte) error) field.ErrorList {
+	if file == "" {
+		return nil
+	}
+	data, err := readRegular(file)
+	if err == nil {
+		err = check(data)
+	}
+	if err == nil {
+		return nil
+	}
+	// An error of package os repeats the name of the file.
+	if pathErr := (*os.PathError)(nil); errors.As(err, &pathErr) {
+		err = pathErr.Err
+	}
+	return field.ErrorList{field.Invalid(path, file, err.Error())}
+}
+
+// readRegular reads a file of bounded size. It opens nothing but regular files: to open a pipe would be to wait for
+// somebody to write.
+func readRegular(file string) ([]byte, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("not a regular file")
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	data, err := io.ReadAll(io.LimitReader(f, maxNamedFileBytes+1))
+	if err == nil && len(data) > maxNamedFileBytes {
+		err = fmt.Errorf("larger than %d bytes", maxNamedFileBytes)
+	}
+	return data, err
+}
+
+// checkCertificates asks for one certificate that can be parsed, as x509.CertPool.AppendCertsFromPEM does, but says why
+// there is none.
+func checkCertificates(data []byte) error {
+	err := errNoCertificate
+	for block := range certificateBlocks(data) {
+		if _, err = x509.ParseCertificate(block); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// checkLeaf asks that the first certificate, the one that is served as the server's own, can be parsed.
+func checkLeaf(data []byte) error {
+	for block := range certificateBlocks(data) {
+		_, err := x509.ParseCertificate(block)
+		return err
+	}
+	return errNoCertificate
+}
+
+var errNoCertificate = errors.New("no PEM block of type CERTIFICATE in it")
+
+func certificateBlocks(data []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+			if block.Type == "CERTIFICATE" && !yield(block.Bytes) {
+				return
+			}
+		}
+	}
+}
+
+func checkNotBlank(data []byte) error {
+	if len(bytes.TrimSpace(data)) == 0 {
+		return errors.New("nothing in it")
+	}
+	return nil
+}

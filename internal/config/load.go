@@ -1,0 +1,84 @@
+package config
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+// maxFileBytes bounds a configuration file: 1 MiB, several thousand agents.
+const maxFileBytes = 1 << 20
+
+// Load reads a configuration file and the files that it names. Relative names of files are relative to the directory of
+// the configuration file; the Configuration has them resolved. Whatever is wrong with the file, or with a file that it
+// names, is listed in one *Error. Any other error says that the configuration file itself could not be read.
+func Load(file string) (*Configuration, error) {
+	data, err := readBounded(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	return build(file, data, func(c *Configuration) field.ErrorList {
+		c.resolveFiles(file)
+		return c.checkFiles()
+	})
+}
+
+// Parse reads a configuration from memory: as Load, but it neither resolves nor opens the files that are named in it.
+// The name stands for the file in an *Error, the only kind of error there is.
+func Parse(name string, data []byte) (*Configuration, error) {
+	return build(name, data, func(*Configuration) field.ErrorList { return nil })
+}
+
+// build goes from text to a valid Configuration, and collects what is wrong on the way.
+func build(name string, data []byte, checkFiles func(*Configuration) field.ErrorList) (*Configuration, error) {
+	root, problem := parseDocument(data)
+	if problem != nil {
+		return nil, newError(name, []Problem{*problem})
+	}
+	problems, decodable := inspect(root)
+	if !decodable {
+		return nil, newError(name, problems)
+	}
+	configuration, unknown, mistyped := decode(root, data)
+	problems = append(problems, unknown...)
+	problems = append(problems, mistyped...)
+	for _, err := range append(configuration.validate(), checkFiles(configuration)...) {
+		if !overlapsAny(err.Field, mistyped) {
+			problems = append(problems, problemOf(err, lineOf(root, err.Field)))
+		}
+	}
+	if err := newError(name, problems); err != nil {
+		return nil, err
+	}
+	return configuration, nil
+}
+
+// overlapsAny says that a path is at, in or around a value that could not be decoded: what validation finds there is
+// not what the file says.
+func overlapsAny(path string, mistyped []Problem) bool {
+	for _, problem := range mistyped {
+		if within(path, problem.Path) || within(problem.Path, path) {
+			return true
+		}
+	}
+	return false
+}
+
+// within says that a path is an ancestor's own or below it. Everything is below the empty path.
+func within(path, ancestor string) bool {
+	rest, ok := strings.CutPrefix(path, ancestor)
+	return ok && (rest == "" || ancestor == "" || rest[0] == '.' || rest[0] == '[')
+}
+
+// readBounded reads at most one byte more than a configuration file may have.
+func readBounded(file string) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	return io.ReadAll(io.LimitReader(f, maxFileBytes+1))
+}

@@ -1,0 +1,27 @@
+package config
+
+import "slices"
+
+// RestartNeeded returns the paths of the settings that differ from the old configuration and take effect only with a
+// restart: the address of GitLab and everything of the serving side. It is about what the configuration says; that a
+// named file has another content never needs a restart.
+func (c *Configuration) RestartNeeded(old *Configuration) []string {
+	var paths []string
+	for _, setting := range []struct {
+		path    string
+		differs bool
+	}{
+		{"gitlab.url", c.GitLab.URL != old.GitLab.URL},
+		{"serving.address", c.Serving.Address != old.Serving.Address},
+		{"serving.certFile", c.Serving.CertFile != old.Serving.CertFile},
+		{"serving.keyFile", c.Serving.KeyFile != old.Serving.KeyFile},
+		{"serving.clientCAFile", c.Serving.ClientCAFile != old.Serving.ClientCAFile},
+		{"serving.clientNames", !slices.Equal(c.Serving.ClientNames, old.Serving.ClientNames)},
+		{"serving.healthAddress", c.Serving.HealthAddress != old.Serving.HealthAddress},
+	} {
+		if setting.differs {
+			paths = append(paths, setting.path)
+		}
+	}
+	return paths
+}
