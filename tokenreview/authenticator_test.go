@@ -1,0 +1,579 @@
+package tokenreview_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/klog/v2"
+	"k8s.io/klog/v2/textlogger"
+
+	"github.com/jobgate/jobgate/internal/gitlab"
+	"github.com/jobgate/jobgate/internal/gitlabtest"
+	"github.com/jobgate/jobgate/internal/job"
+	"github.com/jobgate/jobgate/tokenreview"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// bench is an authenticator in front of a fake GitLab, with everything real between them.
+type bench struct {
+	*tokenreview.Authenticator
+	gitlab *gitlabtest.Server
+	log    *bytes.Buffer
+	ctx    context.Context
+}
+
+const (
+	agentID = 123
+	token   = "asdfgasdfxadf" // of KAS's own vectors; no real token has this shape
+)
+
+func newBench(t *testing.T, world gitlabtest.World, agents ...tokenreview.Agent) *bench {
+	t.Helper()
+	b := &bench{gitlab: gitlabtest.New(t, world), log: &bytes.Buffer{}}
+	client, err := gitlab.New(gitlab.Options{
+		URL: b.gitlab.URL(), Timeout: 5 * time.Second, MaxInFlight: 64, RequestsPerSecond: 1e4, Burst: 1e4,
+		RetryInterval: time.Millisecond,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := job.Settings{
+		FreshFor: time.Minute, StaleFor: time.Minute, RejectedFor: time.Minute, MaxJobs: 100, MaxRejected: 100,
+	}
+	for _, a := range agents {
+		settings.Agents = append(settings.Agents, a.ID)
+	}
+	registry, err := job.NewRegistry(client, settings, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { registry.Run(ctx) })
+	t.Cleanup(func() { stop(); running.Wait(); client.Close() })
+	b.Authenticator = tokenreview.New(registry, agents)
+	b.ctx = klog.NewContext(t.Context(),
+		textlogger.NewLogger(textlogger.NewConfig(textlogger.Output(b.log), textlogger.Verbosity(10))))
+	return b
+}
+
+// reply makes GitLab answer every lookup with this body.
+func (b *bench) reply(body string) {
+	b.gitlab.Fault(gitlabtest.Fault{
+		Endpoint: gitlabtest.AllowedAgents, Status: 200, ContentType: "application/json", Body: body,
+	})
+}
+
+// gitlabReply is the base reply of KAS's own tests (kubernetes_api/server/proxy_test.go), for one agent's configuration
+// and an environment, both JSON; empty for none.
+func gitlabReply(configuration, environment string) string {
+	agent := `{"id":123,"config_project":{"id":5}`
+	if configuration != "" {
+		agent += `,"configuration":` + configuration
+	}
+	return repliedAgents(agent+"}", environment)
+}
+
+func repliedAgents(agents, environment string) string {
+	body := `{"allowed_agents":[` + agents + `],"job":{"id":1},"pipeline":{"id":2},` +
+		`"project":{"id":3,"groups":[{"id":6}]},"user":{"id":456,"username":"testuser"}`
+	if environment != "" {
+		body += `,"environment":` + environment
+	}
+	return body + "}"
+}
+
+// identity is what a TokenReview shows of a user.
+type identity struct {
+	Name, UID string
+	Groups    []string
+	Extra     map[string][]string
+}
+
+func of(u user.Info) identity {
+	return identity{Name: u.GetName(), UID: u.GetUID(), Groups: u.GetGroups(), Extra: u.GetExtra()}
+}
+
+// e0 are the extras of every identity made from gitlabReply, and more.
+func e0(more ...string) map[string][]string {
+	extra := map[string][]string{
+		"agent.gitlab.com/id": {"123"}, "agent.gitlab.com/config_project_id": {"5"}, "agent.gitlab.com/project_id": {"3"},
+		"agent.gitlab.com/ci_pipeline_id": {"2"}, "agent.gitlab.com/ci_job_id": {"1"}, "agent.gitlab.com/username": {"testuser"},
+	}
+	for i := 0; i < len(more); i += 2 {
+		extra[more[i]] = strings.Split(more[i+1], ",")
+	}
+	return extra
+}
+
+const prod = `{"slug":"prod","tier":"production"}`
+
+var prodExtra = []string{"agent.gitlab.com/environment_slug", "prod", "agent.gitlab.com/environment_tier", "production"}
+
+// The identity table of the design and the vectors of KAS. Where KAS runs a request as agentk's own ServiceAccount,
+// jobgate has no such thing and needs a name of its own: that is the first group of rows.
+func TestAuthenticateToken_Identity(t *testing.T) {
+	bare := identity{Name: "gitlab:agent:123", Groups: []string{"gitlab:agent"}, Extra: e0()}
+	deployer := tokenreview.Agent{ID: agentID, ServiceAccountNamespace: "ns", ServiceAccountName: "deployer"}
+	anyone := tokenreview.Agent{ID: agentID, Impersonate: tokenreview.Allowed{
+		Users: []string{"*"}, Groups: []string{"*"}, UIDs: []string{"*"}, ExtraKeys: []string{"*"},
+	}}
+	rows := []struct {
+		name          string
+		agent         tokenreview.Agent
+		configuration string
+		environment   string
+		want          identity
+	}{
+		{name: "KAS 1: no configuration", want: bare},
+		{name: "KAS 2: agent", configuration: `{"access_as":{"agent":{}}}`, want: bare},
+		{name: "KAS 9: null", configuration: `null`, want: bare},
+		{name: "KAS 9: empty", configuration: `{}`, want: bare},
+		{name: "KAS 9: access_as null", configuration: `{"access_as":null}`, want: bare},
+		{name: "KAS 9: only a namespace", configuration: `{"default_namespace":"x"}`, want: bare},
+		{name: "KAS 12, which refuses every agent of the job: empty access_as is the agent", configuration: `{"access_as":{}}`, want: bare},
+		{name: "agent in an environment", environment: prod, want: identity{
+			Name: "gitlab:agent:123", Groups: []string{"gitlab:agent"}, Extra: e0(prodExtra...)}},
+		{name: "agent with a ServiceAccount", agent: deployer, want: identity{
+			Name:   "system:serviceaccount:ns:deployer",
+			Groups: []string{"system:serviceaccounts", "system:serviceaccounts:ns"}, Extra: e0()}},
+
+		{name: "KAS 4: ci_job", configuration: `{"access_as":{"ci_job":{}}}`, want: identity{
+			Name: "gitlab:ci_job:1", Groups: []string{"gitlab:ci_job", "gitlab:group:6", "gitlab:project:3"}, Extra: e0()}},
+		{name: "KAS 5: ci_job in an environment", configuration: `{"access_as":{"ci_job":{}}}`, environment: prod, want: identity{
+			Name: "gitlab:ci_job:1",
+			Groups: []string{"gitlab:ci_job", "gitlab:group:6", "gitlab:group_env_tier:6:production", "gitlab:project:3",
+				"gitlab:project_env:3:prod", "gitlab:project_env_tier:3:production"},
+			Extra: e0(prodExtra...)}},
+		{name: "KAS 15: environment null", configuration: `{"access_as":{"ci_job":{}}}`, environment: `null`, want: identity{
+			Name: "gitlab:ci_job:1", Groups: []string{"gitlab:ci_job", "gitlab:group:6", "gitlab:project:3"}, Extra: e0()}},
+
+		{name: "KAS 3: impersonate, with the extras that KAS leaves out", agent: anyone,
+			configuration: `{"access_as":{"impersonate":{"username":"user1","groups":["g1","g2"],"uid":"uid","extra":[{"key":"k1","val":["v1","v2"]}]}}}`,
+			want:          identity{Name: "user1", UID: "uid", Groups: []string{"g1", "g2"}, Extra: e0("k1", "v1,v2")}},
+		{name: "KAS 14: the last of equal extra keys wins, and keys are lower case", agent: anyone,
+			configuration: `{"access_as":{"impersonate":{"username":"user1","extra":[{"key":"K1","val":["v1"]},{"key":"k1","val":["v2"]}]}}}`,
+			want:          identity{Name: "user1", Extra: e0("k1", "v2")}},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			if row.agent.ID == 0 {
+				row.agent.ID = agentID
+			}
+			b := newBench(t, gitlabtest.World{}, row.agent)
+			b.reply(gitlabReply(row.configuration, row.environment))
+			response, ok, err := b.AuthenticateToken(b.ctx, "ci:123:"+token)
+			if err != nil || !ok {
+				t.Fatalf("ok is %t, error is %v", ok, err)
+			}
+			if diff := cmp.Diff(row.want, of(response.User)); diff != "" {
+				t.Errorf("identity (-want +got):\n%s", diff)
+			}
+			if response.Audiences != nil {
+				t.Errorf("audiences are %q, a job token has none", response.Audiences)
+			}
+		})
+	}
+}
+
+func TestAuthenticateToken_RejectsAgentsThatCannotBeUsed(t *testing.T) {
+	rows := []struct {
+		name   string
+		agents string // JSON entries of allowed_agents
+		want   tokenreview.Reason
+	}{
+		{"KAS 6: another agent is listed", `{"id":15,"config_project":{"id":5}}`, tokenreview.ReasonNotListed},
+		{"no agent is listed", ``, tokenreview.ReasonNotListed},
+		{"KAS 11: unknown mode", `{"id":123,"config_project":{"id":5},"configuration":{"access_as":{"ci_user":{}}}}`, tokenreview.ReasonConfiguration},
+		{"KAS 12: mode null", `{"id":123,"config_project":{"id":5},"configuration":{"access_as":{"agent":null}}}`, tokenreview.ReasonConfiguration},
+		{"KAS 13: two modes", `{"id":123,"config_project":{"id":5},"configuration":{"access_as":{"agent":{},"ci_job":{}}}}`, tokenreview.ReasonConfiguration},
+		{"no config project", `{"id":123,"configuration":{}}`, tokenreview.ReasonConfiguration},
+		{"impersonate no user", `{"id":123,"config_project":{"id":5},"configuration":{"access_as":{"impersonate":{}}}}`, tokenreview.ReasonConfiguration},
+		{"impersonate, nothing allowed", `{"id":123,"config_project":{"id":5},"configuration":{"access_as":{"impersonate":{"username":"u"}}}}`, tokenreview.ReasonIdentityNotAllowed},
+	}
+	const good = `{"id":124,"config_project":{"id":5},"configuration":{"access_as":{"ci_job":{}}}}`
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			b := newBench(t, gitlabtest.World{}, tokenreview.Agent{ID: agentID}, tokenreview.Agent{ID: 124})
+			b.reply(repliedAgents(strings.TrimPrefix(row.agents+","+good, ","), ""))
+			rejected := wantRejected(t, b, "ci:123:"+token, row.want)
+			if rejected.Job == nil || rejected.Job.ID != 1 || rejected.AgentID != agentID {
+				t.Errorf("the rejection names agent %d and job %+v", rejected.AgentID, rejected.Job)
+			}
+			// KAS refuses every agent of such a job; the good one beside it must not suffer.
+			if _, ok, err := b.AuthenticateToken(b.ctx, "ci:124:"+token); !ok || err != nil {
+				t.Errorf("the good agent beside it: ok is %t, error is %v", ok, err)
+			}
+			if got := b.gitlab.Calls(gitlabtest.AllowedAgents); got != 1 {
+				t.Errorf("GitLab was asked %d times for two agents of one job, want once", got)
+			}
+		})
+	}
+}
+
+// wantRejected asserts the reason, the log line, and that nothing of the token is in either.
+func wantRejected(t *testing.T, b *bench, credential string, want tokenreview.Reason) *tokenreview.RejectedError {
+	t.Helper()
+	response, ok, err := b.AuthenticateToken(b.ctx, credential)
+	var rejected *tokenreview.RejectedError
+	if !errors.As(err, &rejected) || ok || response != nil {
+		t.Fatalf("response is %+v, ok is %t, error is %v; want a rejection", response, ok, err)
+	}
+	if rejected.Reason != want {
+		t.Errorf("reason is %s (%s), want %s", rejected.Reason, rejected, want)
+	}
+	if !strings.Contains(b.log.String(), string(want)) {
+		t.Errorf("no log line gives the reason %s: %s", want, b.log)
+	}
+	wantNoTrace(t, b, err, credential)
+	return rejected
+}
+
+// wantNoTrace asserts that no piece of the credential of six bytes or more is in the error or the log. A well-formed
+// agent id is no secret, and is named.
+func wantNoTrace(t *testing.T, b *bench, err error, credential string) {
+	t.Helper()
+	for _, piece := range strings.FieldsFunc(credential, func(r rune) bool { return r == ':' }) {
+		if _, err := strconv.ParseInt(piece, 10, 64); len(piece) < 6 || err == nil {
+			continue
+		}
+		for i := 0; i+6 <= min(len(piece), 200); i++ {
+			if part := piece[i : i+6]; strings.Contains(fmt.Sprintf("%+v", err), part) || strings.Contains(b.log.String(), part) {
+				t.Fatalf("a piece of the token (its bytes %d to %d) is in the error or the log", i, i+6)
+			}
+		}
+	}
+}
+
+func TestAuthenticateToken_DuplicateEntriesFirstCounts(t *testing.T) {
+	b := newBench(t, gitlabtest.World{}, tokenreview.Agent{ID: agentID})
+	b.reply(repliedAgents(`{"id":123,"config_project":{"id":5},"configuration":{"access_as":{"ci_job":{}}}},`+
+		`{"id":123,"config_project":{"id":5},"configuration":{}}`, ""))
+	response, _, err := b.AuthenticateToken(b.ctx, "ci:123:"+token)
+	if err != nil || response.User.GetName() != "gitlab:ci_job:1" {
+		t.Errorf("KAS 10: %+v, %v; want the first entry, ci_job", response, err)
+	}
+}
+
+// KAS 16 and 8: what the reply as a whole must have.
+func TestAuthenticateToken_ReplyAsAWhole(t *testing.T) {
+	t.Run("KAS 8: no groups", func(t *testing.T) {
+		for _, groups := range []string{`,"groups":[]`, ``} {
+			b := newBench(t, gitlabtest.World{}, tokenreview.Agent{ID: agentID})
+			body := gitlabReply(`{"access_as":{"ci_job":{}}}`, "")
+			b.reply(strings.Replace(body, `,"groups":[{"id":6}]`, groups, 1))
+			response, _, err := b.AuthenticateToken(b.ctx, "ci:123:"+token)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff([]string{"gitlab:ci_job", "gitlab:project:3"}, response.User.GetGroups()); diff != "" {
+				t.Errorf("groups (-want +got):\n%s", diff)
+			}
+		}
+	})
+	for name, environment := range map[string]string{
+		"KAS 16: empty slug and tier":  `{"slug":"","tier":""}`,
+		"KAS 16: tier missing":         `{"slug":"prod"}`,
+		"slug that would forge groups": `{"slug":"prod:production","tier":"other"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, gitlabtest.World{}, tokenreview.Agent{ID: agentID})
+			b.reply(gitlabReply(`{"access_as":{"ci_job":{}}}`, environment))
+			_, ok, err := b.AuthenticateToken(b.ctx, "ci:123:"+token)
+			var rejected *tokenreview.RejectedError
+			if ok || err == nil || errors.As(err, &rejected) {
+				t.Errorf("ok is %t, error is %v; want undecided", ok, err)
+			}
+			wantNoTrace(t, b, err, "ci:123:"+token)
+		})
+	}
+}
+
+// The vectors of KAS for what comes after "Bearer ". Where jobgate decides otherwise, the row says so.
+func TestAuthenticateToken_Grammar(t *testing.T) {
+	const foreign, accepted = tokenreview.Reason("foreign"), tokenreview.Reason("accepted")
+	rows := []struct {
+		name, credential string
+		want             tokenreview.Reason
+	}{
+		{"KAS 4: no colon, which KAS rejects", "asdfadsf", foreign},
+		{"KAS 5: id is a word", "ci:asdf:as", tokenreview.ReasonMalformed},
+		{"KAS 6: empty token", "ci:123:", tokenreview.ReasonMalformed},
+		{"KAS 7: unknown type, which KAS rejects", "blabla:1:asd", foreign},
+		{"KAS 8: personal token type, which KAS knows", "pat:asdf:as", foreign},
+		{"KAS 10: good", "ci:123:asdfgasdfxadf", accepted},
+		{"KAS 11: personal access token, which KAS accepts", "pat:123:glpat-asdfgasdfxadf", foreign},
+		{"KAS 15: blank before the type", " ci:123:abc", foreign},
+		{"KAS 16: type in capitals", "CI:123:abc", foreign},
+		{"KAS 17: no type", ":123:abc", foreign},
+		{"KAS 18: type alone", "ci", foreign},
+		{"KAS 18: type and colon", "ci:", tokenreview.ReasonMalformed},
+		{"KAS 18: no token", "ci:123", tokenreview.ReasonMalformed},
+		{"KAS 20: empty id", "ci::abc", tokenreview.ReasonMalformed},
+		{"KAS 21: blank in the id", "ci: 123:abc", tokenreview.ReasonMalformed},
+		{"KAS 22: fraction", "ci:123.0:abc", tokenreview.ReasonMalformed},
+		{"KAS 22: hexadecimal", "ci:0x7b:abc", tokenreview.ReasonMalformed},
+		{"KAS 22: underscore", "ci:1_23:abc", tokenreview.ReasonMalformed},
+		{"KAS 23: one too large", "ci:9223372036854775808:abc", tokenreview.ReasonMalformed},
+		{"the largest", "ci:9223372036854775807:abc", tokenreview.ReasonUnknownAgent},
+		{"KAS 24: word and empty token", "ci:x:", tokenreview.ReasonMalformed},
+		{"KAS 25: negative, which KAS parses", "ci:-123:abc", tokenreview.ReasonMalformed},
+		{"KAS 26: zero, which KAS parses", "ci:0:abc", tokenreview.ReasonMalformed},
+		{"KAS 27: plus sign, which KAS takes for 123", "ci:+123:abc", tokenreview.ReasonMalformed},
+		{"KAS 27: leading zero, which KAS takes for 123", "ci:0123:abc", tokenreview.ReasonMalformed},
+		{"KAS 28: colons in the token, which KAS accepts", "ci:123:a:b:c", tokenreview.ReasonMalformed},
+		{"KAS 29: blank in the token, which KAS accepts", "ci:123:a b", tokenreview.ReasonMalformed},
+		{"KAS 30: swapped, which KAS repeats to client and log", "ci:glcbt-64_SecretSecretSecret:123", tokenreview.ReasonMalformed},
+		{"line break in the token", "ci:123:abc\r\nX: 1", tokenreview.ReasonMalformed},
+		{"NUL in the token", "ci:123:abc\x00", tokenreview.ReasonMalformed},
+		{"letters outside of ASCII", "ci:123:abcäöü", tokenreview.ReasonMalformed},
+		{"digits outside of ASCII", "ci:１２３:abc", tokenreview.ReasonMalformed},
+		{"every character of a token", "ci:123:Az09._~+/=-", accepted},
+		{"longest token", "ci:123:" + strings.Repeat("a", 4096), accepted},
+		{"token one too long", "ci:123:" + strings.Repeat("a", 4097), tokenreview.ReasonMalformed},
+		{"a mebibyte of token", "ci:123:" + strings.Repeat("a", 1<<20), tokenreview.ReasonMalformed},
+		{"a mebibyte of id", "ci:" + strings.Repeat("1", 1<<20) + ":abc", tokenreview.ReasonMalformed},
+		{"empty", "", foreign},
+		{"service account", "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzeXN0ZW06c2VydmljZWFjY291bnQifQ.c2ln", foreign},
+		{"other agent", "ci:124:abc", tokenreview.ReasonUnknownAgent},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			b := newBench(t, gitlabtest.World{}, tokenreview.Agent{ID: agentID})
+			b.reply(gitlabReply("", ""))
+			calls := 0
+			switch row.want {
+			case accepted:
+				if _, ok, err := b.AuthenticateToken(b.ctx, row.credential); !ok || err != nil {
+					t.Errorf("ok is %t, error is %v", ok, err)
+				}
+				calls = 1
+			case foreign:
+				if response, ok, err := b.AuthenticateToken(b.ctx, row.credential); response != nil || ok || err != nil {
+					t.Errorf("response is %+v, ok is %t, error is %v; want no opinion", response, ok, err)
+				}
+				if b.log.Len() > 0 {
+					t.Errorf("somebody else's token left a line in the log: %s", b.log)
+				}
+			default:
+				wantRejected(t, b, row.credential, row.want)
+			}
+			if got := b.gitlab.Calls(gitlabtest.AnyEndpoint); got != calls {
+				t.Errorf("GitLab was asked %d times, want %d", got, calls)
+			}
+			if _, ok, err := b.AuthenticateToken(b.ctx, "ci:123:"+token); !ok || err != nil {
+				t.Errorf("the next good token: ok is %t, error is %v", ok, err)
+			}
+		})
+	}
+}
+
+func TestAuthenticateToken_JWTsOwnExpiry(t *testing.T) {
+	now := time.Now()
+	rows := []struct {
+		name    string
+		prefix  string
+		claims  jwt.Claims
+		expired bool
+	}{
+		{"live", "glcbt-", jwt.MapClaims{"exp": now.Add(time.Hour).Unix()}, false},
+		{"expired", "glcbt-", jwt.MapClaims{"exp": now.Add(-time.Second).Unix()}, true},
+		{"expired, with an instance prefix", "our-gitlab-glcbt-", jwt.MapClaims{"exp": now.Add(-time.Hour).Unix()}, true},
+		{"expired, without a prefix", "", jwt.MapClaims{"exp": now.Add(-time.Hour).Unix()}, true},
+		{"without expiry", "glcbt-", jwt.MapClaims{"sub": "gid://gitlab/Ci::Build/1"}, false},
+		{"expiry is no number", "glcbt-", jwt.MapClaims{"exp": "yesterday"}, false},
+		{"expired in the last century", "glcbt-", jwt.MapClaims{"exp": -1e9}, true},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			b := newBench(t, gitlabtest.World{}, tokenreview.Agent{ID: agentID})
+			b.reply(gitlabReply("", ""))
+			signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, row.claims).SignedString([]byte("not GitLab's key"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			credential, calls := "ci:123:"+row.prefix+signed, 1
+			if row.expired {
+				wantRejected(t, b, credential, tokenreview.ReasonExpired)
+				calls = 0
+			} else if _, ok, err := b.AuthenticateToken(b.ctx, credential); !ok || err != nil {
+				t.Errorf("ok is %t, error is %v", ok, err)
+			}
+			if got := b.gitlab.Calls(gitlabtest.AllowedAgents); got != calls {
+				t.Errorf("GitLab was asked %d times, want %d", got, calls)
+			}
+		})
+	}
+}
+
+// world is one job with a real agent, for what GitLab itself says.
+func world(tokenFormat string) gitlabtest.World {
+	return gitlabtest.World{
+		Settings: gitlabtest.Settings{Licensed: true},
+		Groups:   []gitlabtest.Group{{ID: 23, Path: "group1"}},
+		Projects: []gitlabtest.Project{{ID: 150, Group: 23, Path: "group1/project1"}},
+		Users:    []gitlabtest.User{{ID: 9, Username: "jdoe"}},
+		Agents:   []gitlabtest.Agent{{ID: agentID, Name: "agent-name", Project: 150}},
+		Jobs: []gitlabtest.Job{{
+			ID: 1001, Project: 150, User: 9, Status: "running", Pipeline: gitlabtest.Pipeline{ID: 501, Ref: "main"}, TokenFormat: tokenFormat,
+		}},
+		Tokens: []gitlabtest.AccessToken{{Token: "glpat-PersonalPersonal", User: 9, Scopes: []string{"api"}}},
+	}
+}
+
+func TestAuthenticateToken_TokenFormats(t *testing.T) {
+	for _, format := range []string{"", "jwt", "legacy", "partition"} {
+		t.Run("format "+format, func(t *testing.T) {
+			w := world(format)
+			w.Settings.AcceptsAnyTokenShape = true
+			w.Settings.InstanceTokenPrefix = "our-gitlab"
+			b := newBench(t, w, tokenreview.Agent{ID: agentID})
+			state := b.gitlab.World()
+			if _, ok, err := b.AuthenticateToken(b.ctx, "ci:123:"+state.Job(1001).Token); !ok || err != nil {
+				t.Errorf("ok is %t, error is %v", ok, err)
+			}
+		})
+	}
+}
+
+func TestAuthenticateToken_GitLabsDefiniteRefusals(t *testing.T) {
+	rows := []struct {
+		name   string
+		change func(*gitlabtest.World)
+		fault  *gitlabtest.Fault
+		want   tokenreview.Reason
+	}{
+		{name: "ended job", change: func(w *gitlabtest.World) { w.Job(1001).Status = "failed" }, want: tokenreview.ReasonNotRunning},
+		{name: "blocked user", change: func(w *gitlabtest.World) { w.User(9).DeniedReason = "Your account has been blocked." }, want: tokenreview.ReasonForbiddenUser},
+		{name: "not a job's token", fault: &gitlabtest.Fault{Status: 404, ContentType: "application/json", Body: `{"message":"404 Job Not Found"}`}, want: tokenreview.ReasonNotAJobToken},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			b := newBench(t, world(""), tokenreview.Agent{ID: agentID})
+			state := b.gitlab.World()
+			if row.change != nil {
+				if err := b.gitlab.Update(row.change); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				row.fault.Endpoint = gitlabtest.AllowedAgents
+				b.gitlab.Fault(*row.fault)
+			}
+			for range 3 {
+				wantRejected(t, b, "ci:123:"+state.Job(1001).Token, row.want)
+			}
+			if got := b.gitlab.Calls(gitlabtest.AllowedAgents); got != 1 {
+				t.Errorf("GitLab was asked %d times, want once: a definite refusal is remembered", got)
+			}
+		})
+	}
+}
+
+func TestAuthenticateToken_OneLogLinePerJob(t *testing.T) {
+	b := newBench(t, world(""), tokenreview.Agent{ID: agentID})
+	state := b.gitlab.World()
+	for range 5 {
+		if _, _, err := b.AuthenticateToken(b.ctx, "ci:123:"+state.Job(1001).Token); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := strings.Count(b.log.String(), "\n"); got != 1 {
+		t.Fatalf("%d lines for five uses of one job, want one:\n%s", got, b.log)
+	}
+	for _, field := range []string{"job=1001", "project=150", "pipeline=501", "user=9", `agent="123"`, `as="gitlab:agent:123"`} {
+		if !strings.Contains(b.log.String(), field) {
+			t.Errorf("the line lacks %s: %s", field, b.log)
+		}
+	}
+	wantNoTrace(t, b, nil, state.Job(1001).Token)
+}
+
+func TestAuthenticateToken_FloodLeavesABoundedLog(t *testing.T) {
+	b := newBench(t, gitlabtest.World{}, tokenreview.Agent{ID: agentID})
+	for range 5000 {
+		if _, _, err := b.AuthenticateToken(b.ctx, "ci:0:x"); err == nil {
+			t.Fatal("no error")
+		}
+	}
+	if got := strings.Count(b.log.String(), "\n"); got < 1000 || got > 2500 {
+		t.Errorf("%d lines for 5,000 bad tokens, want the burst of 1,000 and few more", got)
+	}
+}
+
+func TestConfigure_TakesEffectForTheNextToken(t *testing.T) {
+	b := newBench(t, world(""), tokenreview.Agent{ID: agentID})
+	state := b.gitlab.World()
+	credential := "ci:123:" + state.Job(1001).Token
+	if _, ok, err := b.AuthenticateToken(b.ctx, credential); !ok || err != nil {
+		t.Fatal(err)
+	}
+	b.Configure([]tokenreview.Agent{{ID: 124}})
+	wantRejected(t, b, credential, tokenreview.ReasonUnknownAgent)
+}
+
+func TestAuthenticateToken_ImpersonateAllowlists(t *testing.T) {
+	rows := []struct {
+		name    string
+		as      gitlab.Impersonate
+		allowed tokenreview.Allowed
+		refused string // a word of the message; empty: allowed
+	}{
+		{"nothing is allowed by default", gitlab.Impersonate{Username: "u"}, tokenreview.Allowed{}, "user"},
+		{"exact user", gitlab.Impersonate{Username: "u"}, tokenreview.Allowed{Users: []string{"u"}}, ""},
+		{"another user", gitlab.Impersonate{Username: "uu"}, tokenreview.Allowed{Users: []string{"u"}}, "user"},
+		{"other case", gitlab.Impersonate{Username: "U"}, tokenreview.Allowed{Users: []string{"u"}}, "user"},
+		{"prefix", gitlab.Impersonate{Username: "deploy-web"}, tokenreview.Allowed{Users: []string{"deploy-*"}}, ""},
+		{"prefix itself", gitlab.Impersonate{Username: "deploy-"}, tokenreview.Allowed{Users: []string{"deploy-*"}}, ""},
+		{"before the prefix", gitlab.Impersonate{Username: "no-deploy-web"}, tokenreview.Allowed{Users: []string{"deploy-*"}}, "user"},
+		{"a star elsewhere is a character", gitlab.Impersonate{Username: "a-b"}, tokenreview.Allowed{Users: []string{"*-b"}}, "user"},
+		{"system user by the widest prefix", gitlab.Impersonate{Username: "system:admin"}, tokenreview.Allowed{Users: []string{"*"}}, "user"},
+		{"system user by its own prefix", gitlab.Impersonate{Username: "system:admin"}, tokenreview.Allowed{Users: []string{"system:*"}}, "user"},
+		{"system user by name", gitlab.Impersonate{Username: "system:serviceaccount:a:b"}, tokenreview.Allowed{Users: []string{"system:serviceaccount:a:b"}}, ""},
+		{"group not allowed", gitlab.Impersonate{Username: "u", Groups: []string{"g", "h"}}, tokenreview.Allowed{Users: []string{"u"}, Groups: []string{"g"}}, "group"},
+		{"system:masters by prefix", gitlab.Impersonate{Username: "u", Groups: []string{"system:masters"}}, tokenreview.Allowed{Users: []string{"u"}, Groups: []string{"*", "sys*"}}, "group"},
+		{"system:masters by name", gitlab.Impersonate{Username: "u", Groups: []string{"system:masters"}}, tokenreview.Allowed{Users: []string{"u"}, Groups: []string{"system:masters"}}, ""},
+		{"uid not allowed", gitlab.Impersonate{Username: "u", UID: "1"}, tokenreview.Allowed{Users: []string{"u"}}, "uid"},
+		{"extra key not allowed", gitlab.Impersonate{Username: "u", Extra: []gitlab.ExtraKey{{Key: "k", Values: []string{"v"}}}}, tokenreview.Allowed{Users: []string{"u"}}, "extra"},
+		{"extra key in other case", gitlab.Impersonate{Username: "u", Extra: []gitlab.ExtraKey{{Key: "Team", Values: []string{"v"}}}}, tokenreview.Allowed{Users: []string{"u"}, ExtraKeys: []string{"tEAM"}}, ""},
+		{"extra of the agent", gitlab.Impersonate{Username: "u", Extra: []gitlab.ExtraKey{{Key: "agent.gitlab.com/ci_job_id", Values: []string{"1"}}}}, tokenreview.Allowed{Users: []string{"u"}, ExtraKeys: []string{"*", "agent.gitlab.com/ci_job_id"}}, "extra"},
+		{"extra of the agent in capitals", gitlab.Impersonate{Username: "u", Extra: []gitlab.ExtraKey{{Key: "Agent.GitLab.com/ci_job_id", Values: []string{"1"}}}}, tokenreview.Allowed{Users: []string{"u"}, ExtraKeys: []string{"*"}}, "extra"},
+		{"extra of jobgate", gitlab.Impersonate{Username: "u", Extra: []gitlab.ExtraKey{{Key: "jobgate.io/denied", Values: []string{"1"}}}}, tokenreview.Allowed{Users: []string{"u"}, ExtraKeys: []string{"*"}}, "extra"},
+		{"extra of a subdomain of Kubernetes", gitlab.Impersonate{Username: "u", Extra: []gitlab.ExtraKey{{Key: "authentication.kubernetes.io/credential-id", Values: []string{"1"}}}}, tokenreview.Allowed{Users: []string{"u"}, ExtraKeys: []string{"*"}}, "extra"},
+		{"extra of a domain that only ends alike", gitlab.Impersonate{Username: "u", Extra: []gitlab.ExtraKey{{Key: "notkubernetes.io/x", Values: []string{"1"}}}}, tokenreview.Allowed{Users: []string{"u"}, ExtraKeys: []string{"*"}}, ""},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			b := newBench(t, gitlabtest.World{}, tokenreview.Agent{ID: agentID, Impersonate: row.allowed})
+			as := map[string]any{"username": row.as.Username, "groups": row.as.Groups, "uid": row.as.UID, "extra": row.as.Extra}
+			configuration, err := json.Marshal(map[string]any{"access_as": map[string]any{"impersonate": as}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.reply(gitlabReply(string(configuration), ""))
+			if row.refused != "" {
+				rejected := wantRejected(t, b, "ci:123:"+token, tokenreview.ReasonIdentityNotAllowed)
+				if !strings.Contains(rejected.Error(), "not allow: "+row.refused) {
+					t.Errorf("the message does not name the %s: %s", row.refused, rejected)
+				}
+				return
+			}
+			response, ok, err := b.AuthenticateToken(b.ctx, "ci:123:"+token)
+			if err != nil || !ok || response.User.GetName() != row.as.Username {
+				t.Errorf("response is %+v, error is %v", response, err)
+			}
+		})
+	}
+}
