@@ -1,0 +1,163 @@
+package webhook
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authenticationv1beta1 "k8s.io/api/authentication/v1beta1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/apiserver/pkg/authentication/user"
+	kjson "sigs.k8s.io/json"
+
+	"github.com/jobgate/jobgate/tokenreview"
+)
+
+// maxBody bounds a review, in bytes: a bearer token or a selector can be close to 1 MiB, and JSON may escape it.
+const maxBody = 2 << 20
+
+// The versions of TokenReview. Their fields are the same, so one Go type serves both; kube-apiserver cannot convert an
+// answer in another version than it asked in.
+var tokenReviewVersions = []string{
+	authenticationv1.SchemeGroupVersion.String(),
+	authenticationv1beta1.SchemeGroupVersion.String(),
+}
+
+// tokenReviewHandler answers POST /authenticate.
+type tokenReviewHandler struct {
+	tokens  authenticator.Token
+	results *prometheus.CounterVec
+}
+
+func (h *tokenReviewHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// Only what is used is decoded, so that nothing of the request can find its way into the answer.
+	var review struct {
+		metav1.TypeMeta `json:",inline"`
+		Spec            struct {
+			Token string `json:"token"`
+		} `json:"spec"`
+	}
+	if err := readReview(w, r, &review); err != nil {
+		err.write(w)
+		return
+	}
+	if err := checkType(review.TypeMeta, "TokenReview", tokenReviewVersions); err != nil {
+		err.write(w)
+		return
+	}
+	answer := authenticationv1.TokenReview{TypeMeta: review.TypeMeta}
+	response, ok, err := h.tokens.AuthenticateToken(r.Context(), review.Spec.Token)
+	var rejected *tokenreview.RejectedError
+	switch {
+	case err == nil && ok:
+		h.results.WithLabelValues("authenticated", "").Inc()
+		answer.Status = authenticationv1.TokenReviewStatus{
+			Authenticated: true,
+			User:          userInfo(response.User),
+			Audiences:     response.Audiences,
+		}
+	case err == nil:
+		h.results.WithLabelValues("foreign", "").Inc()
+	case errors.As(err, &rejected):
+		h.results.WithLabelValues("rejected", string(rejected.Reason)).Inc()
+		answer.Status.Error = rejected.Error()
+	default:
+		h.results.WithLabelValues("undecided", "").Inc()
+		writeStatus(w, http.StatusServiceUnavailable, fmt.Sprintf("the token could not be checked: %v", err))
+		return
+	}
+	writeJSON(w, http.StatusOK, &answer)
+}
+
+func userInfo(u user.Info) authenticationv1.UserInfo {
+	info := authenticationv1.UserInfo{Username: u.GetName(), UID: u.GetUID(), Groups: u.GetGroups()}
+	if extra := u.GetExtra(); len(extra) > 0 {
+		info.Extra = make(map[string]authenticationv1.ExtraValue, len(extra))
+		for k, v := range extra {
+			info.Extra[k] = v
+		}
+	}
+	return info
+}
+
+// readReview reads a JSON body into a review. Keys are matched case-sensitively, as Kubernetes does.
+func readReview(w http.ResponseWriter, r *http.Request, review any) *problem {
+	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || mediaType != "application/json" || r.Header.Get("Content-Encoding") != "" {
+		return &problem{http.StatusUnsupportedMediaType, "a review must be plain application/json"}
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return &problem{http.StatusRequestEntityTooLarge, fmt.Sprintf("a review must not be larger than %d bytes", maxBody)}
+	}
+	if err != nil {
+		return &problem{http.StatusBadRequest, "the body could not be read to its end"}
+	}
+	// The decoder's error is not repeated: it may quote the body, and with it the token.
+	if err := kjson.UnmarshalCaseSensitivePreserveInts(body, review); err != nil {
+		return &problem{http.StatusBadRequest, "the body is not the JSON of a review"}
+	}
+	return nil
+}
+
+func checkType(got metav1.TypeMeta, kind string, versions []string) *problem {
+	if got.Kind != kind {
+		return &problem{http.StatusBadRequest, fmt.Sprintf("kind is %.64q, want %q", got.Kind, kind)}
+	}
+	for _, v := range versions {
+		if got.APIVersion == v {
+			return nil
+		}
+	}
+	return &problem{http.StatusBadRequest, fmt.Sprintf("apiVersion is %.64q, want one of %q", got.APIVersion, versions)}
+}
+
+// problem is a request that cannot be answered with a review.
+type problem struct {
+	code    int
+	message string
+}
+
+func (p *problem) write(w http.ResponseWriter) { writeStatus(w, p.code, p.message) }
+
+// reasons are the machine-readable reasons of the statuses sent from here.
+var reasons = map[int]metav1.StatusReason{
+	http.StatusBadRequest:            metav1.StatusReasonBadRequest,
+	http.StatusNotFound:              metav1.StatusReasonNotFound,
+	http.StatusMethodNotAllowed:      metav1.StatusReasonMethodNotAllowed,
+	http.StatusRequestEntityTooLarge: metav1.StatusReasonRequestEntityTooLarge,
+	http.StatusUnsupportedMediaType:  metav1.StatusReasonUnsupportedMediaType,
+	http.StatusServiceUnavailable:    metav1.StatusReasonServiceUnavailable,
+}
+
+func writeStatus(w http.ResponseWriter, code int, message string) {
+	writeJSON(w, code, &metav1.Status{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"},
+		Status:   metav1.StatusFailure,
+		Message:  "jobgate: " + message,
+		Reason:   reasons[code],
+		Code:     int32(code),
+	})
+}
+
+func writeJSON(w http.ResponseWriter, code int, value any) {
+	body, err := json.Marshal(value)
+	if err != nil {
+		// None of the types written here can fail to encode. If one ever does, no half-made answer may leave.
+		http.Error(w, "", http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	// An error means that the caller has gone, and there is nobody left to tell.
+	_, _ = w.Write(body)
+}
+
+func typeOf(value any) string { return fmt.Sprintf("%T", value) }

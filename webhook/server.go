@@ -1,0 +1,145 @@
+package webhook
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"k8s.io/klog/v2"
+)
+
+// How long a connection may take for what. A review waits for GitLab inside answerTimeout.
+const (
+	headerTimeout = 5 * time.Second
+	bodyTimeout   = 10 * time.Second
+	answerTimeout = 45 * time.Second
+	idleTimeout   = 3 * time.Minute
+	maxHeader     = 32 << 10
+	// maxStreams is how many reviews one HTTP/2 connection carries; a night's jobs may all come over one.
+	maxStreams = 1000
+	// drainTimeout outlasts the longest review.
+	drainTimeout = answerTimeout
+)
+
+// Options say where and what to serve.
+type Options struct {
+	Address       string       // of the reviews, TLS
+	HealthAddress string       // of health and metrics, plain HTTP
+	TLS           *tls.Config  // must offer h2
+	Handler       http.Handler // from NewHandler
+	Metrics       prometheus.Gatherer
+	// DrainDelay is how long reviews are still accepted after readyz has begun to fail, for load balancers to notice.
+	DrainDelay time.Duration
+}
+
+// Server serves reviews, health and metrics.
+type Server struct {
+	reviews, health *http.Server
+	reviewListener  net.Listener
+	healthListener  net.Listener
+	drainDelay      time.Duration
+	ready           atomic.Bool
+}
+
+// NewServer listens on both addresses; Run serves. The error names the address that cannot be had.
+func NewServer(o Options) (*Server, error) {
+	s := &Server{drainDelay: o.DrainDelay}
+	var err error
+	if s.reviewListener, err = net.Listen("tcp", o.Address); err != nil {
+		return nil, fmt.Errorf("listen for reviews on %s: %w", o.Address, err)
+	}
+	if s.healthListener, err = net.Listen("tcp", o.HealthAddress); err != nil {
+		s.reviewListener.Close()
+		return nil, fmt.Errorf("listen for health checks on %s: %w", o.HealthAddress, err)
+	}
+	s.reviews = newHTTPServer(o.Handler)
+	s.reviews.TLSConfig = o.TLS
+	s.reviews.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: maxStreams}
+	s.health = newHTTPServer(s.healthHandler(o.Metrics))
+	return s, nil
+}
+
+func newHTTPServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       bodyTimeout,
+		WriteTimeout:      answerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          log.New(connectionLog{}, "", 0),
+	}
+}
+
+// Address is where reviews are served.
+func (s *Server) Address() net.Addr { return s.reviewListener.Addr() }
+
+// HealthAddress is where health and metrics are served.
+func (s *Server) HealthAddress() net.Addr { return s.healthListener.Addr() }
+
+// Run serves until the context ends, and then drains: readyz fails first, reviews in flight finish, health goes last. It
+// returns nil after a complete drain.
+func (s *Server) Run(ctx context.Context) error {
+	failed := make(chan error, 2)
+	go func() { failed <- s.health.Serve(s.healthListener) }()
+	go func() { failed <- s.reviews.ServeTLS(s.reviewListener, "", "") }()
+	s.ready.Store(true)
+	klog.FromContext(ctx).Info("Serving", "reviews", s.Address().String(), "health", s.HealthAddress().String())
+
+	var err error
+	select {
+	case err = <-failed:
+		err = fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+	}
+	return errors.Join(err, s.drain(context.WithoutCancel(ctx)))
+}
+
+func (s *Server) drain(ctx context.Context) error {
+	s.ready.Store(false)
+	klog.FromContext(ctx).Info("Draining", "delay", s.drainDelay)
+	time.Sleep(s.drainDelay)
+	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
+	defer cancel()
+	err := s.reviews.Shutdown(ctx)
+	return errors.Join(err, s.health.Shutdown(ctx))
+}
+
+// healthHandler serves liveness (the process answers), readiness (it listens and is not draining; GitLab's state is a
+// metric, since an outage there must not take every replica away) and the metrics.
+func (s *Server) healthHandler(metrics prometheus.Gatherer) http.Handler {
+	router := chi.NewRouter()
+	router.Get("/livez", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "ok") })
+	router.Get("/readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if !s.ready.Load() {
+			writeText(w, http.StatusServiceUnavailable, "not ready: starting or draining")
+			return
+		}
+		writeText(w, http.StatusOK, "ok")
+	})
+	router.Method(http.MethodGet, "/metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	return router
+}
+
+func writeText(w http.ResponseWriter, code int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(code)
+	_, _ = w.Write([]byte(text + "\n"))
+}
+
+// connectionLog takes net/http's own complaints, which any port scan causes, to a level that is off by default.
+type connectionLog struct{}
+
+func (connectionLog) Write(line []byte) (int, error) {
+	klog.V(2).InfoS("Connection failed", "err", string(line))
+	return len(line), nil
+}
