@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/klog/v2"
+
+	"github.com/jobgate/jobgate/internal/config"
+	"github.com/jobgate/jobgate/internal/gitlab"
+	"github.com/jobgate/jobgate/internal/job"
+	"github.com/jobgate/jobgate/tokenreview"
+)
+
+// reloadTargets are the parts that take a changed configuration.
+type reloadTargets struct {
+	registry      *job.Registry
+	authenticator *tokenreview.Authenticator
+	source        *gitlab.Client
+	gitlabMetrics *gitlab.Metrics
+}
+
+// reloader applies the configuration file again whenever it, or a file it names, changes. It fails static: a
+// configuration that is not valid is refused whole, and the last good one stays.
+type reloader struct {
+	file    string
+	started *config.Configuration // what serving and gitlab.url stay at until a restart
+	targets reloadTargets
+	logger  klog.Logger
+	watcher *config.Watcher
+	results *prometheus.CounterVec
+	last    prometheus.Gauge
+}
+
+// newReloader begins to watch, so it comes before the file is first loaded: a change in between is then not lost.
+func newReloader(file string, r prometheus.Registerer) *reloader {
+	rl := &reloader{
+		file: file,
+		results: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "jobgate_config_reloads_total",
+			Help: "Reloads of the configuration, by result: applied, or refused with the last good one staying in force.",
+		}, []string{"result"}),
+		last: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "jobgate_config_last_applied_timestamp_seconds",
+			Help: "When the configuration in force was applied, in Unix time.",
+		}),
+	}
+	rl.results.WithLabelValues("applied")
+	rl.results.WithLabelValues("refused")
+	r.MustRegister(rl.results, rl.last)
+	rl.watcher = config.NewWatcher(file, rl.reload)
+	return rl
+}
+
+// run applies changes to what the given configuration has started, until the context ends.
+func (r *reloader) run(ctx context.Context, started *config.Configuration, targets reloadTargets) {
+	r.started, r.targets, r.logger = started, targets, klog.FromContext(ctx)
+	r.last.SetToCurrentTime()
+	r.watcher.SetFiles(started.ReloadedFiles()...)
+	r.watcher.Run(ctx)
+}
+
+func (r *reloader) reload() (accepted bool) {
+	cfg, err := config.Load(r.file)
+	if err == nil {
+		err = r.apply(cfg)
+	}
+	if err != nil {
+		r.results.WithLabelValues("refused").Inc()
+		r.logger.Error(err, "Configuration refused, the last good one stays in force", "file", r.file)
+		return false
+	}
+	r.results.WithLabelValues("applied").Inc()
+	r.last.SetToCurrentTime()
+	r.logger.Info("Configuration applied", "file", r.file, "agents", len(cfg.Agents))
+	return true
+}
+
+// apply changes everything or nothing. The registry learns of new agents before the authenticator lets anybody ask for
+// them.
+func (r *reloader) apply(cfg *config.Configuration) error {
+	if keys := cfg.RestartNeeded(r.started); len(keys) > 0 {
+		r.logger.Info("Changed settings take effect only after a restart", "file", r.file, "keys", keys)
+		cfg.GitLab.URL = r.started.GitLab.URL
+	}
+	// Watched before they are read, for the same reason as the file itself.
+	r.watcher.SetFiles(cfg.ReloadedFiles()...)
+	// A new client even for equal settings: the bundle may have changed, and a reload is rare.
+	source, err := newSource(cfg, r.targets.gitlabMetrics)
+	if err != nil {
+		return err
+	}
+	r.targets.registry.SetSource(source)
+	r.targets.source.Close()
+	r.targets.source = source
+	r.targets.registry.Configure(jobSettings(cfg))
+	r.targets.authenticator.Configure(agents(cfg))
+	return nil
+}
