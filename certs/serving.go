@@ -15,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
+	"k8s.io/client-go/util/cert"
 )
 
 // ErrClientName is in the chain of the error for a client whose certificate is trusted but names somebody else.
@@ -42,6 +43,10 @@ type Serving struct {
 // LoadServing reads the files, and registers the metrics of what it serves unless the registerer is nil. The error names
 // the file that cannot be used, and why.
 func LoadServing(f Files, r prometheus.Registerer) (*Serving, error) {
+	// Checked first, because what the library makes for a file that it then refuses is never given back.
+	if err := f.check(); err != nil {
+		return nil, err
+	}
 	s := &Serving{}
 	var err error
 	if s.pair, err = dynamiccertificates.NewDynamicServingContentFromFiles("serving-cert", f.Certificate, f.Key); err != nil {
@@ -71,6 +76,19 @@ func LoadServing(f Files, r prometheus.Registerer) (*Serving, error) {
 	s.config = base.Clone()
 	s.config.GetConfigForClient = s.controller.GetConfigForClient
 	return s, nil
+}
+
+func (f *Files) check() error {
+	if _, err := tls.LoadX509KeyPair(f.Certificate, f.Key); err != nil {
+		return fmt.Errorf("load serving certificate %s and key %s: %w", f.Certificate, f.Key, err)
+	}
+	if f.ClientCA == "" {
+		return nil
+	}
+	if _, err := cert.CertsFromFile(f.ClientCA); err != nil {
+		return fmt.Errorf("load client CA %s: %w", f.ClientCA, err)
+	}
+	return nil
 }
 
 // TLSConfig is for a server; every new connection gets the files' latest good content.

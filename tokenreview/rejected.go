@@ -31,7 +31,13 @@ type RejectedError struct {
 	message string
 }
 
-func (e *RejectedError) Error() string { return e.message }
+// Error is never empty: kube-apiserver caches a refusal without an error.
+func (e *RejectedError) Error() string {
+	if e.message == "" {
+		return "the token is rejected: " + string(e.Reason)
+	}
+	return e.message
+}
 
 func reject(reason Reason, agentID int64, j *job.Job, format string, args ...any) *RejectedError {
 	return &RejectedError{Reason: reason, AgentID: agentID, Job: j, message: fmt.Sprintf(format, args...)}

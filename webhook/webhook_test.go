@@ -338,7 +338,6 @@ func get(t *testing.T, url string) (int, string) {
 
 // On SIGTERM readiness goes first, the review in flight finishes, and health is there to the end.
 func TestServer_Drains(t *testing.T) {
-	defer http.DefaultClient.CloseIdleConnections()
 	p := newPKI(t)
 	entered, release := make(chan struct{}), make(chan struct{})
 	s := newServer(t, p.serve(t, nil), webhook.NewHandler(tokens(func(context.Context, string) (*authenticator.Response, bool, error) {

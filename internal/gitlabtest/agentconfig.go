@@ -30,8 +30,8 @@ type accessEntry struct {
 	config map[string]any  // the same, for the filters; numbers are json.Number
 }
 
-// parseCIAccess reads a config.yaml. What KAS would refuse before it gets to GitLab is an error (bad YAML, an entry that
-// is no mapping or has no id); what only its schema refuses, such as an unknown key, is not.
+// parseCIAccess reads a config.yaml. What KAS would refuse before it gets to GitLab is an error (bad YAML, an entry
+// that is no mapping or has no id); what only its schema refuses, such as an unknown key, is not.
 func parseCIAccess(config string) (*ciAccess, error) {
 	asJSON, err := yaml.YAMLToJSON([]byte(config))
 	if err != nil {

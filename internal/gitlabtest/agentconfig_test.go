@@ -44,7 +44,8 @@ func TestAgentConfig_IsReadAsRefreshServiceDoes(t *testing.T) {
 		{"project in the singular", "ci_access: {project: [{id: " + path + "}]}", nil},
 		{"group in the singular", "ci_access: {group: [{id: group1}]}", nil},
 		{"instance without the setting", "ci_access: {instance: {}}", nil},
-		{"the 500th entry", "ci_access:\n  projects:\n" + other(499) + "  - id: " + path + "\n", []listedAgent{{agent, "{}"}}},
+		{"the 500th entry", "ci_access:\n  projects:\n" + other(499) + "  - id: " + path + "\n",
+			[]listedAgent{{agent, "{}"}}},
 		{"the 501st entry", "ci_access:\n  projects:\n" + other(500) + "  - id: " + path + "\n", nil},
 		{"the 501st entry does not replace an earlier one", "ci_access:\n  projects:\n  - {id: " + path +
 			", default_namespace: marked}\n" + other(499) + "  - id: " + path + "\n", marked},

@@ -32,7 +32,8 @@ type credentials struct {
 	jobToken     string
 }
 
-// readCredentials: a parameter beats a header of the same kind, and job_token beats token (lib/gitlab/auth/auth_finders.rb).
+// readCredentials: a parameter beats a header of the same kind, and job_token beats token
+// (lib/gitlab/auth/auth_finders.rb).
 func readCredentials(r *http.Request) credentials {
 	params := parameters(r)
 	header := func(name string) string { return strings.Join(r.Header.Values(name), ", ") } // as Rack joins them
@@ -122,8 +123,8 @@ func (st *state) permitted(who principal) (principal, error) {
 	return who, nil
 }
 
-// liveJob is Ci::AuthJobFinder (app/finders/ci/auth_job_finder.rb): the job whose token this is, if the token is good now.
-// Finished, erased, expired, deleted and unknown are all the same nil.
+// liveJob is Ci::AuthJobFinder (app/finders/ci/auth_job_finder.rb): the job whose token this is, if the token is good
+// now. Finished, erased, expired, deleted and unknown are all the same nil.
 func (st *state) liveJob(token string) *Job {
 	job := st.jobOfToken(token)
 	if job == nil || job.Erased || st.projects[job.Project].PendingDelete {

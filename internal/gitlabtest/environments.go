@@ -64,7 +64,8 @@ func (c *call) environments() (*response, error) {
 	return paginated(c, found)
 }
 
-// startsWith is the search of environments: the beginning of the name, without regard to case (Environment.for_name_like).
+// startsWith is the search of environments: the beginning of the name, without regard to case
+// (Environment.for_name_like).
 func startsWith(name, search string) bool {
 	return strings.HasPrefix(strings.ToLower(name), strings.ToLower(search))
 }

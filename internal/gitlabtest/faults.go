@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// RateLimited is GitLab's own throttle (Rack::Attack, lib/gitlab/rack_attack.rb) on every endpoint, until cleared: 429 as
-// plain text, with the window's end in Retry-After (whole seconds, rounded up) and the RateLimit headers.
+// RateLimited is GitLab's own throttle (Rack::Attack, lib/gitlab/rack_attack.rb) on every endpoint, until cleared: 429
+// as plain text, with the window's end in Retry-After (whole seconds, rounded up) and the RateLimit headers.
 func RateLimited(retryAfter time.Duration) Fault {
 	seconds := int64(math.Ceil(retryAfter.Seconds()))
 	reset := time.Now().Add(time.Duration(seconds) * time.Second)
@@ -33,8 +33,8 @@ func RateLimited(retryAfter time.Duration) Fault {
 	return f
 }
 
-// RateLimitedAtEdge is the 429 without any headers that GitLab.com's edge sometimes gives (gitlab#365728), on every endpoint,
-// until cleared.
+// RateLimitedAtEdge is the 429 without any headers that GitLab.com's edge sometimes gives (gitlab#365728), on every
+// endpoint, until cleared.
 func RateLimitedAtEdge() Fault {
 	return Fault{
 		Endpoint: AnyEndpoint, Status: http.StatusTooManyRequests, ContentType: "text/plain", Body: "Retry later\n",
@@ -179,8 +179,9 @@ func (f *Fault) spoil(r *http.Request, answer func() *response) *response {
 // echo repeats the credential, as a careless proxy's debugging page does.
 func echo(status int, r *http.Request) *response {
 	c := readCredentials(r)
+	credential := firstPresent(c.jobToken, c.bearer, c.privateToken)
 	return jsonResponse(status, map[string]string{
-		"message": fmt.Sprintf("%d %s: %s", status, http.StatusText(status), firstPresent(c.jobToken, c.bearer, c.privateToken)),
+		"message": fmt.Sprintf("%d %s: %s", status, http.StatusText(status), credential),
 	})
 }
 

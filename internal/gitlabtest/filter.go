@@ -12,9 +12,9 @@ type jobFacts struct {
 	protectedRef bool
 }
 
-// allowed is FilterService (app/services/clusters/agents/authorizations/ci_access/filter_service.rb): of the authorizations
-// found, those that the job's environment and ref satisfy. An entry that fails is not replaced by a wider one. An error is
-// what GitLab answers 500 for.
+// allowed is FilterService (app/services/clusters/agents/authorizations/ci_access/filter_service.rb): of the
+// authorizations found, those that the job's environment and ref satisfy. An entry that fails is not replaced by a
+// wider one. An error is what GitLab answers 500 for.
 func (st *state) allowed(found []authorization, facts jobFacts) ([]authorization, error) {
 	kept := make([]authorization, 0, len(found))
 	for _, a := range found {
@@ -39,7 +39,8 @@ func permitsRef(config map[string]any, protected bool) bool {
 	return protected || only == nil || only == false
 }
 
-// matchesEnvironments: a blank list restricts nothing; any other never matches a job without environment, not even as ["*"].
+// matchesEnvironments: a blank list restricts nothing; any other never matches a job without environment, not even as
+// ["*"].
 func matchesEnvironments(environments any, name string) (bool, error) {
 	if blank(environments) {
 		return true, nil
@@ -60,8 +61,8 @@ func matchesEnvironments(environments any, name string) (bool, error) {
 }
 
 // matchesEnvironment is EnvironmentMatcher (lib/gitlab/ci/environment_matcher.rb). A pattern with * becomes a regular
-// expression, each * as .*, that is neither anchored nor escaped: prod* matches preprod, v1.2/* matches v1x2/a, and a(b*
-// is an error for every job that gets as far as it.
+// expression, each * as .*, that is neither anchored nor escaped: prod* matches preprod, v1.2/* matches v1x2/a, and
+// a(b* is an error for every job that gets as far as it.
 //
 // Go's RE2 differs from Ruby's engine in that look-around, back-references and possessive quantifiers are errors.
 func matchesEnvironment(pattern any, name string) (bool, error) {

@@ -45,6 +45,8 @@ func TestEnvironmentFilter(t *testing.T) {
 		{"empty list", list(), "production", true},
 		{"empty list, without environment", list(), "", true},
 		{"blank text", " ", "production", true},
+		{"false", false, "production", true},
+		{"empty mapping", map[string]any{}, "production", true},
 		{"some, without environment", list("production"), "", false},
 		{"any, without environment", list("*"), "", false},
 		{"equal", list("production"), "production", true},
@@ -73,8 +75,8 @@ func TestEnvironmentFilter(t *testing.T) {
 	}
 }
 
-// TestEnvironmentMatcher_IsUnanchoredAndUnescaped has the rows of GitLab's spec and the patterns that match more than the
-// docs suggest.
+// TestEnvironmentMatcher_IsUnanchoredAndUnescaped has the rows of GitLab's spec and the patterns that match more than
+// the docs suggest.
 func TestEnvironmentMatcher_IsUnanchoredAndUnescaped(t *testing.T) {
 	tests := []struct {
 		pattern, name string

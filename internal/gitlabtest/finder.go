@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// authorization says that a project's jobs may use an agent. A nil entry is the implicit authorization of the agent's own
-// project, whose configuration is {}.
+// authorization says that a project's jobs may use an agent. A nil entry is the implicit authorization of the agent's
+// own project, whose configuration is {}.
 type authorization struct {
 	agent *Agent
 	entry *accessEntry
@@ -21,38 +21,27 @@ type grants struct {
 	implicit     map[int64][]authorization // by the project the agents are registered in
 }
 
-// refresh pushes one agent's configuration (RefreshService). Paths that name nothing, or something outside the set that
-// the agent may authorize, are dropped in silence.
+// refresh pushes one agent's configuration (RefreshService). Paths that name nothing are dropped in silence. GitLab also
+// drops what lies outside the agent's hierarchy, or outside its organization with that setting on; the finder has the
+// narrower condition anyway, so here that would make no difference.
 func (st *state) refresh(agent *Agent, access *ciAccess) {
-	home := st.projects[agent.Project]
-	st.grants.implicit[home.ID] = append(st.grants.implicit[home.ID], authorization{agent: agent})
+	implicit := authorization{agent: agent}
+	st.grants.implicit[agent.Project] = append(st.grants.implicit[agent.Project], implicit)
 	for i := range access.projects {
 		entry := &access.projects[i]
-		if p := st.projectsByPath[entry.path]; p != nil && st.mayAuthorizeProject(home, p) {
+		if p := st.projectsByPath[entry.path]; p != nil {
 			st.grants.projects[p.ID] = append(st.grants.projects[p.ID], authorization{agent, entry})
 		}
 	}
 	for i := range access.groups {
 		entry := &access.groups[i]
-		if g := st.groupsByPath[entry.path]; g != nil && st.mayAuthorizeGroup(home, g) {
+		if g := st.groupsByPath[entry.path]; g != nil {
 			st.grants.groups[g.ID] = append(st.grants.groups[g.ID], authorization{agent, entry})
 		}
 	}
 	if access.instance != nil && st.world.Settings.OrganizationAuthorization {
 		st.grants.organization = append(st.grants.organization, authorization{agent, access.instance})
 	}
-}
-
-func (st *state) mayAuthorizeProject(home, p *Project) bool {
-	if st.world.Settings.OrganizationAuthorization {
-		return p.Organization == home.Organization
-	}
-	return st.sameHierarchy(p, home)
-}
-
-// mayAuthorizeGroup leaves the organization of groups out of account: the finder wants the same root group anyway.
-func (st *state) mayAuthorizeGroup(home *Project, g *Group) bool {
-	return st.world.Settings.OrganizationAuthorization || home.Group != 0 && st.root(g.ID) == st.root(home.Group)
 }
 
 // authorizations are the agents a project is authorized for, one entry each, the most specific first (Finder,
@@ -111,7 +100,7 @@ func (st *state) usable(rows []authorization, fits func(home *Project) bool) []a
 // is a personal one, in the identical namespace.
 func (st *state) sameHierarchy(asking, home *Project) bool {
 	if asking.Group == 0 {
-		return home.Group == 0 && home.UserNamespace == asking.UserNamespace
+		return home.UserNamespace == asking.UserNamespace // which is 0 for a project of a group
 	}
 	return home.Group != 0 && st.root(home.Group) == st.root(asking.Group)
 }

@@ -106,7 +106,8 @@ func (m *tokenMint) sign(j *Job, p *Project, instancePrefix string) (string, err
 	return prefix + signed, nil
 }
 
-// jobID reads a token that this process signed. ok is false for every other; expired tells a token whose exp has passed.
+// jobID reads a token that this process signed. ok is false for every other; expired tells a token whose exp has
+// passed.
 func (m *tokenMint) jobID(token, instancePrefix string) (id int64, expired, ok bool) {
 	raw, prefixed := cutTokenPrefix(token, instancePrefix)
 	if !prefixed || strings.Count(raw, ".") != 2 {
@@ -132,8 +133,8 @@ func (m *tokenMint) jobID(token, instancePrefix string) (id int64, expired, ok b
 	return id, !m.now().Before(claims.ExpiresAt.Time), true
 }
 
-// cutTokenPrefix cuts glcbt-, or <instance prefix>-glcbt- where the instance has one now: the tokens of running jobs fail
-// once the instance prefix is changed or removed (gitlab#636985).
+// cutTokenPrefix cuts glcbt-, or <instance prefix>-glcbt- where the instance has one now: the tokens of running jobs
+// fail once the instance prefix is changed or removed (gitlab#636985).
 func cutTokenPrefix(token, instancePrefix string) (string, bool) {
 	if instancePrefix != "" {
 		if raw, ok := strings.CutPrefix(token, instancePrefix+"-"+jobTokenPrefix); ok {

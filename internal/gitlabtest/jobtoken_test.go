@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -87,10 +88,67 @@ func TestJWTTokens_FailOnceTheInstancePrefixChanges(t *testing.T) {
 	for _, step := range []struct {
 		prefix string
 		status int
-	}{{"acme", http.StatusOK}, {"other", http.StatusUnauthorized}, {"", http.StatusUnauthorized}, {"acme", http.StatusOK}} {
+	}{
+		{"acme", http.StatusOK}, {"other", http.StatusUnauthorized}, {"", http.StatusUnauthorized}, {"acme", http.StatusOK},
+	} {
 		g.mustUpdate(func(w *gitlabtest.World) { w.Settings.InstanceTokenPrefix = step.prefix })
 		if got := g.getAs(job, lookup); got.StatusCode != step.status {
 			t.Errorf("with prefix %q: status %d, want %d", step.prefix, got.StatusCode, step.status)
 		}
 	}
 }
+
+func TestJWTTokens_AreJudgedBySignatureAndExpiry(t *testing.T) {
+	now := clock{begin: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
+	w := docsWorld(openToProject)
+	w.Jobs[0].TokenFormat = "jwt"
+	w.Jobs = append(w.Jobs,
+		gitlabtest.Job{ID: 2, Project: project, User: developer, Status: "running", TokenFormat: "jwt",
+			TokenExpires: now.begin.Add(-time.Minute)},
+		gitlabtest.Job{ID: 3, Project: project, User: developer, Status: "running", TokenFormat: "jwt", Token: foreignJWT},
+	)
+	g := start(t, gitlabtest.Options{World: w, Now: now.read})
+	good := g.token(job)
+	tests := []struct {
+		name   string
+		token  string
+		status int
+	}{
+		{"good", good, 200},
+		{"expired", g.token(2), 401},
+		{"signed by another", g.token(3), 401},
+		{"tampered signature", good[:len(good)-8] + "AAAAAAAA", 401},
+		{"tampered claims", strings.Replace(good, ".e", ".f", 1), 401},
+		{"without prefix", strings.TrimPrefix(good, "glcbt-"), 401},
+		{"of an instance prefix that is not set", "acme-" + good, 401},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if got := g.get(lookup, "JOB-TOKEN", test.token); got.StatusCode != test.status {
+				t.Errorf("status %d, want %d", got.StatusCode, test.status)
+			}
+		})
+	}
+	now.advance(64 * time.Minute)
+	if got := g.get(lookup, "JOB-TOKEN", good); got.StatusCode != http.StatusOK {
+		t.Errorf("a minute before its end: status %d", got.StatusCode)
+	}
+	now.advance(time.Minute)
+	if got := g.get(lookup, "JOB-TOKEN", good); got.StatusCode != http.StatusUnauthorized {
+		t.Errorf("at its end: status %d", got.StatusCode)
+	}
+}
+
+// foreignJWT names job 3 as its subject and ends in 2099; its signature is made up.
+const foreignJWT = "glcbt-eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9." +
+	"eyJzdWIiOiJnaWQ6Ly9naXRsYWIvQ2k6OkJ1aWxkLzMiLCJleHAiOjQwNzA5MDg4MDB9.c2lnbmF0dXJl"
+
+// clock is moved by hand.
+type clock struct {
+	begin  time.Time
+	passed atomic.Int64
+}
+
+func (c *clock) read() time.Time { return c.begin.Add(time.Duration(c.passed.Load())) }
+
+func (c *clock) advance(d time.Duration) { c.passed.Add(int64(d)) }

@@ -11,7 +11,8 @@ import (
 // ErrNoKubeconfig says that GitLab would set no KUBECONFIG for the job: no agent is open to it.
 var ErrNoKubeconfig = errors.New("no agent is open to the job")
 
-// kubeconfig is the file that GitLab puts into jobs (lib/gitlab/kubernetes/kubeconfig/template.rb). It selects no context.
+// kubeconfig is the file that GitLab puts into jobs (lib/gitlab/kubernetes/kubeconfig/template.rb). It selects no
+// context.
 type kubeconfig struct {
 	APIVersion string         `json:"apiVersion"`
 	Kind       string         `json:"kind"`

@@ -27,8 +27,8 @@ func (p *Project) protectedBranch(name string) bool { return matchesRefRule(p.Pr
 
 func (p *Project) protectedTag(name string) bool { return matchesRefRule(p.ProtectedTags, name) }
 
-// matchesRefRule compares as RefMatcher does: equality, or a wildcard in which * is any run of characters and the rest is
-// literal, over the whole name. Unlike environment patterns these are anchored and escaped.
+// matchesRefRule compares as RefMatcher does: equality, or a wildcard in which * is any run of characters and the rest
+// is literal, over the whole name. Unlike environment patterns these are anchored and escaped.
 func matchesRefRule(rules []string, name string) bool {
 	return slices.ContainsFunc(rules, func(rule string) bool {
 		if !strings.Contains(rule, "*") {

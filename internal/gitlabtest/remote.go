@@ -60,8 +60,8 @@ func (r *Remote) info() (serverInfo, error) {
 	return info, r.getJSON("/server", &info)
 }
 
-// Update reads the World, changes it and puts it back, anew with another World if someone else was faster: change may run
-// several times. It fails as Server.Update does.
+// Update reads the World, changes it and puts it back, anew with another World if someone else was faster: change may
+// run several times. It fails as Server.Update does.
 func (r *Remote) Update(change func(*World)) error {
 	pace := backoff.NewExponentialBackOff()
 	pace.InitialInterval, pace.MaxInterval = 2*time.Millisecond, 100*time.Millisecond
@@ -147,8 +147,8 @@ func (r *Remote) ResetCalls() error {
 	return err
 }
 
-// Kubeconfig is the KUBECONFIG of the job with the cluster at tunnelURL. The error is ErrNoKubeconfig or ErrNoJob as for
-// Server.Kubeconfig.
+// Kubeconfig is the KUBECONFIG of the job with the cluster at tunnelURL. The error is ErrNoKubeconfig or ErrNoJob as
+// for Server.Kubeconfig.
 func (r *Remote) Kubeconfig(jobID int64, tunnelURL string) ([]byte, error) {
 	query := url.Values{"job": {strconv.FormatInt(jobID, 10)}, "url": {tunnelURL}}
 	file, _, err := r.do(http.MethodGet, "/kubeconfig?"+query.Encode(), nil, nil)

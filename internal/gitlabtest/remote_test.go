@@ -110,7 +110,8 @@ func TestRemote_SaysWhyThereIsNoKubeconfig(t *testing.T) {
 	if _, err := remote.Kubeconfig(1, tunnel); !errors.Is(err, gitlabtest.ErrNoJob) {
 		t.Errorf("without job: %v", err)
 	}
-	_, broken, _ := controlled(t, gitlabtest.Options{World: docsWorld(entry("groups", "group1", ", environments: ['(*']"))})
+	w := docsWorld(entry("groups", "group1", ", environments: ['(*']"))
+	_, broken, _ := controlled(t, gitlabtest.Options{World: w})
 	if _, err := broken.Kubeconfig(job, tunnel); err == nil || errors.Is(err, gitlabtest.ErrNoKubeconfig) {
 		t.Errorf("with a broken pattern: %v", err)
 	}

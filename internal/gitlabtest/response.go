@@ -35,7 +35,6 @@ func jsonResponse(status int, value any) *response {
 type apiError struct {
 	status int
 	body   map[string]string
-	header http.Header
 }
 
 func (e *apiError) Error() string { return http.StatusText(e.status) }
@@ -63,7 +62,8 @@ var (
 	errForbidden    = message(http.StatusForbidden, "403 Forbidden")
 	errNoRoute      = &apiError{status: http.StatusNotFound, body: map[string]string{"error": "404 Not Found"}}
 	errBadMethod    = &apiError{status: http.StatusMethodNotAllowed, body: map[string]string{"error": "405 Not Allowed"}}
-	// errInsufficientScope is an access token that is good for something else (RFC 6750 section 3.1, as rack-oauth2 has it).
+	// errInsufficientScope is an access token that is good for something else (RFC 6750 section 3.1, as rack-oauth2 has
+	// it).
 	errInsufficientScope = &apiError{status: http.StatusForbidden, body: map[string]string{
 		"error":             "insufficient_scope",
 		"error_description": "The request requires higher privileges than provided by the access token.",
@@ -77,9 +77,5 @@ func errorResponse(err error) *response {
 	if !errors.As(err, &known) {
 		known = message(http.StatusInternalServerError, "500 Internal Server Error")
 	}
-	out := jsonResponse(known.status, known.body)
-	for name, values := range known.header {
-		out.header[name] = values
-	}
-	return out
+	return jsonResponse(known.status, known.body)
 }

@@ -161,8 +161,8 @@ func (s *Server) URL() string { return s.url }
 // CACertPEM is the CA of a server with TLS, or nil.
 func (s *Server) CACertPEM() []byte { return bytes.Clone(s.caPEM) }
 
-// Close ends every exchange, hanging ones included, and the remote control. It returns when nothing runs any more and may
-// be called again.
+// Close ends every exchange, hanging ones included, and the remote control. It returns when nothing runs any more and
+// may be called again.
 func (s *Server) Close() {
 	s.closing.Lock()
 	s.closed = true
@@ -176,8 +176,8 @@ func (s *Server) Close() {
 	s.exchanges.close()
 }
 
-// Update changes the World in one step: later requests see all of it or, when it returns an error, nothing. It fails when
-// the outcome is what no GitLab could hold, such as a job of an unknown project.
+// Update changes the World in one step: later requests see all of it or, when it returns an error, nothing. It fails
+// when the outcome is what no GitLab could hold, such as a job of an unknown project.
 func (s *Server) Update(change func(*World)) error {
 	s.update.Lock()
 	defer s.update.Unlock()

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -188,6 +190,30 @@ func TestClose_MayBeCalledAgain(t *testing.T) {
 	}
 	if _, err := g.ServeControl("127.0.0.1:0"); err == nil {
 		t.Error("a remote control opened after the end")
+	}
+}
+
+func TestClose_WaitsForWhatIsBeingAnswered(t *testing.T) {
+	entered, release := make(chan struct{}), make(chan struct{})
+	var finished atomic.Bool
+	g := start(t, gitlabtest.Options{World: docsWorld(openToProject), Now: func() time.Time { // read by every answer
+		close(entered)
+		<-release
+		finished.Store(true)
+		return time.Now()
+	}})
+	go func() {
+		response, err := g.client.Do(g.request(http.MethodGet, lookup, "JOB-TOKEN", g.token(job)))
+		if err == nil {
+			response.Body.Close()
+			t.Error("answered after all")
+		}
+		close(release) // now that Close has cut the connection
+	}()
+	<-entered
+	g.Close()
+	if !finished.Load() {
+		t.Error("it is still being answered")
 	}
 }
 

@@ -2,8 +2,8 @@ package gitlabtest
 
 import "fmt"
 
-// state is one World made ready to answer from. It never changes after it was built: a request works on the state it found,
-// and Update puts a new one in its place.
+// state is one World made ready to answer from. It never changes after it was built: a request works on the state it
+// found, and Update puts a new one in its place.
 type state struct {
 	revision uint64
 	world    World

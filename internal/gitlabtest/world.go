@@ -53,11 +53,12 @@ type Group struct {
 
 // Project is a project of a group, or of a user's namespace when Group is 0.
 type Project struct {
-	ID            int64  `json:"id"`
-	Group         int64  `json:"group,omitempty"`
-	UserNamespace int64  `json:"userNamespace,omitempty"` // namespace id of a personal project; filled in by its path when 0
-	Path          string `json:"path"`                    // full path
-	Organization  int64  `json:"organization,omitempty"`  // 0 is the default organization
+	ID    int64 `json:"id"`
+	Group int64 `json:"group,omitempty"`
+	// UserNamespace is the namespace id of a personal project; 0 is filled in by the path.
+	UserNamespace int64  `json:"userNamespace,omitempty"`
+	Path          string `json:"path"`                   // full path
+	Organization  int64  `json:"organization,omitempty"` // 0 is the default organization
 	PendingDelete bool   `json:"pendingDelete,omitempty"`
 	// Public lets anyone read the project and its repository. In a private one it takes membership to see the project
 	// and the reporter role to read environments and the repository.
@@ -86,8 +87,8 @@ type User struct {
 	ID       int64         `json:"id"`
 	Username string        `json:"username"`
 	Access   map[int64]int `json:"access,omitempty"`
-	// DeniedReason is the text after "403 Forbidden - " for a user who may not use the API, such as DeniedBlocked; empty
-	// for an active user.
+	// DeniedReason is the text after "403 Forbidden - " for a user who may not use the API, such as DeniedBlocked;
+	// empty for an active user.
 	DeniedReason string `json:"deniedReason,omitempty"`
 }
 
@@ -118,8 +119,8 @@ type Job struct {
 	// "partition" for <hex partition>_<20 characters>, "jwt" for glcbt-<JWT>. The two without glcbt- are refused by a
 	// current GitLab (Settings.AcceptsAnyTokenShape).
 	TokenFormat string `json:"tokenFormat,omitempty"`
-	// TokenExpires is the JWT's exp in whole seconds; zero is filled in as an hour and five minutes from its creation. To
-	// change it, empty Token as well.
+	// TokenExpires is the JWT's exp in whole seconds; zero is filled in as an hour and five minutes from its creation.
+	// To change it, empty Token as well.
 	TokenExpires time.Time `json:"tokenExpires,omitzero"`
 }
 
@@ -164,10 +165,11 @@ type Fault struct {
 	Delay time.Duration `json:"delay,omitempty"` // wait, then go on with the rest of the fault or the real answer
 	Hang  bool          `json:"hang,omitempty"`  // never answer; ends with the client's patience or the server
 
-	Status      int               `json:"status,omitempty"`      // answer this status
-	Header      map[string]string `json:"header,omitempty"`      // with these headers, such as Retry-After; alone: added to the real answer
-	Body        string            `json:"body,omitempty"`        // and this body; alone: in place of the real one
-	ContentType string            `json:"contentType,omitempty"` // text/html when empty and Status is set; alone: the real body, mislabelled
+	Status int               `json:"status,omitempty"` // answer this status
+	Header map[string]string `json:"header,omitempty"` // with these headers; alone: added to the real answer
+	Body   string            `json:"body,omitempty"`   // and this body; alone: in place of the real one
+	// ContentType is text/html when empty and Status is set; alone: the real body, mislabelled.
+	ContentType string `json:"contentType,omitempty"`
 
 	Truncate  bool   `json:"truncate,omitempty"`  // the body, cut in half with its length intact, then the connection ends
 	Oversize  int    `json:"oversize,omitempty"`  // the body, padded with white space to this many bytes

@@ -22,7 +22,32 @@ type Job struct {
 	Roles       []string
 	Environment *gitlab.Environment // nil: none
 	Agents      []Agent             // of the agents this process serves, those that list the job; each id once
+	Facts       Facts               // what had to be asked for besides
 }
+
+// Facts are what GitLab's lookup does not say of a job. Each is learnt only when a rule needs it, once per job.
+type Facts struct {
+	// EnvironmentName is the environment's full name; empty while it is not known.
+	EnvironmentName string
+	// Ref is the branch or tag, or refs/merge-requests/<iid>/head; empty while it is not known.
+	Ref string
+	// RefProtected says whether the ref was protected when the job was first seen.
+	RefProtected Protection
+	// EnvironmentUnknown and ProtectionUnknown say, for the reader of a refusal, which permission would teach a fact that
+	// was asked for and could not be learnt; empty otherwise.
+	EnvironmentUnknown string
+	ProtectionUnknown  string
+}
+
+// Protection is what is known of a ref's protection.
+type Protection int
+
+// The zero value is not knowing, which satisfies nothing.
+const (
+	ProtectionNotKnown Protection = iota
+	Unprotected
+	Protected
+)
 
 // Agent is what one agent's authors allow the job.
 type Agent struct {

@@ -1,5 +1,5 @@
-// Command gitlabd runs a fake GitLab (internal/gitlabtest) as a process: for the demo, and for tests that need GitLab to
-// outlive them or to run beside them.
+// Command gitlabd runs a fake GitLab (internal/gitlabtest) as a process: for the demo, and for tests that need GitLab
+// to outlive them or to run beside them.
 package main
 
 import (
@@ -53,7 +53,8 @@ func newCommand() *cobra.Command {
 	command.Flags().StringVar(&f.world, "world", "", "`file` with the state to begin with, YAML or JSON")
 	command.Flags().BoolVar(&f.tls, "tls", false, "serve HTTPS with a CA made at the start")
 	command.Flags().StringVar(&f.caFile, "ca-file", "", "`file` to write the CA to, with --tls")
-	command.Flags().StringVar(&f.relativeURLRoot, "relative-url-root", "", "`path` that everything lies under, such as /gitlab")
+	command.Flags().StringVar(&f.relativeURLRoot, "relative-url-root", "",
+		"`path` that everything lies under, such as /gitlab")
 	return command
 }
 

@@ -89,8 +89,8 @@ func TestGitlabd_ServesTheWorldOfItsFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := trusting(t, ca)
-	if status, body := get(t, client, gitlab+"/api/v4/job/allowed_agents", world.Job(job).Token); status != http.StatusOK ||
+	client, lookup, token := trusting(t, ca), gitlab+"/api/v4/job/allowed_agents", world.Job(job).Token
+	if status, body := get(t, client, lookup, token); status != http.StatusOK ||
 		!strings.Contains(body, `"job":{"id":9007199254740993}`) || !strings.Contains(body, `"slug":"prod"`) {
 		t.Errorf("%d %s", status, body)
 	}
@@ -99,7 +99,7 @@ func TestGitlabd_ServesTheWorldOfItsFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	response.Body.Close()
-	if status, _ := get(t, client, gitlab+"/api/v4/job/allowed_agents", world.Job(job).Token); status != http.StatusUnauthorized {
+	if status, _ := get(t, client, lookup, token); status != http.StatusUnauthorized {
 		t.Errorf("status %d of an ended job", status)
 	}
 	if calls, err := remote.Calls(gitlabtest.AllowedAgents); err != nil || calls != 2 {
