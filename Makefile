@@ -1,0 +1,68 @@
+# Everything here works on a fresh clone of a fresh machine that has Go, git, make and a C compiler (for -race).
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION ?=
+BUILD_FLAGS := -trimpath -ldflags "-s -w $(if $(VERSION),-X main.version=$(VERSION))"
+TOOL := go tool -modfile=$(CURDIR)/tools/go.mod
+FUZZTIME ?= 2m
+# kubectl, kube-apiserver and friends are built from their modules; the newest Go found need not be theirs.
+export GOTOOLCHAIN ?= local
+export GOFLAGS ?= -buildvcs=false
+
+.PHONY: help
+help: ## list the targets
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 15
+
+.PHONY: build
+build: ## build bin/jobgate, static
+	CGO_ENABLED=0 go build $(BUILD_FLAGS) -o bin/jobgate ./cmd/jobgate
+
+.PHONY: demo
+demo: ## play the main job on a real API server; KEEP=1 leaves it running
+	@cd e2e && go run ./demo
+
+.PHONY: test
+test: lint unit e2e ## everything that must pass: lint, unit tests, end-to-end tests
+
+.PHONY: lint
+lint: ## gofmt, go vet, staticcheck, and govulncheck where its database can be reached
+	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
+	  if [ -n "$$unformatted" ]; then echo "gofmt would change: $$unformatted" >&2; exit 1; fi
+	go vet ./...
+	cd e2e && go vet ./...
+	$(TOOL) staticcheck ./...
+	cd e2e && $(TOOL) staticcheck ./...
+	@TOOL="$(TOOL)" hack/vulncheck ./...
+
+.PHONY: unit
+unit: ## unit tests with the race detector
+	$(TOOL) gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -race -count=1 -timeout 10m ./...
+
+.PHONY: e2e-binaries
+e2e-binaries: ## build kube-apiserver, etcd, kubectl and the rest into .cache (minutes when cold)
+	cd e2e && go run ./build
+
+.PHONY: e2e
+e2e: e2e-binaries ## end-to-end tests on a real API server
+	cd e2e && $(TOOL) gotestsum --format testname -- -race -count=1 -timeout 15m ./...
+
+.PHONY: bench
+bench: ## benchmarks; ratios are to a constant handler in the same run
+	go test -run '^$$' -bench . -benchmem ./...
+	cd e2e && go run ./throughput
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (2m)
+	@hack/fuzz $(FUZZTIME)
+
+.PHONY: tidy
+tidy: ## tidy all three modules
+	go mod tidy
+	cd e2e && go mod tidy
+	cd tools && go mod tidy
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin .cache

@@ -1,0 +1,70 @@
+// Command demo starts a GitLab (a fake), jobgate and a real Kubernetes control plane on this machine, then plays a
+// short story with the real kubectl. With KEEP=1 in the environment everything keeps running until Ctrl-C.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/jobgate/jobgate/e2e/binaries"
+	"github.com/jobgate/jobgate/e2e/sandbox"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	colour := term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("NO_COLOR") == ""
+	show := &terminal{out: os.Stdout, colour: colour}
+	err := run(ctx, show, os.Getenv("KEEP") == "1")
+	switch {
+	case err != nil && ctx.Err() != nil:
+		show.say("Interrupted. Everything is stopped.")
+		os.Exit(130)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(1)
+	}
+}
+
+// run plays the story and, whatever happens, leaves nothing behind.
+func run(ctx context.Context, show *terminal, keep bool) (err error) {
+	show.say("A GitLab (a fake), jobgate and a real Kubernetes control plane, all on this machine.")
+	set, err := binaries.Build(ctx, binaries.Options{Progress: os.Stderr})
+	if err != nil {
+		return fmt.Errorf("build what the demo needs: %w", err)
+	}
+	begin := time.Now()
+	site, err := sandbox.Start(ctx, sandbox.Options{
+		Binaries: set, World: newWorld(), Configure: configure,
+		Step: func(name string) { show.say("Start %s ...", name) },
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, site.Close()) }()
+	show.say("Ready in %.0f seconds.", time.Since(begin).Seconds())
+
+	stage, err := newStage(site, set.Kubectl, show)
+	if err != nil {
+		return err
+	}
+	for i, scene := range story {
+		show.title(i+1, scene.title)
+		if err := scene.play(ctx, stage); err != nil {
+			return fmt.Errorf("scene %d, %s: %w", i+1, scene.title, err)
+		}
+	}
+	show.summary(len(story), stage.steps)
+	if keep {
+		return stage.keep(ctx)
+	}
+	show.say("KEEP=1 make demo leaves it running, for you to try things.")
+	return nil
+}

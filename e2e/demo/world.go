@@ -1,0 +1,51 @@
+package main
+
+import (
+	"github.com/jobgate/jobgate/internal/config"
+	"github.com/jobgate/jobgate/internal/gitlabtest"
+)
+
+const (
+	agentID      = 4
+	agentContext = "path/to/agent/project:agent-name"
+
+	prodJob      = 1074499489
+	neighbourJob = 1074499490
+	visitorsJob  = 1074499491 // for whoever keeps the demo running
+)
+
+// newWorld is the GitLab of the story: two projects of one group that share an agent.
+func newWorld() gitlabtest.World {
+	environments := []gitlabtest.Environment{{Name: "prod", Tier: "production"}}
+	const user = 9
+	running := func(id, project int64) gitlabtest.Job {
+		return gitlabtest.Job{ID: id, Project: project, User: user, Status: "running", Environment: "prod"}
+	}
+	return gitlabtest.World{
+		Settings: gitlabtest.Settings{Licensed: true},
+		Groups: []gitlabtest.Group{
+			{ID: 23, Path: "path"}, {ID: 25, Parent: 23, Path: "path/to"}, {ID: 27, Parent: 25, Path: "path/to/agent"},
+		},
+		Projects: []gitlabtest.Project{
+			{ID: 7, Group: 27, Path: "path/to/agent/project"},
+			{ID: 150, Group: 25, Path: "path/to/project", Environments: environments},
+			{ID: 151, Group: 25, Path: "path/to/other", Environments: environments},
+		},
+		Users: []gitlabtest.User{{ID: user, Username: "jdoe", Access: map[int64]int{150: 30, 151: 30}}},
+		Agents: []gitlabtest.Agent{{ID: agentID, Name: "agent-name", Project: 7, Config: `
+ci_access:
+  projects:
+  - id: path/to/project
+    access_as:
+      ci_job: {}
+  - id: path/to/other
+    access_as:
+      ci_job: {}
+`}},
+		Jobs: []gitlabtest.Job{running(prodJob, 150), running(neighbourJob, 151), running(visitorsJob, 150)},
+	}
+}
+
+func configure(c *config.Configuration) {
+	c.Agents = []config.Agent{{ID: agentID, Name: agentContext}}
+}

@@ -1,0 +1,96 @@
+package e2e_test
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/jobgate/jobgate/internal/gitlabtest"
+)
+
+func updateWorld(t *testing.T, change func(*gitlabtest.World)) {
+	t.Helper()
+	if err := site.GitLab.Update(change); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// unwell makes GitLab fail as given until the test ends or the returned function is called.
+func unwell(t *testing.T, fault gitlabtest.Fault) (recover func()) {
+	t.Helper()
+	if err := site.GitLab.Fault(fault); err != nil {
+		t.Fatal(err)
+	}
+	recover = func() {
+		if err := site.GitLab.ClearFaults(); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Cleanup(recover)
+	return recover
+}
+
+func jobByID(t *testing.T, id int64) gitlabtest.Job {
+	t.Helper()
+	world, err := site.GitLab.World()
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := world.Job(id)
+	if j == nil {
+		t.Fatalf("GitLab has no job %d", id)
+	}
+	return *j
+}
+
+// gitlabHeard says whether any request that GitLab received carries the text, wherever in it.
+func gitlabHeard(t *testing.T, text string) bool {
+	t.Helper()
+	requests, err := site.GitLab.Requests(gitlabtest.AnyEndpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, request := range requests {
+		if strings.Contains(fmt.Sprint(request), text) {
+			return true
+		}
+	}
+	return false
+}
+
+func wantCalls(t *testing.T, want int) {
+	t.Helper()
+	got, err := site.GitLab.Calls(gitlabtest.AnyEndpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != want {
+		t.Errorf("GitLab was called %d times, want %d", got, want)
+	}
+}
+
+// shownTokens maps the bearer tokens that tests used, besides those of GitLab's jobs, to the tests' names.
+var shownTokens sync.Map
+
+func noteToken(t *testing.T, token string) { shownTokens.Store(token, t.Name()) }
+
+// allTokens maps all secrets that jobgate may have met to their owners.
+func allTokens() (map[string]string, error) {
+	world, err := site.GitLab.World()
+	if err != nil {
+		return nil, err
+	}
+	tokens := map[string]string{}
+	for _, j := range world.Jobs {
+		tokens[j.Token] = fmt.Sprintf("job %d", j.ID)
+	}
+	for i, token := range world.Tokens {
+		tokens[token.Token] = fmt.Sprintf("access token %d", i)
+	}
+	shownTokens.Range(func(token, owner any) bool {
+		tokens[token.(string)] = owner.(string)
+		return true
+	})
+	return tokens, nil
+}

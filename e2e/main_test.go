@@ -1,0 +1,79 @@
+// Package e2e_test logs CI jobs in to a real kube-apiserver, with the real kubectl, through jobgate. GitLab alone is a
+// fake.
+package e2e_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/jobgate/jobgate/e2e/binaries"
+	"github.com/jobgate/jobgate/e2e/sandbox"
+)
+
+// site is the one installation that all tests share: starting it costs seconds. Tests keep apart by using jobs,
+// namespaces and users of their own, and leave it as they found it.
+var site *sandbox.Sandbox
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := start(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		return 1
+	}
+	finished := make(chan int, 1)
+	go func() { finished <- m.Run() }()
+	code := 1
+	select {
+	case code = <-finished:
+	case <-ctx.Done():
+		fmt.Fprintln(os.Stderr, "e2e: interrupted")
+	}
+	if err := errors.Join(sweepForTokens(), site.Close()); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		return 1
+	}
+	return code
+}
+
+func start(ctx context.Context) error {
+	set, err := binaries.Build(ctx, binaries.Options{Race: true, Progress: os.Stderr})
+	if err != nil {
+		return fmt.Errorf("the programs to test cannot be built: %w", err)
+	}
+	site, err = sandbox.Start(ctx, sandbox.Options{
+		Binaries: set, World: newWorld(), Configure: configure, Race: true,
+		// The most talkative level, so that whatever could leak does.
+		JobgateArgs: []string{"-v=10", "--logging-format=json"},
+	})
+	if err != nil {
+		return fmt.Errorf("the installation to test cannot be started: %w", err)
+	}
+	return nil
+}
+
+// sweepForTokens looks for every token that the run used in everything that jobgate logged meanwhile.
+func sweepForTokens() error {
+	log, err := os.ReadFile(site.Jobgate.LogFile)
+	if err != nil {
+		return fmt.Errorf("read jobgate's log: %w", err)
+	}
+	tokens, err := allTokens()
+	if err != nil {
+		return err
+	}
+	for token, owner := range tokens {
+		if strings.Contains(string(log), token) {
+			return fmt.Errorf("jobgate's log shows the token of %s", owner)
+		}
+	}
+	return nil
+}

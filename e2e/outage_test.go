@@ -1,0 +1,57 @@
+package e2e_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/jobgate/jobgate/internal/gitlabtest"
+
+	"github.com/jobgate/jobgate/e2e/controlplane"
+)
+
+// While GitLab cannot answer a new job cannot log in; once it can, the same job can, and nobody restarts anything. This
+// API server remembers whatever it may for a day: had it remembered the failure, the job would never get in.
+func TestOutage_JobLogsInOnceGitLabIsBack(t *testing.T) {
+	server := startAPIServer(t, controlplane.APIServerOptions{
+		Name: "kube-apiserver-with-long-memory", TokenWebhook: site.Jobgate.TokenWebhook("v1", 24*time.Hour),
+	})
+	tests := []struct {
+		name  string
+		fault gitlabtest.Fault
+	}{
+		{"503", gitlabtest.Fault{Status: http.StatusServiceUnavailable, Body: "<html>Deploy in progress</html>"}},
+		{"429 with Retry-After", gitlabtest.Fault{
+			Status: http.StatusTooManyRequests, ContentType: "text/plain", Body: "Retry later\n",
+			Header: map[string]string{"Retry-After": "1"},
+		}},
+		{"200 with HTML", gitlabtest.Fault{Status: http.StatusOK, Body: "<html>Sign in</html>"}},
+		{"401 with HTML, from something in between", gitlabtest.Fault{
+			Status: http.StatusUnauthorized, Body: "<html>Proxy authentication</html>",
+		}},
+		{"truncated reply", gitlabtest.Fault{Truncate: true}},
+		{"reset connections", gitlabtest.Fault{Reset: true}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			test.fault.Endpoint = gitlabtest.AnyEndpoint
+			recoverNow := unwell(t, test.fault)
+			j := loggedInTo(t, server, gitlabtest.Job{}, ciJobContext)
+			wantUnauthorized(t, j.Workspace)
+			recoverNow()
+			eventually(t, func() error { return checkLoggedIn(t, j.Workspace) })
+		})
+	}
+}
+
+func TestRestart_NextJobLogsIn(t *testing.T) {
+	before := loggedIn(t, gitlabtest.Job{}, ciJobContext)
+	whoami(t, before.Workspace)
+	if err := site.Jobgate.Restart(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	after := loggedIn(t, gitlabtest.Job{}, ciJobContext)
+	if got := whoami(t, after.Workspace).Username; got != after.username() {
+		t.Errorf("username %s, want %s", got, after.username())
+	}
+}

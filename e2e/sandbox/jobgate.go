@@ -1,0 +1,217 @@
+package sandbox
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/jobgate/jobgate/internal/config"
+
+	"github.com/jobgate/jobgate/e2e/controlplane"
+	"github.com/jobgate/jobgate/e2e/process"
+	"github.com/jobgate/jobgate/internal/pkitest"
+)
+
+const (
+	healthTimeout = 5 * time.Second
+	healthSize    = 4 << 20
+)
+
+// WebhookClient is the API server's name in the client certificate that it shows to jobgate.
+const WebhookClient = "kube-apiserver"
+
+// Jobgate is a jobgate process that can be stopped and started again on the same ports.
+type Jobgate struct {
+	URL       string // https, for the API server
+	HealthURL string // http: /livez, /readyz, /metrics
+	LogFile   string // holds the logs of all its runs
+
+	configuration    *config.Configuration
+	configFile       string
+	authenticateFile string
+	spec             process.Spec
+	process          *process.Process
+}
+
+// Start starts a stopped jobgate and waits until it is ready.
+func (j *Jobgate) Start(ctx context.Context) error {
+	text, err := yaml.Marshal(j.configuration)
+	if err != nil {
+		return fmt.Errorf("encode jobgate's configuration: %w", err)
+	}
+	if err := os.WriteFile(j.configFile, text, 0o600); err != nil {
+		return fmt.Errorf("write jobgate's configuration: %w", err)
+	}
+	child, err := process.Start(j.spec)
+	if err != nil {
+		return err
+	}
+	j.process = child
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	err = child.WaitReady(ctx, func(ctx context.Context) error {
+		_, err := j.health(ctx, "/readyz")
+		return err
+	})
+	if err != nil {
+		child.Kill()
+	}
+	return err
+}
+
+// Stop ends jobgate as a node's kubelet would; it fails if jobgate does not end well.
+func (j *Jobgate) Stop() error {
+	if j.process == nil {
+		return nil
+	}
+	return j.process.Stop()
+}
+
+// Restart stops jobgate and starts it with a changed configuration (nil: the same).
+func (j *Jobgate) Restart(ctx context.Context, change func(*config.Configuration)) error {
+	if err := j.Stop(); err != nil {
+		return err
+	}
+	if change != nil {
+		change(j.configuration)
+	}
+	return j.Start(ctx)
+}
+
+// TokenWebhook is how an API server asks this jobgate.
+func (j *Jobgate) TokenWebhook(version string, cacheTTL time.Duration) *controlplane.TokenWebhook {
+	return &controlplane.TokenWebhook{ConfigFile: j.authenticateFile, Version: version, CacheTTL: cacheTTL}
+}
+
+// Metrics is the text of /metrics.
+func (j *Jobgate) Metrics(ctx context.Context) (string, error) { return j.health(ctx, "/metrics") }
+
+func (j *Jobgate) health(ctx context.Context, path string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, j.HealthURL+path, nil)
+	if err != nil {
+		return "", err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, healthSize))
+	if err != nil {
+		return "", fmt.Errorf("read jobgate's %s: %w", path, err)
+	}
+	if response.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("jobgate's %s: %s: %s", path, response.Status, body)
+	}
+	return string(body), nil
+}
+
+// StartJobgate starts another jobgate between GitLab and whichever API server is told to ask it. The sandbox stops it
+// when it closes. The name is unique; change (nil: none) changes the sandbox's configuration for this one.
+func (s *Sandbox) StartJobgate(
+	ctx context.Context, name string, change func(*config.Configuration),
+) (*Jobgate, error) {
+	dir := filepath.Join(s.Dir, name)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the folder of %s: %w", name, err)
+	}
+	configuration, err := s.configuration(dir)
+	if err != nil {
+		return nil, err
+	}
+	s.options.Configure(configuration)
+	if change != nil {
+		change(configuration)
+	}
+	j := &Jobgate{
+		URL:           "https://" + configuration.Serving.Address,
+		HealthURL:     "http://" + configuration.Serving.HealthAddress,
+		LogFile:       filepath.Join(s.Dir, name+".log"),
+		configuration: configuration, configFile: filepath.Join(dir, "jobgate.yaml"),
+		authenticateFile: filepath.Join(dir, "authenticate.kubeconfig"),
+	}
+	j.spec = process.Spec{
+		Name: name, Path: s.options.Binaries.Jobgate, LogFile: j.LogFile, Env: s.raceEnv(),
+		Args: append([]string{"serve", "--config=" + j.configFile}, s.options.JobgateArgs...),
+	}
+	client, err := s.webhookCA.IssueClient(dir, WebhookClient)
+	if err != nil {
+		return nil, err
+	}
+	err = controlplane.WriteKubeconfig(j.authenticateFile, j.URL+"/authenticate", s.webhookCAFile, client)
+	if err != nil {
+		return nil, err
+	}
+	if err := j.Start(ctx); err != nil {
+		return nil, err
+	}
+	s.jobgates = append(s.jobgates, j)
+	return j, nil
+}
+
+// configuration has everything but the agents: free ports, and certificates of the webhook's own authority, which stand
+// for both ends.
+func (s *Sandbox) configuration(dir string) (*config.Configuration, error) {
+	address, err := s.loopbackAddress()
+	if err != nil {
+		return nil, err
+	}
+	healthAddress, err := s.loopbackAddress()
+	if err != nil {
+		return nil, err
+	}
+	serving, err := s.webhookCA.IssueServer(dir, "jobgate")
+	if err != nil {
+		return nil, err
+	}
+	c := config.Default()
+	c.APIVersion, c.Kind = config.APIVersion, config.Kind
+	c.GitLab.URL, c.GitLab.CAFile = s.gitlabURL, s.gitlabCA
+	c.Serving = config.Serving{
+		Address: address, HealthAddress: healthAddress,
+		CertFile: serving.Cert, KeyFile: serving.Key,
+		ClientCAFile: s.webhookCAFile, ClientNames: []string{WebhookClient},
+	}
+	return c, nil
+}
+
+// WebhookTLS is the TLS configuration of somebody who trusts jobgate and shows it a certificate with the name from
+// jobgate's own authority; without a name, none.
+func (s *Sandbox) WebhookTLS(name string) (*tls.Config, error) {
+	configuration := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: s.webhookCA.Pool()}
+	if name == "" {
+		return configuration, nil
+	}
+	files, err := s.webhookCA.IssueClient(s.Dir, name)
+	if err != nil {
+		return nil, err
+	}
+	return configuration, addCertificate(configuration, files)
+}
+
+func addCertificate(configuration *tls.Config, files pkitest.Files) error {
+	certificate, err := tls.LoadX509KeyPair(files.Cert, files.Key)
+	if err != nil {
+		return fmt.Errorf("load a client certificate: %w", err)
+	}
+	configuration.Certificates = append(configuration.Certificates, certificate)
+	return nil
+}
+
+func (s *Sandbox) loopbackAddress() (string, error) {
+	port, err := s.ports.Free()
+	if err != nil {
+		return "", err
+	}
+	return "127.0.0.1:" + strconv.Itoa(port), nil
+}
