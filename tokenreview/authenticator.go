@@ -22,10 +22,12 @@ import (
 	"time"
 
 	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/klog/v2"
 
 	"github.com/jobgate/jobgate/internal/gitlab"
 	"github.com/jobgate/jobgate/internal/job"
+	"github.com/jobgate/jobgate/internal/samplelog"
 )
 
 // Jobs is where jobs are found.
@@ -43,35 +45,54 @@ type Agent struct {
 	ServiceAccountName      string
 	// Impersonate is what access_as impersonate may become. Its zero value allows nothing.
 	Impersonate Allowed
+	// FactExtras are the facts that this cluster's rules judge the agent's jobs by.
+	FactExtras FactExtras
+}
+
+// Config is what an Authenticator goes by.
+type Config struct {
+	Agents []Agent
+	// ExplainRejections gives a live job that GitLab does not list for the agent a denied identity, whose every request is
+	// refused with the reason, instead of a rejection, of which kubectl shows only "Unauthorized".
+	ExplainRejections bool
+	// FiltersProtectedBranches says that GitLab itself withholds an agent with protected_branches_only.
+	FiltersProtectedBranches bool
 }
 
 // Authenticator turns a credential into a user. It is safe for concurrent use.
 type Authenticator struct {
 	jobs   Jobs
 	agents atomic.Pointer[map[int64]*policy]
-	log    *sampledLog
+	log    *samplelog.Log
 }
 
 var _ authenticator.Token = (*Authenticator)(nil)
 
-// policy is an Agent with its lists compiled.
+// policy is an Agent with its lists compiled, and what is common to all of them.
 type policy struct {
 	Agent
-	allowed allowlists
+	allowed                  allowlists
+	explainRejections        bool
+	filtersProtectedBranches bool
 }
 
-// New returns an authenticator for the given agents.
-func New(jobs Jobs, agents []Agent) *Authenticator {
-	a := &Authenticator{jobs: jobs, log: newSampledLog()}
-	a.Configure(agents)
+// New returns an authenticator for the agents in the configuration.
+func New(jobs Jobs, c Config) *Authenticator {
+	a := &Authenticator{jobs: jobs, log: samplelog.New()}
+	a.Configure(c)
 	return a
 }
 
-// Configure replaces the agents. Requests already being judged end under the old ones.
-func (a *Authenticator) Configure(agents []Agent) {
-	policies := make(map[int64]*policy, len(agents))
-	for _, agent := range agents {
-		policies[agent.ID] = &policy{Agent: agent, allowed: compile(agent.Impersonate)}
+// Configure replaces the configuration. Requests already being judged end under the old one.
+func (a *Authenticator) Configure(c Config) {
+	policies := make(map[int64]*policy, len(c.Agents))
+	for _, agent := range c.Agents {
+		policies[agent.ID] = &policy{
+			Agent:                    agent,
+			allowed:                  compile(agent.Impersonate),
+			explainRejections:        c.ExplainRejections,
+			filtersProtectedBranches: c.FiltersProtectedBranches,
+		}
 	}
 	a.agents.Store(&policies)
 }
@@ -88,16 +109,34 @@ func (a *Authenticator) AuthenticateToken(ctx context.Context, token string) (*a
 	var rejected *RejectedError
 	switch {
 	case errors.As(err, &rejected):
-		a.log.rejection(logger, rejected)
+		a.logRejection(logger, rejected)
 		return nil, false, err
 	case err != nil:
-		a.log.undecided(logger, err)
+		a.logUndecided(logger, err)
 		return nil, false, err
 	}
 	if answer.FirstUse() {
-		a.log.login(logger, answer.Job, response.User)
+		a.logLogin(logger, answer.Job, response.User)
 	}
 	return response, true, nil
+}
+
+// Identify gives a live job the identity that it would get with a token for the agent. The error is a *RejectedError.
+func (a *Authenticator) Identify(j *job.Job, agentID int64) (user.Info, error) {
+	agent, err := a.agent(agentID)
+	if err != nil {
+		return nil, err
+	}
+	return identify(j, agent)
+}
+
+func (a *Authenticator) agent(id int64) (*policy, error) {
+	agent, ok := (*a.agents.Load())[id]
+	if !ok {
+		return nil, reject(ReasonUnknownAgent, id, nil,
+			"agent %d does not stand for this cluster; use a context of one that does, or add it to jobgate's agents", id)
+	}
+	return agent, nil
 }
 
 func (a *Authenticator) authenticate(ctx context.Context, token string) (*authenticator.Response, job.Answer, error) {
@@ -105,10 +144,9 @@ func (a *Authenticator) authenticate(ctx context.Context, token string) (*authen
 	if err != nil {
 		return nil, job.Answer{}, err
 	}
-	agent, ok := (*a.agents.Load())[c.agentID]
-	if !ok {
-		return nil, job.Answer{}, reject(ReasonUnknownAgent, c.agentID, nil,
-			"agent %d does not stand for this cluster; use a context of one that does, or add it to jobgate's agents", c.agentID)
+	agent, err := a.agent(c.agentID)
+	if err != nil {
+		return nil, job.Answer{}, err
 	}
 	expires := expiry(c.jobToken)
 	if !expires.IsZero() && !time.Now().Before(expires) {

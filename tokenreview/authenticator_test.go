@@ -52,9 +52,10 @@ func newBench(t *testing.T, world gitlabtest.World, agents ...tokenreview.Agent)
 	}
 	settings := job.Settings{
 		FreshFor: time.Minute, StaleFor: time.Minute, RejectedFor: time.Minute, MaxJobs: 100, MaxRejected: 100,
+		Timeout: 10 * time.Second,
 	}
 	for _, a := range agents {
-		settings.Agents = append(settings.Agents, a.ID)
+		settings.Agents = append(settings.Agents, job.ServedAgent{ID: a.ID, FiltersProtectedBranches: true})
 	}
 	registry, err := job.NewRegistry(client, settings, nil)
 	if err != nil {
@@ -64,7 +65,7 @@ func newBench(t *testing.T, world gitlabtest.World, agents ...tokenreview.Agent)
 	var running sync.WaitGroup
 	running.Go(func() { registry.Run(ctx) })
 	t.Cleanup(func() { stop(); running.Wait(); client.Close() })
-	b.Authenticator = tokenreview.New(registry, agents)
+	b.Authenticator = tokenreview.New(registry, tokenreview.Config{Agents: agents, FiltersProtectedBranches: true})
 	b.ctx = klog.NewContext(t.Context(),
 		textlogger.NewLogger(textlogger.NewConfig(textlogger.Output(b.log), textlogger.Verbosity(10))))
 	return b
@@ -520,7 +521,7 @@ func TestConfigure_TakesEffectForTheNextToken(t *testing.T) {
 	if _, ok, err := b.AuthenticateToken(b.ctx, credential); !ok || err != nil {
 		t.Fatal(err)
 	}
-	b.Configure([]tokenreview.Agent{{ID: 124}})
+	b.Configure(tokenreview.Config{Agents: []tokenreview.Agent{{ID: 124}}})
 	wantRejected(t, b, credential, tokenreview.ReasonUnknownAgent)
 }
 

@@ -38,7 +38,7 @@ func FuzzAuthenticateToken(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, token string) {
 		jobs := &recorder{}
-		response, ok, err := tokenreview.New(jobs, []tokenreview.Agent{{ID: 4}}).AuthenticateToken(t.Context(), token)
+		response, ok, err := tokenreview.New(jobs, tokenreview.Config{Agents: []tokenreview.Agent{{ID: 4}}}).AuthenticateToken(t.Context(), token)
 		parts := grammar.FindStringSubmatch(token)
 		if jobs.jobToken != "" && (parts == nil || len(parts[2]) > 4096 || parts[1] != "4" || parts[2] != jobs.jobToken) {
 			t.Fatal("a token that breaks the grammar, or a part of one, was looked up")
@@ -64,7 +64,7 @@ func FuzzAuthenticateToken(f *testing.F) {
 }
 
 func BenchmarkAuthenticateToken_KnownJob(b *testing.B) {
-	a := tokenreview.New(&recorder{}, []tokenreview.Agent{{ID: 4}})
+	a := tokenreview.New(&recorder{}, tokenreview.Config{Agents: []tokenreview.Agent{{ID: 4}}})
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, ok, err := a.AuthenticateToken(b.Context(), "ci:4:glcbt-64_AbCdEfGhIjKlMnOpQrSt"); !ok || err != nil {

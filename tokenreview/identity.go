@@ -1,12 +1,14 @@
 package tokenreview
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 
 	"k8s.io/apiserver/pkg/authentication/serviceaccount"
 	"k8s.io/apiserver/pkg/authentication/user"
 
+	"github.com/jobgate/jobgate/internal/extras"
 	"github.com/jobgate/jobgate/internal/gitlab"
 	"github.com/jobgate/jobgate/internal/job"
 )
@@ -25,47 +27,26 @@ const (
 	agentGroup       = "gitlab:agent"
 )
 
-// The extras GitLab documents. They are on every identity, so that the audit log names the job whatever it acts as.
-const (
-	extraAgent         = "agent.gitlab.com/id"
-	extraConfigProject = "agent.gitlab.com/config_project_id"
-	extraProject       = "agent.gitlab.com/project_id"
-	extraPipeline      = "agent.gitlab.com/ci_pipeline_id"
-	extraJob           = "agent.gitlab.com/ci_job_id"
-	extraUsername      = "agent.gitlab.com/username"
-	extraSlug          = "agent.gitlab.com/environment_slug"
-	extraTier          = "agent.gitlab.com/environment_tier"
-)
-
-// identify gives a live job the identity that the agent's configuration asks for, or a *RejectedError.
+// identify gives a live job the identity that the agent's configuration asks for, or a denied one, or a
+// *RejectedError.
 func identify(j *job.Job, p *policy) (user.Info, error) {
 	agent := j.Agent(p.ID)
-	if agent == nil {
-		return nil, reject(ReasonNotListed, p.ID, j,
-			"GitLab does not let job %d of project %d use agent %d; check ci_access in the agent's config.yaml: the project or "+
-				"a group of it, its environments, protected_branches_only, and whether the licence covers access_as",
-			j.ID, j.ProjectID, p.ID)
-	}
-	if agent.Err != nil {
+	switch {
+	case agent == nil && p.explainRejections:
+		return denied(j, &job.Agent{ID: p.ID}, notListed(j, p.ID)), nil
+	case agent == nil:
+		return nil, reject(ReasonNotListed, p.ID, j, "%s", notListed(j, p.ID))
+	case agent.Err != nil:
 		return nil, reject(ReasonConfiguration, p.ID, j,
 			"the ci_access entry of agent %d for job %d of project %d cannot be used (%v); mend the agent's config.yaml",
 			p.ID, j.ID, j.ProjectID, agent.Err)
 	}
-	var info *user.DefaultInfo
-	switch agent.Configuration.AccessAs {
-	case gitlab.AsAgent:
-		info = asAgent(p)
-	case gitlab.AsCIJob:
-		info = asCIJob(j)
-	case gitlab.AsImpersonated:
-		refused := p.allowed.refusal(&agent.Configuration.Impersonate)
-		if refused != "" {
-			return nil, reject(ReasonIdentityNotAllowed, p.ID, j,
-				"agent %d asks job %d of project %d to impersonate what this cluster does not allow: %s; change access_as in the "+
-					"agent's config.yaml, or have the cluster's admin add it to the agent's impersonate list in jobgate's configuration",
-				p.ID, j.ID, j.ProjectID, refused)
-		}
-		info = asImpersonated(&agent.Configuration.Impersonate)
+	if refusal := j.Refusal(agent, p.filtersProtectedBranches); refusal != "" {
+		return denied(j, agent, refusal), nil
+	}
+	info, err := as(j, agent, p)
+	if err != nil {
+		return nil, err
 	}
 	// kube-apiserver does not check for an empty name, so an identity without one must never leave.
 	if info == nil || info.Name == "" {
@@ -73,7 +54,42 @@ func identify(j *job.Job, p *policy) (user.Info, error) {
 			"the ci_access entry of agent %d gives job %d no user name; mend the agent's config.yaml", p.ID, j.ID)
 	}
 	addExtras(info, j, agent)
+	p.FactExtras.add(info, j)
 	return info, nil
+}
+
+func notListed(j *job.Job, agentID int64) string {
+	return fmt.Sprintf("GitLab does not let job %d of project %d use agent %d; check ci_access in the agent's config.yaml: "+
+		"the project or a group of it, its environments, protected_branches_only, and whether the licence covers access_as",
+		j.ID, j.ProjectID, agentID)
+}
+
+// as makes the identity of the agent's mode; nil for a mode that is none.
+func as(j *job.Job, agent *job.Agent, p *policy) (*user.DefaultInfo, error) {
+	switch agent.Configuration.AccessAs {
+	case gitlab.AsAgent:
+		return asAgent(p), nil
+	case gitlab.AsCIJob:
+		return asCIJob(j), nil
+	case gitlab.AsImpersonated:
+		if refused := p.allowed.refusal(&agent.Configuration.Impersonate); refused != "" {
+			return nil, reject(ReasonIdentityNotAllowed, p.ID, j,
+				"agent %d asks job %d of project %d to impersonate what this cluster does not allow: %s; change access_as in the "+
+					"agent's config.yaml, or have the cluster's admin add it to the agent's impersonate list in jobgate's configuration",
+				p.ID, j.ID, j.ProjectID, refused)
+		}
+		return asImpersonated(&agent.Configuration.Impersonate), nil
+	}
+	return nil, nil
+}
+
+// denied is the identity of a live job that may do nothing here. It has no group, so RBAC has nothing to grant it, and
+// carries the reason to where kubectl shows it.
+func denied(j *job.Job, agent *job.Agent, reason string) *user.DefaultInfo {
+	info := &user.DefaultInfo{Name: ciJobName + decimal(j.ID)}
+	addExtras(info, j, agent)
+	info.Extra[extras.Denied] = []string{reason}
+	return info
 }
 
 func asAgent(p *policy) *user.DefaultInfo {
@@ -122,15 +138,17 @@ func addExtras(info *user.DefaultInfo, j *job.Job, a *job.Agent) {
 		info.Extra = make(map[string][]string, 8)
 	}
 	set := func(key, value string) { info.Extra[key] = []string{value} }
-	set(extraAgent, decimal(a.ID))
-	set(extraConfigProject, decimal(a.ConfigProjectID))
-	set(extraProject, decimal(j.ProjectID))
-	set(extraPipeline, decimal(j.PipelineID))
-	set(extraJob, decimal(j.ID))
-	set(extraUsername, j.Username)
+	set(extras.Agent, decimal(a.ID))
+	if a.ConfigProjectID != 0 { // of an agent that does not list the job it is not known
+		set(extras.ConfigProject, decimal(a.ConfigProjectID))
+	}
+	set(extras.Project, decimal(j.ProjectID))
+	set(extras.Pipeline, decimal(j.PipelineID))
+	set(extras.Job, decimal(j.ID))
+	set(extras.Username, j.Username)
 	if j.Environment != nil {
-		set(extraSlug, j.Environment.Slug)
-		set(extraTier, j.Environment.Tier)
+		set(extras.Slug, j.Environment.Slug)
+		set(extras.Tier, j.Environment.Tier)
 	}
 }
 

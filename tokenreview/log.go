@@ -1,37 +1,25 @@
 package tokenreview
 
 import (
-	"sync/atomic"
-
-	"golang.org/x/time/rate"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/klog/v2"
 
+	"github.com/jobgate/jobgate/internal/extras"
 	"github.com/jobgate/jobgate/internal/job"
 )
 
-// Lines about logins and refusals: enough for every job of a busy night, few enough that a flood of bad tokens cannot
-// fill a disk. What was left out is counted in the next line that is written.
-const (
-	linesPerSecond = 20
-	lineBurst      = 1000
-)
+// One line for each decision that an admin would look for. No line holds anything of a token.
 
-// sampledLog writes one line for each decision that an admin would look for. No line holds anything of a token.
-type sampledLog struct {
-	limiter *rate.Limiter
-	dropped atomic.Int64
+func (a *Authenticator) logLogin(logger klog.Logger, j *job.Job, info user.Info) {
+	fields := append(jobFields(j), "agent", info.GetExtra()[extras.Agent][0], "as", info.GetName())
+	if reason := info.GetExtra()[extras.Denied]; len(reason) > 0 {
+		a.log.Info(logger, "Job logged in with a denied identity", append(fields, "reason", reason[0])...)
+		return
+	}
+	a.log.Info(logger, "Job logged in", fields...)
 }
 
-func newSampledLog() *sampledLog {
-	return &sampledLog{limiter: rate.NewLimiter(linesPerSecond, lineBurst)}
-}
-
-func (l *sampledLog) login(logger klog.Logger, j *job.Job, info user.Info) {
-	l.write(logger, "Job logged in", append(jobFields(j), "agent", info.GetExtra()[extraAgent][0], "as", info.GetName())...)
-}
-
-func (l *sampledLog) rejection(logger klog.Logger, e *RejectedError) {
+func (a *Authenticator) logRejection(logger klog.Logger, e *RejectedError) {
 	fields := []any{"reason", e.Reason, "message", e.message}
 	if e.AgentID != 0 {
 		fields = append(fields, "agent", e.AgentID)
@@ -39,22 +27,11 @@ func (l *sampledLog) rejection(logger klog.Logger, e *RejectedError) {
 	if e.Job != nil {
 		fields = append(fields, jobFields(e.Job)...)
 	}
-	l.write(logger, "Token rejected", fields...)
+	a.log.Info(logger, "Token rejected", fields...)
 }
 
-func (l *sampledLog) undecided(logger klog.Logger, err error) {
-	l.write(logger, "Token could not be checked", "err", err)
-}
-
-func (l *sampledLog) write(logger klog.Logger, message string, fields ...any) {
-	if !l.limiter.Allow() {
-		l.dropped.Add(1)
-		return
-	}
-	if n := l.dropped.Swap(0); n > 0 {
-		fields = append(fields, "linesLeftOut", n)
-	}
-	logger.Info(message, fields...)
+func (a *Authenticator) logUndecided(logger klog.Logger, err error) {
+	a.log.Info(logger, "Token could not be checked", "err", err)
 }
 
 func jobFields(j *job.Job) []any {

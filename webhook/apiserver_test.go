@@ -43,7 +43,7 @@ func TestServer_AsKubeAPIServerSeesIt(t *testing.T) {
 				s := newServer(t, p.serve(t, nil), webhook.NewHandler(tokens(func(ctx context.Context, token string) (*authenticator.Response, bool, error) {
 					calls.Add(1)
 					return row.answer(ctx, token)
-				}), nil))
+				}), noOpinion, nil))
 				ctx, stop := context.WithCancel(t.Context())
 				ended := make(chan error, 1)
 				go func() { ended <- s.Run(ctx) }()
@@ -95,7 +95,7 @@ func TestServer_LargestTokenOfTheAPIServer(t *testing.T) {
 	s := newServer(t, p.serve(t, nil), webhook.NewHandler(tokens(func(_ context.Context, token string) (*authenticator.Response, bool, error) {
 		length.Store(int64(len(token)))
 		return nil, false, nil
-	}), nil))
+	}), noOpinion, nil))
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()

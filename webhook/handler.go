@@ -1,7 +1,7 @@
 // Package webhook is the HTTP edge: it serves kube-apiserver's reviews over TLS, and health and metrics beside it.
 //
 // It knows the wire: API versions, status codes, bounds on bodies and on work in flight, draining. It must not know what a
-// job or an agent is: an authenticator.Token decides, and its error's type picks the answer.
+// job or an agent is: an authenticator.Token and a Decider decide, and what they return picks the answer.
 //
 // What each answer makes kube-apiserver do is why it is chosen. A 200 is an answer, cached or not as status.error says.
 // 429, 500 and 504 are asked again five times over 4.5 seconds, and a Retry-After makes it 31 times, so whatever could
@@ -21,12 +21,12 @@ import (
 )
 
 // NewHandler serves the reviews, and registers its metrics. It does no authentication of its callers: that is TLS's.
-func NewHandler(tokens authenticator.Token, r prometheus.Registerer) http.Handler {
+func NewHandler(tokens authenticator.Token, decider Decider, r prometheus.Registerer) http.Handler {
 	m := newMetrics(r)
 	l := newLimits()
 	router := chi.NewRouter()
 	router.NotFound(func(w http.ResponseWriter, _ *http.Request) {
-		writeStatus(w, http.StatusNotFound, "no such endpoint; kube-apiserver's webhook kubeconfig must name /authenticate")
+		writeStatus(w, http.StatusNotFound, "no such endpoint; kube-apiserver's webhook kubeconfigs must name /authenticate and /authorize")
 	})
 	router.MethodNotAllowed(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Allow", http.MethodPost)
@@ -34,15 +34,18 @@ func NewHandler(tokens authenticator.Token, r prometheus.Registerer) http.Handle
 	})
 	router.With(m.observe("authenticate"), m.recoverPanics, l.bound).
 		Method(http.MethodPost, "/authenticate", &tokenReviewHandler{tokens: tokens, results: m.tokenReviews})
+	router.With(m.observe("authorize"), m.recoverPanics, l.bound).
+		Method(http.MethodPost, "/authorize", newAccessReviewHandler(decider, m.accessReviews))
 	return router
 }
 
 // metrics count and time requests.
 type metrics struct {
-	requests     *prometheus.CounterVec
-	duration     *prometheus.HistogramVec
-	tokenReviews *prometheus.CounterVec
-	panics       prometheus.Counter
+	requests      *prometheus.CounterVec
+	duration      *prometheus.HistogramVec
+	tokenReviews  *prometheus.CounterVec
+	accessReviews *prometheus.CounterVec
+	panics        prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -61,13 +64,17 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Help: "TokenReviews, by result (authenticated, rejected, foreign: somebody else's token, undecided) and, where " +
 				"rejected, the reason.",
 		}, []string{"result", "reason"}),
+		accessReviews: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "jobgate_subjectaccessreviews_total",
+			Help: "SubjectAccessReviews, by result (denied, no_opinion) and, where denied, the rule.",
+		}, []string{"result", "rule"}),
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "jobgate_panics_total",
 			Help: "Requests that met a bug. Each is in the log with its stack.",
 		}),
 	}
 	if r != nil {
-		r.MustRegister(m.requests, m.duration, m.tokenReviews, m.panics)
+		r.MustRegister(m.requests, m.duration, m.tokenReviews, m.accessReviews, m.panics)
 	}
 	return m
 }

@@ -1,20 +1,20 @@
 package webhook
 
 import (
-	"encoding/json"
+	"bytes"
+	stdjson "encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
 
+	"github.com/go-json-experiment/json"
 	"github.com/prometheus/client_golang/prometheus"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authenticationv1beta1 "k8s.io/api/authentication/v1beta1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/user"
-	kjson "sigs.k8s.io/json"
 
 	"github.com/jobgate/jobgate/tokenreview"
 )
@@ -51,7 +51,7 @@ func (h *tokenReviewHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		err.write(w)
 		return
 	}
-	answer := authenticationv1.TokenReview{TypeMeta: review.TypeMeta}
+	answer := tokenReviewAnswer{TypeMeta: review.TypeMeta}
 	response, ok, err := h.tokens.AuthenticateToken(r.Context(), review.Spec.Token)
 	var rejected *tokenreview.RejectedError
 	switch {
@@ -75,6 +75,12 @@ func (h *tokenReviewHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, &answer)
 }
 
+// tokenReviewAnswer is a TokenReview without the parts that only a question has.
+type tokenReviewAnswer struct {
+	metav1.TypeMeta `json:",inline"`
+	Status          authenticationv1.TokenReviewStatus `json:"status"`
+}
+
 func userInfo(u user.Info) authenticationv1.UserInfo {
 	info := authenticationv1.UserInfo{Username: u.GetName(), UID: u.GetUID(), Groups: u.GetGroups()}
 	if extra := u.GetExtra(); len(extra) > 0 {
@@ -86,13 +92,14 @@ func userInfo(u user.Info) authenticationv1.UserInfo {
 	return info
 }
 
-// readReview reads a JSON body into a review. Keys are matched case-sensitively, as Kubernetes does.
+// readReview reads a JSON body into a review. Keys are matched case-sensitively, as Kubernetes does, and a key that is
+// there twice is an error: two readers could disagree on which counts.
 func readReview(w http.ResponseWriter, r *http.Request, review any) *problem {
-	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || mediaType != "application/json" || r.Header.Get("Content-Encoding") != "" {
+	if !isJSON(r.Header.Get("Content-Type")) || r.Header.Get("Content-Encoding") != "" {
 		return &problem{http.StatusUnsupportedMediaType, "a review must be plain application/json"}
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	body := bytes.NewBuffer(make([]byte, 0, min(max(r.ContentLength, 0), smallBody)+bytes.MinRead))
+	_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody))
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
 		return &problem{http.StatusRequestEntityTooLarge, fmt.Sprintf("a review must not be larger than %d bytes", maxBody)}
@@ -101,10 +108,19 @@ func readReview(w http.ResponseWriter, r *http.Request, review any) *problem {
 		return &problem{http.StatusBadRequest, "the body could not be read to its end"}
 	}
 	// The decoder's error is not repeated: it may quote the body, and with it the token.
-	if err := kjson.UnmarshalCaseSensitivePreserveInts(body, review); err != nil {
+	if err := json.Unmarshal(body.Bytes(), review); err != nil {
 		return &problem{http.StatusBadRequest, "the body is not the JSON of a review"}
 	}
 	return nil
+}
+
+func isJSON(contentType string) bool {
+	const want = "application/json"
+	if contentType == want { // as kube-apiserver sends it; the rest is for others
+		return true
+	}
+	mediaType, _, err := mime.ParseMediaType(contentType)
+	return err == nil && mediaType == want
 }
 
 func checkType(got metav1.TypeMeta, kind string, versions []string) *problem {
@@ -148,7 +164,7 @@ func writeStatus(w http.ResponseWriter, code int, message string) {
 }
 
 func writeJSON(w http.ResponseWriter, code int, value any) {
-	body, err := json.Marshal(value)
+	body, err := stdjson.Marshal(value)
 	if err != nil {
 		// None of the types written here can fail to encode. If one ever does, no half-made answer may leave.
 		http.Error(w, "", http.StatusServiceUnavailable)

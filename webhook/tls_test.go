@@ -22,7 +22,7 @@ type pki struct {
 	clientCA                     string
 }
 
-func must[T any](t *testing.T) func(T, error) T {
+func must[T any](t testing.TB) func(T, error) T {
 	return func(v T, err error) T {
 		t.Helper()
 		if err != nil {
@@ -32,7 +32,7 @@ func must[T any](t *testing.T) func(T, error) T {
 	}
 }
 
-func newPKI(t *testing.T) *pki {
+func newPKI(t testing.TB) *pki {
 	t.Helper()
 	p := &pki{dir: t.TempDir()}
 	p.authority = must[*pkitest.Authority](t)(pkitest.NewAuthority("jobgate-ca"))
@@ -46,7 +46,7 @@ func newPKI(t *testing.T) *pki {
 }
 
 // serve returns the server's TLS, watched for as long as the test runs.
-func (p *pki) serve(t *testing.T, clientNames []string) *tls.Config {
+func (p *pki) serve(t testing.TB, clientNames []string) *tls.Config {
 	t.Helper()
 	serving := must[*certs.Serving](t)(certs.LoadServing(certs.Files{
 		Certificate: p.server.Cert, Key: p.server.Key, ClientCA: p.clientCA, ClientNames: clientNames,
@@ -91,7 +91,7 @@ func TestServer_WhoMayConnect(t *testing.T) {
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			s := newServer(t, p.serve(t, row.clientNames), webhook.NewHandler(answerWith(nil, false, nil), nil))
+			s := newServer(t, p.serve(t, row.clientNames), webhook.NewHandler(answerWith(nil, false, nil), noOpinion, nil))
 			ctx, stop := context.WithCancel(t.Context())
 			ended := make(chan error, 1)
 			go func() { ended <- s.Run(ctx) }()
@@ -115,7 +115,7 @@ func TestServer_WhoMayConnect(t *testing.T) {
 		})
 	}
 	t.Run("plain HTTP", func(t *testing.T) {
-		s := newServer(t, p.serve(t, nil), webhook.NewHandler(answerWith(nil, false, nil), nil))
+		s := newServer(t, p.serve(t, nil), webhook.NewHandler(answerWith(nil, false, nil), noOpinion, nil))
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- s.Run(ctx) }()

@@ -87,7 +87,7 @@ func TestTokenReview_Answers(t *testing.T) {
 	for _, row := range rows {
 		for _, version := range []string{"v1", "v1beta1"} {
 			t.Run(row.name+", "+version, func(t *testing.T) {
-				w := post(webhook.NewHandler(row.tokens, nil), review(version, secret))
+				w := post(webhook.NewHandler(row.tokens, noOpinion, nil), review(version, secret))
 				if w.Code != row.code {
 					t.Fatalf("status is %d, want %d: %s", w.Code, row.code, w.Body)
 				}
@@ -155,6 +155,7 @@ func TestTokenReview_BadRequests(t *testing.T) {
 		{"two in one", good + good, nil, 400},
 		{"token is a number", strings.Replace(good, `"`+secret+`"`, "1", 1), nil, 400},
 		{"keys in other case are other keys", strings.Replace(good, `"kind"`, `"Kind"`, 1), nil, 400},
+		{"a key twice", strings.Replace(good, `"spec":`, `"spec":{},"spec":`, 1), nil, 400},
 		{"unknown fields", strings.Replace(good, `"metadata"`, `"new":{"a":[1]},"metadata"`, 1), nil, 200},
 		{"no spec", `{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1"}`, nil, 200},
 		{"as large as allowed", padded(good, 2<<20), nil, 200},
@@ -162,7 +163,7 @@ func TestTokenReview_BadRequests(t *testing.T) {
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			h := webhook.NewHandler(answerWith(nil, false, nil), nil)
+			h := webhook.NewHandler(answerWith(nil, false, nil), noOpinion, nil)
 			w := post(h, row.body, row.header...)
 			if w.Code != row.code {
 				t.Fatalf("status is %d, want %d: %s", w.Code, row.code, w.Body)
@@ -198,7 +199,7 @@ func TestHandler_OtherPathsAndMethods(t *testing.T) {
 	for _, row := range rows {
 		t.Run(row.method+" "+row.path, func(t *testing.T) {
 			w := httptest.NewRecorder()
-			webhook.NewHandler(answerWith(nil, false, nil), nil).ServeHTTP(w, httptest.NewRequest(row.method, row.path, nil))
+			webhook.NewHandler(answerWith(nil, false, nil), noOpinion, nil).ServeHTTP(w, httptest.NewRequest(row.method, row.path, nil))
 			if w.Code != row.code {
 				t.Fatalf("status is %d, want %d", w.Code, row.code)
 			}
@@ -218,7 +219,7 @@ func TestHandler_PanicCostsOneRequest(t *testing.T) {
 			panic(token)
 		}
 		return nil, false, nil
-	}), metrics)
+	}), noOpinion, metrics)
 	w := post(h, review("v1", secret))
 	if w.Code != 503 {
 		t.Errorf("status is %d, want 503: kube-apiserver would ask for a 500 four more times", w.Code)
@@ -245,7 +246,7 @@ func TestHandler_CountsAnswers(t *testing.T) {
 	var answer tokens
 	h := webhook.NewHandler(tokens(func(ctx context.Context, token string) (*authenticator.Response, bool, error) {
 		return answer(ctx, token)
-	}), metrics)
+	}), noOpinion, metrics)
 	for _, a := range []tokens{
 		answerWith(&authenticator.Response{User: somebody}, true, nil),
 		answerWith(nil, false, nil),
@@ -260,6 +261,7 @@ func TestHandler_CountsAnswers(t *testing.T) {
 # HELP jobgate_http_requests_total Requests of the API server, by handler and HTTP status.
 # TYPE jobgate_http_requests_total counter
 jobgate_http_requests_total{code="200",handler="authenticate"} 3
+jobgate_http_requests_total{code="200",handler="authorize"} 0
 jobgate_http_requests_total{code="400",handler="authenticate"} 1
 jobgate_http_requests_total{code="503",handler="authenticate"} 1
 # HELP jobgate_tokenreviews_total TokenReviews, by result (authenticated, rejected, foreign: somebody else's token, undecided) and, where rejected, the reason.
@@ -288,7 +290,7 @@ func TestHandler_LargeBodiesCannotCrowdOutHonestReviews(t *testing.T) {
 			<-release
 		}
 		return nil, false, nil
-	}), nil)
+	}), noOpinion, nil)
 	large := review("v1", strings.Repeat("a", largeToken))
 	const sent, admitted = 40, 31 // 31 of these bodies fit into 32 MiB
 	codes := make(chan int, sent)
@@ -311,7 +313,7 @@ func TestHandler_LargeBodiesCannotCrowdOutHonestReviews(t *testing.T) {
 	all.Wait()
 }
 
-func newServer(t *testing.T, tlsConfig *tls.Config, h http.Handler) *webhook.Server {
+func newServer(t testing.TB, tlsConfig *tls.Config, h http.Handler) *webhook.Server {
 	t.Helper()
 	s, err := webhook.NewServer(webhook.Options{
 		Address: "127.0.0.1:0", HealthAddress: "127.0.0.1:0", TLS: tlsConfig, Handler: h, Metrics: prometheus.NewRegistry(),
@@ -344,7 +346,7 @@ func TestServer_Drains(t *testing.T) {
 		close(entered)
 		<-release
 		return &authenticator.Response{User: somebody}, true, nil
-	}), nil))
+	}), noOpinion, nil))
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()

@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -15,11 +16,33 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := newCommand().ExecuteContext(ctx)
 	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "jobgate:", err)
-		os.Exit(1)
-	}
+	os.Exit(exitStatus(err))
 }
+
+// exitStatus says what an error means to the shell, after saying it to the person.
+func exitStatus(err error) int {
+	if err == nil {
+		return 0
+	}
+	var status *statusError
+	if !errors.As(err, &status) {
+		status = &statusError{code: 1, err: err}
+	}
+	if status.err != nil {
+		fmt.Fprintln(os.Stderr, "jobgate:", status.err)
+	}
+	return status.code
+}
+
+// statusError is a result that has an exit status of its own; err is nil where all has been said.
+type statusError struct {
+	code int
+	err  error
+}
+
+func (e *statusError) Error() string { return fmt.Sprintf("exit status %d: %v", e.code, e.err) }
+
+func (e *statusError) Unwrap() error { return e.err }
 
 func newCommand() *cobra.Command {
 	root := &cobra.Command{
@@ -30,6 +53,6 @@ func newCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newServeCommand(), newConfigCommand(), newVersionCommand())
+	root.AddCommand(newServeCommand(), newConfigCommand(), newExplainCommand(), newVersionCommand())
 	return root
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/klog/v2"
 
+	"github.com/jobgate/jobgate/authz"
 	"github.com/jobgate/jobgate/internal/config"
 	"github.com/jobgate/jobgate/internal/gitlab"
 	"github.com/jobgate/jobgate/internal/job"
@@ -16,6 +17,7 @@ import (
 type reloadTargets struct {
 	registry      *job.Registry
 	authenticator *tokenreview.Authenticator
+	authorizer    *authz.Authorizer
 	source        *gitlab.Client
 	gitlabMetrics *gitlab.Metrics
 }
@@ -76,8 +78,8 @@ func (r *reloader) reload() (accepted bool) {
 	return true
 }
 
-// apply changes everything or nothing. The registry learns of new agents before the authenticator lets anybody ask for
-// them.
+// apply changes everything or nothing: what can fail comes first. Restrictions are in force before new agents are let in,
+// and the registry learns of new agents before the authenticator lets anybody ask for them.
 func (r *reloader) apply(cfg *config.Configuration) error {
 	if keys := cfg.RestartNeeded(r.started); len(keys) > 0 {
 		r.logger.Info("Changed settings take effect only after a restart", "file", r.file, "keys", keys)
@@ -90,10 +92,13 @@ func (r *reloader) apply(cfg *config.Configuration) error {
 	if err != nil {
 		return err
 	}
+	if err := r.targets.authorizer.Configure(authorization(cfg)); err != nil {
+		return err
+	}
 	r.targets.registry.SetSource(source)
 	r.targets.source.Close()
 	r.targets.source = source
 	r.targets.registry.Configure(jobSettings(cfg))
-	r.targets.authenticator.Configure(agents(cfg))
+	r.targets.authenticator.Configure(authentication(cfg))
 	return nil
 }

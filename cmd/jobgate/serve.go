@@ -14,6 +14,7 @@ import (
 	_ "k8s.io/component-base/logs/json/register" // --logging-format=json
 	"k8s.io/klog/v2"
 
+	"github.com/jobgate/jobgate/authz"
 	"github.com/jobgate/jobgate/certs"
 	"github.com/jobgate/jobgate/internal/config"
 	"github.com/jobgate/jobgate/internal/gitlab"
@@ -32,7 +33,7 @@ func newServeCommand() *cobra.Command {
 	o := serveOptions{logging: logsapi.NewLoggingConfiguration()}
 	cmd := &cobra.Command{
 		Use:   "serve --config FILE",
-		Short: "Serve TokenReviews to kube-apiserver",
+		Short: "Serve TokenReviews and SubjectAccessReviews to kube-apiserver",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), o) },
 	}
@@ -86,7 +87,11 @@ func newDaemon(cfg *config.Configuration, shutdownDelay time.Duration, metrics *
 	if err != nil {
 		return nil, err
 	}
-	authenticator := tokenreview.New(registry, agents(cfg))
+	authenticator := tokenreview.New(registry, authentication(cfg))
+	authorizer, err := authz.New(registry, authorization(cfg))
+	if err != nil {
+		return nil, err
+	}
 	serving, err := certs.LoadServing(tlsFiles(cfg), metrics)
 	if err != nil {
 		return nil, err
@@ -95,14 +100,16 @@ func newDaemon(cfg *config.Configuration, shutdownDelay time.Duration, metrics *
 		Address:       cfg.Serving.Address,
 		HealthAddress: cfg.Serving.HealthAddress,
 		TLS:           serving.TLSConfig(),
-		Handler:       webhook.NewHandler(authenticator, metrics),
+		Handler:       webhook.NewHandler(authenticator, authorizer, metrics),
 		Metrics:       metrics,
 		DrainDelay:    shutdownDelay,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &daemon{tls: serving, server: server, targets: reloadTargets{registry, authenticator, source, gitlabMetrics}}, nil
+	return &daemon{tls: serving, server: server, targets: reloadTargets{
+		registry: registry, authenticator: authenticator, authorizer: authorizer, source: source, gitlabMetrics: gitlabMetrics,
+	}}, nil
 }
 
 // run serves until the context ends. What the reviews rely on outlives them: it ends when the server has drained.

@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 
+	"github.com/jobgate/jobgate/authz"
 	"github.com/jobgate/jobgate/certs"
 	"github.com/jobgate/jobgate/internal/config"
 	"github.com/jobgate/jobgate/internal/gitlab"
@@ -14,16 +16,18 @@ import (
 // Each package gets the few values it needs, and none the configuration itself.
 
 func newSource(cfg *config.Configuration, m *gitlab.Metrics) (*gitlab.Client, error) {
-	var bundle []byte
-	if cfg.GitLab.CAFile != "" {
-		var err error
-		if bundle, err = os.ReadFile(cfg.GitLab.CAFile); err != nil {
-			return nil, fmt.Errorf("read gitlab.caFile: %w", err)
-		}
+	bundle, err := readIfNamed("gitlab.caFile", cfg.GitLab.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	accessToken, err := readIfNamed("gitlab.tokenFile", cfg.GitLab.TokenFile)
+	if err != nil {
+		return nil, err
 	}
 	return gitlab.New(gitlab.Options{
 		URL:               cfg.GitLab.URL,
 		CABundle:          bundle,
+		AccessToken:       string(accessToken),
 		Timeout:           cfg.GitLab.Timeout.Duration,
 		MaxInFlight:       cfg.GitLab.MaxInFlight,
 		RequestsPerSecond: cfg.GitLab.RateLimit.RequestsPerSecond,
@@ -33,6 +37,17 @@ func newSource(cfg *config.Configuration, m *gitlab.Metrics) (*gitlab.Client, er
 	})
 }
 
+func readIfNamed(key, file string) ([]byte, error) {
+	if file == "" {
+		return nil, nil
+	}
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", key, err)
+	}
+	return content, nil
+}
+
 func jobSettings(cfg *config.Configuration) job.Settings {
 	s := job.Settings{
 		FreshFor:    cfg.Cache.FreshFor.Duration,
@@ -40,24 +55,67 @@ func jobSettings(cfg *config.Configuration) job.Settings {
 		RejectedFor: cfg.Cache.RejectedFor.Duration,
 		MaxJobs:     cfg.Cache.MaxJobs,
 		MaxRejected: cfg.Cache.MaxRejected,
+		Timeout:     cfg.GitLab.Timeout.Duration,
 	}
 	for _, a := range cfg.Agents {
-		s.Agents = append(s.Agents, a.ID)
+		facts := factExtras(cfg, a.ID)
+		s.Agents = append(s.Agents, job.ServedAgent{
+			ID:                       a.ID,
+			Needs:                    job.Needs{EnvironmentName: facts.Environment, Protection: facts.Ref},
+			FiltersProtectedBranches: cfg.GitLab.FiltersProtectedBranches,
+		})
 	}
 	return s
 }
 
-func agents(cfg *config.Configuration) []tokenreview.Agent {
-	var all []tokenreview.Agent
+func authentication(cfg *config.Configuration) tokenreview.Config {
+	c := tokenreview.Config{
+		ExplainRejections:        cfg.ExplainRejections,
+		FiltersProtectedBranches: cfg.GitLab.FiltersProtectedBranches,
+	}
 	for _, a := range cfg.Agents {
-		all = append(all, tokenreview.Agent{
+		c.Agents = append(c.Agents, tokenreview.Agent{
 			ID:                      a.ID,
 			ServiceAccountNamespace: a.ServiceAccount.Namespace,
 			ServiceAccountName:      a.ServiceAccount.Name,
 			Impersonate:             tokenreview.Allowed(a.Impersonate),
+			FactExtras:              factExtras(cfg, a.ID),
 		})
 	}
-	return all
+	return c
+}
+
+// factExtras are the facts that the restrictions for an agent judge its jobs by.
+//
+// The environment's full name is among them even where every pattern is its own slug and could be proven by it: GitLab
+// drops one trailing dash, so an environment called "production-" has the slug "production". A name that is known
+// decides; the slug is for where it may not be learnt.
+func factExtras(cfg *config.Configuration, agentID int64) (f tokenreview.FactExtras) {
+	for _, r := range cfg.Restrictions {
+		if len(r.Agents) > 0 && !slices.Contains(r.Agents, agentID) {
+			continue
+		}
+		f.Environment = f.Environment || len(r.Require.Environments) > 0
+		f.Ref = f.Ref || r.Require.ProtectedRef
+		f.Groups = f.Groups || len(r.Require.Groups) > 0
+		f.Roles = f.Roles || len(r.Require.Roles) > 0
+	}
+	return f
+}
+
+func authorization(cfg *config.Configuration) authz.Policy {
+	p := authz.Policy{AgentNames: map[int64]string{}, FiltersProtectedBranches: cfg.GitLab.FiltersProtectedBranches}
+	for _, a := range cfg.Agents {
+		p.Agents = append(p.Agents, a.ID)
+		p.AgentNames[a.ID] = a.Name
+	}
+	for _, r := range cfg.Restrictions {
+		p.Restrictions = append(p.Restrictions, authz.Restriction{
+			Name: r.Name, Agents: r.Agents, Namespaces: r.Namespaces, Verbs: r.Verbs, APIGroups: r.APIGroups, Resources: r.Resources,
+			Require: authz.Requirements(r.Require),
+		})
+	}
+	return p
 }
 
 func tlsFiles(cfg *config.Configuration) certs.Files {

@@ -48,7 +48,8 @@ type Environment struct {
 // AllowedAgents asks GitLab who the job behind the token is. One call makes at most five requests and takes at most
 // the client's timeout. The error is a *RejectedError or an *UnavailableError.
 func (c *Client) AllowedAgents(ctx context.Context, jobToken string, urgency Urgency) (*AllowedAgents, error) {
-	return get(ctx, c, request{path: allowedAgentsPath, jobToken: jobToken, urgency: urgency}, ParseAllowedAgents)
+	r := request{endpoint: allowedAgentsPath, credential: JobToken(jobToken), urgency: urgency, judgesToken: true}
+	return get(ctx, c, r, func(a answer) (*AllowedAgents, error) { return ParseAllowedAgents(a.body) })
 }
 
 // allowedAgentsReply is the wire form (lib/api/entities/clusters/agents/authorizations/ci_access.rb and the route

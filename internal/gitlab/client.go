@@ -34,7 +34,9 @@ type Options struct {
 	URL string
 	// CABundle holds PEM certificates trusted besides the system's; empty for none.
 	CABundle []byte
-	// Timeout bounds one whole lookup: waiting for a place, every attempt, every pause between them.
+	// AccessToken is the instance's own token (read_api), as it stands in its file: a line end is cut off. Empty for none.
+	AccessToken string
+	// Timeout bounds one whole lookup: waiting for a place, every page, every attempt, every pause between them.
 	Timeout time.Duration
 	// MaxInFlight is the number of requests that may be on their way at once.
 	MaxInFlight int
@@ -52,6 +54,7 @@ type Options struct {
 // Client asks GitLab. It is safe for concurrent use. Its settings are fixed: a changed configuration makes a new one.
 type Client struct {
 	base          *url.URL
+	access        Credential
 	http          *http.Client
 	timeout       time.Duration
 	retryInterval time.Duration
@@ -70,6 +73,10 @@ func New(o Options) (*Client, error) {
 	if (base.Scheme != "https" && base.Scheme != "http") || base.Host == "" {
 		return nil, fmt.Errorf("parse GitLab URL %q: want http(s)://host[:port][/relative/root]", base.Redacted())
 	}
+	access, err := newAccess(o.AccessToken)
+	if err != nil {
+		return nil, fmt.Errorf("read the access token: %w", err)
+	}
 	transport, err := newTransport(o.CABundle, o.MaxInFlight)
 	if err != nil {
 		return nil, err
@@ -81,7 +88,8 @@ func New(o Options) (*Client, error) {
 		o.Metrics = NewMetrics(nil)
 	}
 	return &Client{
-		base: base,
+		base:   base,
+		access: access,
 		http: &http.Client{
 			Transport: transport,
 			// A redirect would carry the job token to wherever it points; the 3xx itself is the (useless) answer.
@@ -103,10 +111,14 @@ func New(o Options) (*Client, error) {
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // get asks one endpoint until there is a definite answer, the attempts are used up, or Timeout has passed since the
-// call. read turns the body of a 200 into a value; its error makes the answer a useless one, which is asked for again.
+// call. read turns a 200 into a value; its error makes the answer a useless one, which is asked for again.
 //
-// The error is a *RejectedError (GitLab's definite no) or an *UnavailableError.
-func get[T any](ctx context.Context, c *Client, r request, read func([]byte) (T, error)) (T, error) {
+// The error is GitLab's definite no (isDefinite) or an *UnavailableError.
+func get[T any](ctx context.Context, c *Client, r request, read func(answer) (T, error)) (T, error) {
+	if r.credential == (Credential{}) {
+		var none T
+		return none, c.unavailable(r, 0, ErrNoCredential)
+	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 
@@ -116,7 +128,7 @@ func get[T any](ctx context.Context, c *Client, r request, read func([]byte) (T,
 		value, err := attempt(ctx, c, r, read)
 		last = err
 		// Neither GitLab's definite no nor a queue that is too long would be different a moment later.
-		if isRejected(err) || errors.Is(err, ErrNoPlace) {
+		if isDefinite(err) || errors.Is(err, ErrNoPlace) {
 			return value, backoff.Permanent(err)
 		}
 		return value, err
@@ -129,7 +141,7 @@ func get[T any](ctx context.Context, c *Client, r request, read func([]byte) (T,
 	}
 	value, err := backoff.Retry(ctx, op,
 		backoff.WithBackOff(pauses), backoff.WithMaxTries(maxAttempts), backoff.WithMaxElapsedTime(c.timeout))
-	if err == nil || isRejected(err) {
+	if err == nil || isDefinite(err) {
 		return value, err
 	}
 	// What went wrong with GitLab says more than "context deadline exceeded" during the pause after it.
@@ -137,7 +149,7 @@ func get[T any](ctx context.Context, c *Client, r request, read func([]byte) (T,
 }
 
 // attempt waits for a place and makes one request.
-func attempt[T any](ctx context.Context, c *Client, r request, read func([]byte) (T, error)) (T, error) {
+func attempt[T any](ctx context.Context, c *Client, r request, read func(answer) (T, error)) (T, error) {
 	var none T
 	leave, err := c.gate.enter(ctx, r.urgency)
 	if err != nil {
@@ -151,6 +163,6 @@ func attempt[T any](ctx context.Context, c *Client, r request, read func([]byte)
 	start := time.Now()
 	value, err := roundTrip(ctx, c, r, read)
 	report(err)
-	c.metrics.observe(r.path, err, time.Since(start))
+	c.metrics.observe(r.endpoint, err, time.Since(start))
 	return value, err
 }

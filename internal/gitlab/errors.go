@@ -29,14 +29,32 @@ func (e *RejectedError) Error() string {
 	return fmt.Sprintf("GitLab refused the job token: %d %s (message %q)", e.Status, http.StatusText(e.Status), e.Message)
 }
 
-func isRejected(err error) bool {
+// RefusedError is GitLab's own, definite answer that the credential may not learn what was asked. It says nothing about
+// whether a job still runs.
+type RefusedError struct {
+	Status   int    // 401, 403 or 404: GitLab also hides what may not be seen behind a 404
+	Message  string // GitLab's words, at most 256 bytes; free text of another system, so quote it
+	Endpoint string // what was asked, with placeholders for ids and names
+}
+
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("GitLab refused GET %s: %d %s (message %q)", e.Endpoint, e.Status, http.StatusText(e.Status), e.Message)
+}
+
+// ErrNotFound is in the chain of the error when the credential may look and there is nothing: a branch or a tag that has
+// been deleted, a slug that no environment has. Where a list is looked through, it can also be longer than the search.
+var ErrNotFound = errors.New("not found")
+
+// isDefinite tells an answer that would be the same a moment later. Every one is GitLab's own.
+func isDefinite(err error) bool {
 	var rejected *RejectedError
-	return errors.As(err, &rejected)
+	var refused *RefusedError
+	return errors.As(err, &rejected) || errors.As(err, &refused) || errors.Is(err, ErrNotFound)
 }
 
 // UnavailableError says that GitLab gave no usable answer within the lookup's time. It decides nothing about the token.
 type UnavailableError struct {
-	URL        string        // the endpoint that was asked
+	URL        string        // the endpoint that was asked, with placeholders for ids and names
 	Attempts   int           // how often, including attempts the limits or the breaker held back
 	RetryAfter time.Duration // how long GitLab asked to be left alone; zero if it did not say
 	Err        error         // what the last attempt met
@@ -49,7 +67,7 @@ func (e *UnavailableError) Error() string {
 func (e *UnavailableError) Unwrap() error { return e.Err }
 
 func (c *Client) unavailable(r request, attempts int, err error) *UnavailableError {
-	u := &UnavailableError{URL: c.endpoint(r.path), Attempts: attempts, Err: err}
+	u := &UnavailableError{URL: c.base.JoinPath(r.endpoint).String(), Attempts: attempts, Err: err}
 	var answer *answerError
 	if errors.As(err, &answer) {
 		u.RetryAfter = answer.retryAfter

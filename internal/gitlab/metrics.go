@@ -53,12 +53,17 @@ func (m *Metrics) setCircuit(open bool) {
 
 func result(err error) string {
 	var rejected *RejectedError
+	var refused *RefusedError
 	var answer *answerError
 	switch {
 	case err == nil:
 		return "200"
 	case errors.As(err, &rejected):
 		return strconv.Itoa(rejected.Status)
+	case errors.As(err, &refused):
+		return strconv.Itoa(refused.Status)
+	case errors.Is(err, ErrNotFound):
+		return "404"
 	case errors.As(err, &answer) && answer.status == 200:
 		return "invalid"
 	case errors.As(err, &answer):

@@ -28,19 +28,39 @@ func (r *Registry) ask(k key, token string, expires time.Time, urgency gitlab.Ur
 			}
 		}()
 		r.metrics.asked.Inc()
-		s, asked := r.settings.Load(), time.Now()
+		s := r.settings.Load()
+		n := &known{at: time.Now(), expires: expires, served: s.served, source: r.source.Load()}
+		var before *known
 		if e, ok := r.jobs.Peek(k); ok {
-			e.began.Store(asked.UnixNano())
+			before = e.known.Load()
+			e.began.Store(n.at.UnixNano())
 			defer e.began.Store(0)
 		}
-		reply, err := (*r.source.Load()).AllowedAgents(r.lifetime, token, urgency)
+		ctx, cancel := context.WithTimeout(r.lifetime, s.Timeout)
+		defer cancel()
+		reply, err := (*n.source).AllowedAgents(ctx, token, urgency)
 		if err != nil {
 			r.fileError(k, err, s)
 			return nil, err
 		}
-		n := &known{job: newJob(reply, s.served), at: asked, expires: expires, served: s.served}
+		n.job = newJob(reply, s.served)
+		l := learner{source: *n.source, token: token, job: n.job}
+		n.job.Facts = l.learn(ctx, n.factsBefore(before), n.job.needs(s.served))
 		return r.fileJob(k, token, n), nil
 	})
+}
+
+// factsBefore are what an earlier answer taught about the same job. What could not be learnt from another source may be
+// from this one.
+func (n *known) factsBefore(before *known) Facts {
+	if before == nil || before.job.ID != n.job.ID {
+		return Facts{}
+	}
+	facts := before.job.Facts
+	if before.source != n.source {
+		facts.EnvironmentUnknown, facts.ProtectionUnknown = "", ""
+	}
+	return facts
 }
 
 func (r *Registry) fileJob(k key, token string, n *known) *entry {
@@ -50,6 +70,7 @@ func (r *Registry) fileJob(k key, token string, n *known) *entry {
 		return e
 	}
 	r.jobs.Remove(k)
+	r.ended.Remove(n.job.ID)
 	e := &entry{id: n.job.ID, token: token}
 	e.known.Store(n)
 	// The index first: if the cache is full of busier jobs, adding may evict, and evicting cleans the index.
@@ -63,7 +84,10 @@ func (r *Registry) fileError(k key, err error, s *settings) {
 	now := time.Now()
 	var rejected *gitlab.RejectedError
 	if errors.As(err, &rejected) {
-		r.jobs.Remove(k)
+		if e, ok := r.jobs.Peek(k); ok {
+			r.ended.Add(e.id, rejected)
+			r.jobs.Remove(k)
+		}
 		r.memos.Add(k, memo{err: err, until: now.Add(s.RejectedFor)})
 		return
 	}

@@ -5,9 +5,11 @@
 package job
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/jobgate/jobgate/internal/gitlab"
+	"github.com/jobgate/jobgate/internal/rule"
 )
 
 // Job is what is known about one live job, whoever vouched for it. It is shared and never changed: a refresh makes a
@@ -68,6 +70,11 @@ func (j *Job) Agent(id int64) *Agent {
 	return nil
 }
 
+// FromReply is the job that a lookup with this answer would make known, without facts that were not asked for.
+func FromReply(a *gitlab.AllowedAgents, agents []ServedAgent) *Job {
+	return newJob(a, newServedAgents(agents))
+}
+
 // newJob keeps of GitLab's answer what concerns the served agents.
 func newJob(a *gitlab.AllowedAgents, served *servedAgents) *Job {
 	j := &Job{
@@ -82,12 +89,61 @@ func newJob(a *gitlab.AllowedAgents, served *servedAgents) *Job {
 	}
 	for _, listed := range a.Agents {
 		// Of two entries for one agent the first counts, as in KAS's own scan.
-		if served.has(listed.ID) && j.Agent(listed.ID) == nil {
+		if _, ok := served.byID[listed.ID]; ok && j.Agent(listed.ID) == nil {
 			j.Agents = append(j.Agents, newAgent(listed))
 		}
 	}
 	j.Agents = slices.Clip(j.Agents)
 	return j
+}
+
+// needs are the facts that some rule asks for of this job.
+func (j *Job) needs(served *servedAgents) Needs {
+	var all Needs
+	for _, a := range j.Agents {
+		s := served.byID[a.ID]
+		access := a.CIAccess(s.FiltersProtectedBranches)
+		all = all.or(s.Needs).or(Needs{EnvironmentName: access.NeedsEnvironmentName(), Protection: access.NeedsProtection()})
+	}
+	return all
+}
+
+// CIAccess is the rule that the agent's authors set for its jobs.
+func (a *Agent) CIAccess(filtersProtectedBranches bool) rule.CIAccess {
+	return rule.CIAccess{
+		Environments:          a.Configuration.Environments,
+		ProtectedBranchesOnly: a.Configuration.ProtectedBranchesOnly,
+		ProtectionVouched:     filtersProtectedBranches,
+	}
+}
+
+// Refusal says why the job does not satisfy the agent's ci_access entry, as a sentence for the job's author; empty when
+// it does.
+func (j *Job) Refusal(a *Agent, filtersProtectedBranches bool) string {
+	access := a.CIAccess(filtersProtectedBranches)
+	if !access.Asks() {
+		return ""
+	}
+	refusal := access.Refusal(&rule.Job{
+		Environment:        j.FullEnvironment(),
+		Ref:                j.Facts.Ref,
+		RefProtected:       j.Facts.RefProtected == Protected,
+		RefUnprotected:     j.Facts.RefProtected == Unprotected,
+		EnvironmentUnknown: j.Facts.EnvironmentUnknown,
+		ProtectionUnknown:  j.Facts.ProtectionUnknown,
+	})
+	if refusal == "" {
+		return ""
+	}
+	return fmt.Sprintf("the ci_access entry of agent %d does not admit job %d of project %d: %s", a.ID, j.ID, j.ProjectID, refusal)
+}
+
+// FullEnvironment is the job's environment with the name that was learnt; its zero value is none.
+func (j *Job) FullEnvironment() rule.Environment {
+	if j.Environment == nil {
+		return rule.Environment{}
+	}
+	return rule.Environment{Slug: j.Environment.Slug, Name: j.Facts.EnvironmentName}
 }
 
 func newAgent(listed gitlab.AllowedAgent) Agent {

@@ -1,6 +1,7 @@
 package job
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,8 +11,11 @@ import (
 	"github.com/jobgate/jobgate/internal/gitlab"
 )
 
-// ErrUnknown is returned by LookupID for a job that this registry does not hold.
+// ErrUnknown is returned by LookupID for a job that this registry has not seen, or has long forgotten.
 var ErrUnknown = errors.New("job is not known here")
+
+// ErrUnconfirmed is returned by LookupID for a job that GitLab has not confirmed for longer than an answer may serve.
+var ErrUnconfirmed = errors.New("GitLab has not confirmed the job for too long")
 
 var errNoConfigProject = fmt.Errorf("%w: config_project has no id", gitlab.ErrConfiguration)
 
@@ -51,6 +55,7 @@ type known struct {
 	at      time.Time // when the source was asked, not when it answered: the job may have ended in between
 	expires time.Time // the token's own end; zero for none
 	served  *servedAgents
+	source  *Source
 }
 
 // usable says whether the answer may be used at all, fresh or stale.
@@ -93,21 +98,43 @@ func (r *Registry) Lookup(ctx context.Context, token string, expires time.Time) 
 	}
 }
 
-// LookupID is Lookup for a job that was seen before, by its id. The error is ErrUnknown for any other job.
+// LookupID is Lookup for a job that was seen before, by its id. It never waits for more than a second.
+//
+// The error is ErrUnknown for a job never seen here, a *gitlab.RejectedError for one that has ended since, and
+// ErrUnconfirmed for one that is known but has not been confirmed for longer than an answer may serve.
 func (r *Registry) LookupID(ctx context.Context, id int64) (Answer, error) {
 	k, ok := r.index.find(id)
 	if !ok {
+		if rejected, ok := r.ended.Get(id); ok {
+			return Answer{}, rejected
+		}
 		return Answer{}, ErrUnknown
 	}
 	e, ok := r.jobs.Get(k)
 	if !ok {
 		return Answer{}, ErrUnknown
 	}
-	answer, ok, err := r.use(ctx, k, e, time.Now())
-	if !ok && err == nil {
-		err = ErrUnknown
+	if answer, ok, err := r.use(ctx, k, e, time.Now()); ok || err != nil {
+		return answer, err
 	}
-	return answer, err
+	return r.confirm(ctx, k, e)
+}
+
+// confirm asks about a job whose last answer is too old to serve.
+func (r *Registry) confirm(ctx context.Context, k key, e *entry) (Answer, error) {
+	asked, patience := r.refresh(k, e, time.Now())
+	if asked == nil || patience <= 0 {
+		return Answer{}, ErrUnconfirmed
+	}
+	result, settled := wait(ctx, asked, patience)
+	var rejected *gitlab.RejectedError
+	switch {
+	case errors.As(result.Err, &rejected):
+		return Answer{}, result.Err
+	case !settled || result.Err != nil:
+		return Answer{}, fmt.Errorf("%w: %w", ErrUnconfirmed, cmp.Or(result.Err, context.DeadlineExceeded))
+	}
+	return answerFrom(result.Val.(*entry), false), nil
 }
 
 // use applies the rules of freshness to an entry. It is not ok when the entry is too old to help.

@@ -6,7 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
-	"slices"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +23,7 @@ const maxWait = time.Second
 
 // Source is where jobs are looked up.
 type Source interface {
+	FactSource
 	// AllowedAgents says who the job behind the token is. A *gitlab.RejectedError is definite; every other error means
 	// that the source could not tell. It must end by itself within a bounded time.
 	AllowedAgents(ctx context.Context, jobToken string, urgency gitlab.Urgency) (*gitlab.AllowedAgents, error)
@@ -35,7 +36,19 @@ type Settings struct {
 	RejectedFor time.Duration // a definite rejection is remembered
 	MaxJobs     int
 	MaxRejected int
-	Agents      []int64 // the agents served; of an answer nothing else is kept
+	// Timeout bounds one lookup together with the facts that it asks for.
+	Timeout time.Duration
+	// Agents are the agents served; of an answer nothing else is kept.
+	Agents []ServedAgent
+}
+
+// ServedAgent is an agent that stands for this cluster.
+type ServedAgent struct {
+	ID int64
+	// Needs are the facts that this cluster's rules ask for of its jobs, besides those its own configuration asks for.
+	Needs Needs
+	// FiltersProtectedBranches is false where GitLab lists the agent for unprotected refs whatever its configuration says.
+	FiltersProtectedBranches bool
 }
 
 // Registry knows jobs by their token and by their id. Known jobs and refused tokens live in caches of their own, so that
@@ -49,6 +62,7 @@ type Registry struct {
 	settings  atomic.Pointer[settings]
 	jobs      *lru.Cache[key, *entry]
 	memos     *lru.Cache[key, memo]
+	ended     *lru.Cache[int64, *gitlab.RejectedError] // jobs that were known, by id
 	index     index
 	flights   singleflight.Group
 	running   sync.WaitGroup
@@ -57,16 +71,22 @@ type Registry struct {
 	metrics   metrics
 }
 
-// settings are Settings with the served agents as a set. The set's address stays the same while its members do: an
-// entry made under another set must be looked up again.
+// settings are Settings with the served agents by id. The map's address stays the same while its content does: an entry
+// made under another one must be looked up again.
 type settings struct {
 	Settings
 	served *servedAgents
 }
 
-type servedAgents struct{ ids map[int64]struct{} }
+type servedAgents struct{ byID map[int64]ServedAgent }
 
-func (s *servedAgents) has(id int64) bool { _, ok := s.ids[id]; return ok }
+func newServedAgents(agents []ServedAgent) *servedAgents {
+	s := &servedAgents{byID: make(map[int64]ServedAgent, len(agents))}
+	for _, a := range agents {
+		s.byID[a.ID] = a
+	}
+	return s
+}
 
 // key stands for a token: HMAC-SHA-256 under the process's secret.
 type key [sha256.Size]byte
@@ -85,6 +105,9 @@ func NewRegistry(source Source, s Settings, r prometheus.Registerer) (*Registry,
 	if reg.memos, err = lru.New[key, memo](s.MaxRejected); err != nil {
 		return nil, fmt.Errorf("make cache of %d rejections: %w", s.MaxRejected, err)
 	}
+	if reg.ended, err = lru.New[int64, *gitlab.RejectedError](s.MaxRejected); err != nil {
+		return nil, fmt.Errorf("make cache of %d ended jobs: %w", s.MaxRejected, err)
+	}
 	reg.index.keys = make(map[int64]key)
 	reg.lifetime, reg.end = context.WithCancel(context.Background())
 	reg.metrics = newMetrics(r, reg)
@@ -99,19 +122,15 @@ func (r *Registry) SetSource(s Source) { r.source.Store(&s) }
 // Configure changes the rules. Answers that were cut down to another set of agents are looked up again at their next
 // use; meanwhile they may serve as stale ones.
 func (r *Registry) Configure(s Settings) {
-	served := &servedAgents{ids: make(map[int64]struct{}, len(s.Agents))}
-	for _, id := range s.Agents {
-		served.ids[id] = struct{}{}
-	}
-	if old := r.settings.Load(); old != nil && slices.Equal(sorted(old.Agents), sorted(s.Agents)) {
+	served := newServedAgents(s.Agents)
+	if old := r.settings.Load(); old != nil && maps.Equal(old.served.byID, served.byID) {
 		served = old.served
 	}
 	r.settings.Store(&settings{Settings: s, served: served})
 	r.jobs.Resize(s.MaxJobs)
 	r.memos.Resize(s.MaxRejected)
+	r.ended.Resize(s.MaxRejected)
 }
-
-func sorted(ids []int64) []int64 { return slices.Sorted(slices.Values(ids)) }
 
 // Run sweeps out what has become useless, until the context ends; then it ends the lookups on their way and waits for
 // them.
@@ -129,11 +148,16 @@ func (r *Registry) Run(ctx context.Context) {
 	}
 }
 
-// sweep drops entries too old to serve, and their tokens with them. The order of the caches is by last use, and what
-// was used lately was renewed lately, so the first one still good ends the walk.
+// sweepDelay keeps an entry that is too old to serve for as long as the API server may still ask about its job without
+// logging it in again, so that the answer is "not confirmed" and not "never seen".
+const sweepDelay = time.Minute
+
+// sweep drops entries long too old to serve, and their tokens with them. The order of the caches is by last use, and
+// what was used lately was renewed lately, so the first one still good ends the walk.
 func (r *Registry) sweep(now time.Time) {
 	s := r.settings.Load()
-	for k, e, ok := r.jobs.GetOldest(); ok && !e.known.Load().usable(now, s); k, e, ok = r.jobs.GetOldest() {
+	then := now.Add(-sweepDelay)
+	for k, e, ok := r.jobs.GetOldest(); ok && !e.known.Load().usable(then, s); k, e, ok = r.jobs.GetOldest() {
 		r.jobs.Remove(k)
 	}
 	for k, m, ok := r.memos.GetOldest(); ok && !now.Before(m.until); k, m, ok = r.memos.GetOldest() {

@@ -21,11 +21,12 @@ import (
 
 // source is GitLab as the registry sees it, under the test's clock.
 type source struct {
-	mu      sync.Mutex
-	calls   []gitlab.Urgency
-	answer  func(token string) (*gitlab.AllowedAgents, error)
-	takes   time.Duration
-	blocked chan struct{} // when set, lookups wait until it is closed
+	job.FactSource // asked for nothing here: no rule needs a fact
+	mu             sync.Mutex
+	calls          []gitlab.Urgency
+	answer         func(token string) (*gitlab.AllowedAgents, error)
+	takes          time.Duration
+	blocked        chan struct{} // when set, lookups wait until it is closed
 }
 
 func (s *source) AllowedAgents(ctx context.Context, token string, u gitlab.Urgency) (*gitlab.AllowedAgents, error) {
@@ -91,7 +92,14 @@ func down(string) (*gitlab.AllowedAgents, error) {
 
 var defaults = job.Settings{
 	FreshFor: 10 * time.Second, StaleFor: 2 * time.Minute, RejectedFor: 10 * time.Second,
-	MaxJobs: 100, MaxRejected: 100, Agents: []int64{4, 5},
+	MaxJobs: 100, MaxRejected: 100, Timeout: 30 * time.Second, Agents: served(4, 5),
+}
+
+func served(ids ...int64) (agents []job.ServedAgent) {
+	for _, id := range ids {
+		agents = append(agents, job.ServedAgent{ID: id, FiltersProtectedBranches: true})
+	}
+	return agents
 }
 
 // newRegistry runs a registry for the length of a synctest bubble.
@@ -474,10 +482,72 @@ func TestLookupID(t *testing.T) {
 		id = lookup(t, r, "one").Job.ID
 		time.Sleep(10 * time.Second)
 		s.set(ended)
+		for range 2 {
+			_, err := r.LookupID(t.Context(), id)
+			wantRejected(t, err)
+		}
+		wantCalls(t, s, 5)
+		s.set(runs)
+		time.Sleep(10 * time.Second)
+		lookup(t, r, "one")
+		if _, err := r.LookupID(t.Context(), id); err != nil {
+			t.Errorf("a job whose user was blocked for a while: %v", err)
+		}
+	})
+}
+
+func TestLookupID_JobThatGitLabDoesNotConfirm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{answer: runs}
+		r := newRegistry(t, s, defaults)
+		id := lookup(t, r, "token").Job.ID
+		s.set(down)
+		time.Sleep(130*time.Second - time.Nanosecond)
+		if a, err := r.LookupID(t.Context(), id); err != nil || !a.Stale {
+			t.Errorf("to the end of staleFor: stale is %t, error is %v", a.Stale, err)
+		}
+		time.Sleep(3 * time.Second)
+		if _, err := r.LookupID(t.Context(), id); !errors.Is(err, job.ErrUnconfirmed) {
+			t.Errorf("after staleFor: %v, want ErrUnconfirmed", err)
+		}
+		s.slow(5 * time.Second)
+		time.Sleep(3 * time.Second)
+		start := time.Now()
+		if _, err := r.LookupID(t.Context(), id); !errors.Is(err, job.ErrUnconfirmed) || time.Since(start) != time.Second {
+			t.Errorf("while GitLab hangs: %v after %s, want ErrUnconfirmed after a second", err, time.Since(start))
+		}
+		s.slow(0)
+		s.set(runs)
+		time.Sleep(10 * time.Second)
+		if a, err := r.LookupID(t.Context(), id); err != nil || a.Stale {
+			t.Errorf("when GitLab is back: stale is %t, error is %v", a.Stale, err)
+		}
+		time.Sleep(time.Minute)
+		s.set(ended)
+		time.Sleep(2 * time.Minute)
 		_, err := r.LookupID(t.Context(), id)
 		wantRejected(t, err)
-		if _, err := r.LookupID(t.Context(), id); !errors.Is(err, job.ErrUnknown) {
-			t.Errorf("a job that has ended: %v, want ErrUnknown", err)
+	})
+}
+
+func TestLookupID_MostEndedJobsAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		settings := defaults
+		settings.MaxRejected = 2
+		s := &source{answer: runs}
+		r := newRegistry(t, s, settings)
+		var ids []int64
+		for _, token := range []string{"one", "two", "three"} {
+			ids = append(ids, lookup(t, r, token).Job.ID)
+		}
+		time.Sleep(10 * time.Second)
+		s.set(ended)
+		for _, id := range ids {
+			_, err := r.LookupID(t.Context(), id)
+			wantRejected(t, err)
+		}
+		if _, err := r.LookupID(t.Context(), ids[0]); !errors.Is(err, job.ErrUnknown) {
+			t.Errorf("the first of three ended jobs, with room for two: %v, want ErrUnknown", err)
 		}
 	})
 }
@@ -504,7 +574,7 @@ func TestConfigure_NewAgentIsLookedUpAgain(t *testing.T) {
 		wantCalls(t, s, 1)
 
 		more := defaults
-		more.Agents = []int64{6, 5, 4}
+		more.Agents = served(6, 5, 4)
 		r.Configure(more)
 		if lookup(t, r, "token").Job.Agent(6) == nil {
 			t.Error("agent 6 is not known after it was configured")
@@ -582,7 +652,8 @@ func TestMetrics_CountHowLookupsWereAnswered(t *testing.T) {
 
 func BenchmarkLookup_KnownJob(b *testing.B) {
 	r, err := job.NewRegistry(&source{answer: runs}, job.Settings{
-		FreshFor: time.Hour, StaleFor: time.Hour, RejectedFor: time.Second, MaxJobs: 1 << 16, MaxRejected: 1, Agents: []int64{4},
+		FreshFor: time.Hour, StaleFor: time.Hour, RejectedFor: time.Second, MaxJobs: 1 << 16, MaxRejected: 1,
+		Timeout: time.Minute, Agents: served(4),
 	}, nil)
 	if err != nil {
 		b.Fatal(err)

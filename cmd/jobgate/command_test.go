@@ -1,0 +1,207 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/jobgate/jobgate/internal/config"
+	"github.com/jobgate/jobgate/internal/gitlabtest"
+	"github.com/jobgate/jobgate/internal/pkitest"
+)
+
+// run runs a command line in this process.
+func run(t *testing.T, stdin string, args ...string) (stdout string, status int, err error) {
+	t.Helper()
+	var out bytes.Buffer
+	cmd := newCommand()
+	cmd.SetArgs(args)
+	cmd.SetIn(strings.NewReader(stdin))
+	cmd.SetOut(&out)
+	cmd.SetErr(&out)
+	err = cmd.ExecuteContext(t.Context())
+	var own *statusError
+	switch {
+	case errors.As(err, &own):
+		status = own.code
+	case err != nil:
+		status = 1
+	}
+	return out.String(), status, err
+}
+
+// writeConfig writes a configuration for agent 4 whose files exist, with more YAML at its end.
+func writeConfig(t *testing.T, gitlabURL, more string) string {
+	t.Helper()
+	dir := t.TempDir()
+	authority, err := pkitest.NewAuthority("ca")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := authority.IssueServer(dir, "serving")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "config.yaml")
+	text := "apiVersion: jobgate.io/v1alpha1\nkind: Configuration\n" +
+		"gitlab: {url: \"" + gitlabURL + "\", allowPlainHTTP: true}\n" +
+		"agents:\n- id: 4\n" +
+		"serving: {certFile: " + pair.Cert + ", keyFile: " + pair.Key + "}\n" + more
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestConfigValidate(t *testing.T) {
+	good := writeConfig(t, "https://gitlab.example.com", "")
+	if out, status, err := run(t, "", "config", "validate", good); status != 0 || !strings.Contains(out, "is valid") {
+		t.Errorf("a good file: status %d, %v: %s", status, err, out)
+	}
+	bad := writeConfig(t, "gitlab.example.com", "cahce: {}\n")
+	_, status, err := run(t, "", "config", "validate", bad)
+	var problems *config.Error
+	if status != 1 || !errors.As(err, &problems) {
+		t.Fatalf("a bad file: status %d, %v", status, err)
+	}
+	var got []string
+	for _, p := range problems.Problems {
+		got = append(got, p.Path)
+	}
+	if diff := cmp.Diff([]string{"gitlab.url", "cahce"}, got); diff != "" {
+		t.Errorf("problems (-want +got):\n%s", diff)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	if out, status, err := run(t, "", "version"); status != 0 || !strings.HasPrefix(out, "jobgate ") {
+		t.Errorf("status %d, %v: %s", status, err, out)
+	}
+}
+
+const reply = `{"allowed_agents":[{"id":4,"config_project":{"id":7},"configuration":{"access_as":{"ci_job":{}}}}],` +
+	`"job":{"id":1001},"pipeline":{"id":501},"project":{"id":150,"groups":[{"id":23}]},"user":{"id":9,"username":"jdoe"},` +
+	`"environment":{"slug":"staging","tier":"staging"}}`
+
+const restricted = `restrictions:
+- name: production
+  namespaces: [shop]
+  require: {environmentTiers: [production]}
+`
+
+func TestExplain(t *testing.T) {
+	rows := []struct {
+		name   string
+		stdin  string
+		args   string
+		status int
+		want   []string // of the text
+	}{
+		{"identity alone", reply, "--reply - --agent 4", 0, []string{"gitlab:ci_job:1001", "gitlab:project_env:150:staging", "no opinion"}},
+		{"no opinion", reply, "--reply - --agent 4 --verb create --resource deployments.apps -n other", 0, []string{"not applicable", "no opinion"}},
+		{"denied", reply, "--reply - --agent 4 --verb create --resource deployments.apps -n shop", 1, []string{"restriction production", "denied"}},
+		{"non-resource", reply, "--reply - --agent 4 --verb get --non-resource-url /readyz", 0, []string{"no opinion"}},
+		{"unlisted agent", strings.Replace(reply, `"id":4`, `"id":5`, 1), "--reply - --agent 4", 1, []string{"rejected", "use agent 4"}},
+		{"agent of another cluster", reply, "--reply - --agent 5", 1, []string{"agent 5 does not stand for this cluster"}},
+		{"broken reply", `{}`, "--reply - --agent 4", 2, nil},
+		{"no reply", "", "--reply /nonexistent --agent 4", 2, nil},
+		{"verb missing", reply, "--reply - --agent 4 --resource pods", 2, nil},
+		{"resource and path", reply, "--reply - --agent 4 --verb get --resource pods --non-resource-url /", 2, nil},
+		{"unknown output", reply, "--reply - --agent 4 -o yaml", 2, nil},
+	}
+	file := writeConfig(t, "https://gitlab.example.com", restricted)
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			out, status, err := run(t, row.stdin, append([]string{"explain", "--config", file}, strings.Fields(row.args)...)...)
+			if status != row.status {
+				t.Fatalf("status is %d, want %d (%v): %s", status, row.status, err, out)
+			}
+			for _, want := range row.want {
+				if !strings.Contains(out, want) {
+					t.Errorf("the output lacks %q:\n%s", want, out)
+				}
+			}
+		})
+	}
+}
+
+func TestExplain_JSON(t *testing.T) {
+	file := writeConfig(t, "https://gitlab.example.com", restricted)
+	out, status, err := run(t, reply, "explain", "--config", file, "--reply", "-", "--agent", "4",
+		"--verb", "create", "--resource", "pods/exec", "--namespace", "shop", "-o", "json")
+	if status != 1 {
+		t.Fatalf("status is %d (%v): %s", status, err, out)
+	}
+	var got explanation
+	if err := json.Unmarshal([]byte(out), &got); err != nil {
+		t.Fatal(err)
+	}
+	last := got.Verdicts[len(got.Verdicts)-1]
+	if !got.Denied || got.Identity.Username != "gitlab:ci_job:1001" || last.Restriction != "production" || last.Outcome != "denied" {
+		t.Errorf("explanation is %+v", got)
+	}
+}
+
+func TestExplain_LiveToken(t *testing.T) {
+	s := gitlabtest.New(t, gitlabtest.World{
+		Groups:   []gitlabtest.Group{{ID: 23, Path: "group1"}},
+		Projects: []gitlabtest.Project{{ID: 150, Group: 23, Path: "group1/project1"}},
+		Users:    []gitlabtest.User{{ID: 9, Username: "jdoe"}},
+		Agents:   []gitlabtest.Agent{{ID: 4, Name: "agent-name", Project: 150}},
+		Jobs:     []gitlabtest.Job{{ID: 1001, Project: 150, User: 9, Status: "running", Pipeline: gitlabtest.Pipeline{ID: 501}}},
+	})
+	w := s.World()
+	file := writeConfig(t, s.URL(), "")
+	out, status, err := run(t, w.Job(1001).Token+"\n", "explain", "--config", file, "--token-file", "-", "--agent", "4")
+	if status != 0 || !strings.Contains(out, "gitlab:agent:4") {
+		t.Errorf("a live token: status %d, %v: %s", status, err, out)
+	}
+	if err := s.Update(func(w *gitlabtest.World) { w.Job(1001).Status = "success" }); err != nil {
+		t.Fatal(err)
+	}
+	out, status, err = run(t, w.Job(1001).Token, "explain", "--config", file, "--token-file", "-", "--agent", "4")
+	if status != 1 || !strings.Contains(out, "401") {
+		t.Errorf("an ended job: status %d, %v: %s", status, err, out)
+	}
+	if strings.Contains(out, w.Job(1001).Token) {
+		t.Error("the output repeats the token")
+	}
+}
+
+// The README's configuration is valid but for the files it names, and its copies of manifests are copies.
+func TestReadme(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := func(kind string) string {
+		m := regexp.MustCompile("(?s)( *)```yaml " + kind + "\n(.*?)\n *```").FindSubmatch(readme)
+		if m == nil {
+			t.Fatalf("README has no block %q", kind)
+		}
+		return strings.ReplaceAll("\n"+string(m[2]), "\n"+string(m[1]), "\n")[1:] + "\n"
+	}
+	if _, err := config.Parse("README.md", []byte(block("config"))); err != nil {
+		t.Error(err)
+	}
+	for kind, file := range map[string]string{
+		"authorizers": "../../manifests/authorization-configuration.yaml",
+		"rbac":        "../../manifests/rbac/deploy-from-prod.yaml",
+	} {
+		manifest, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		uncommented := regexp.MustCompile(`(?m)^ *#.*\n`).ReplaceAllString(string(manifest), "")
+		if diff := cmp.Diff(uncommented, block(kind)); diff != "" {
+			t.Errorf("README's %s differ from %s (-manifest +README):\n%s", kind, file, diff)
+		}
+	}
+}
