@@ -2,7 +2,6 @@ package webhook
 
 import (
 	"bytes"
-	stdjson "encoding/json"
 	"errors"
 	"fmt"
 	"mime"
@@ -57,11 +56,7 @@ func (h *tokenReviewHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err == nil && ok:
 		h.results.WithLabelValues("authenticated", "").Inc()
-		answer.Status = authenticationv1.TokenReviewStatus{
-			Authenticated: true,
-			User:          userInfo(response.User),
-			Audiences:     response.Audiences,
-		}
+		answer.Status = tokenReviewStatus{Authenticated: true, User: newUserInfo(response.User), Audiences: response.Audiences}
 	case err == nil:
 		h.results.WithLabelValues("foreign", "").Inc()
 	case errors.As(err, &rejected):
@@ -78,18 +73,26 @@ func (h *tokenReviewHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // tokenReviewAnswer is a TokenReview without the parts that only a question has.
 type tokenReviewAnswer struct {
 	metav1.TypeMeta `json:",inline"`
-	Status          authenticationv1.TokenReviewStatus `json:"status"`
+	Status          tokenReviewStatus `json:"status"`
 }
 
-func userInfo(u user.Info) authenticationv1.UserInfo {
-	info := authenticationv1.UserInfo{Username: u.GetName(), UID: u.GetUID(), Groups: u.GetGroups()}
-	if extra := u.GetExtra(); len(extra) > 0 {
-		info.Extra = make(map[string]authenticationv1.ExtraValue, len(extra))
-		for k, v := range extra {
-			info.Extra[k] = v
-		}
-	}
-	return info
+// tokenReviewStatus is the API's type of this name, made of what the authenticator returns without copying it over.
+type tokenReviewStatus struct {
+	Authenticated bool      `json:"authenticated"`
+	User          *userInfo `json:"user,omitempty"`
+	Audiences     []string  `json:"audiences,omitempty"`
+	Error         string    `json:"error,omitempty"`
+}
+
+type userInfo struct {
+	Username string              `json:"username"`
+	UID      string              `json:"uid,omitempty"`
+	Groups   []string            `json:"groups,omitempty"`
+	Extra    map[string][]string `json:"extra,omitempty"`
+}
+
+func newUserInfo(u user.Info) *userInfo {
+	return &userInfo{Username: u.GetName(), UID: u.GetUID(), Groups: u.GetGroups(), Extra: u.GetExtra()}
 }
 
 // readReview reads a JSON body into a review. Keys are matched case-sensitively, as Kubernetes does, and a key that is
@@ -164,7 +167,7 @@ func writeStatus(w http.ResponseWriter, code int, message string) {
 }
 
 func writeJSON(w http.ResponseWriter, code int, value any) {
-	body, err := stdjson.Marshal(value)
+	body, err := json.Marshal(value)
 	if err != nil {
 		// None of the types written here can fail to encode. If one ever does, no half-made answer may leave.
 		http.Error(w, "", http.StatusServiceUnavailable)
