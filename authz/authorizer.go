@@ -7,6 +7,7 @@
 // A request is judged in this order, and the first failure denies it:
 //
 //  1. The user's extras. Without agent.gitlab.com/ci_job_id the request is not a job's: no opinion. Malformed: denied.
+//     Discovery is left to RBAC whoever asks.
 //  2. The login. A job that was logged in only to be told why it may do nothing carries jobgate.io/denied.
 //  3. The job. It has ended, or GitLab has not confirmed it for too long. A job that this instance has not seen is judged
 //     by its extras alone.
@@ -21,6 +22,7 @@ package authz
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 
 	"k8s.io/apiserver/pkg/authorization/authorizer"
@@ -90,7 +92,7 @@ func (a *Authorizer) Authorize(ctx context.Context, attrs authorizer.Attributes)
 // Decide is Authorize for callers that also want to know the rule: nil is no opinion.
 func (a *Authorizer) Decide(ctx context.Context, attrs authorizer.Attributes) *Denial {
 	info := attrs.GetUser()
-	if info == nil || !isCIJob(info.GetExtra()) {
+	if info == nil || !isCIJob(info.GetExtra()) || isDiscovery(attrs) {
 		return nil
 	}
 	c := inquiry{policy: a.policy.Load()}
@@ -133,6 +135,21 @@ func (a *Authorizer) judge(ctx context.Context, c *inquiry, attrs authorizer.Att
 		}
 	}
 	return nil
+}
+
+// isDiscovery says whether the request is for the documents by which clients learn what the cluster serves. They hold no
+// object, and RBAC shows them to everybody who is logged in. Denying them would keep every reason from its reader:
+// kubectl asks for them first, and prints only "Forbidden: unknown" when it may not have them.
+func isDiscovery(attrs authorizer.Attributes) bool {
+	if attrs.IsResourceRequest() || attrs.GetVerb() != "get" {
+		return false
+	}
+	switch path := attrs.GetPath(); path {
+	case "/api", "/apis", "/version", "/version/":
+		return true
+	default:
+		return strings.HasPrefix(path, "/api/") || strings.HasPrefix(path, "/apis/") || strings.HasPrefix(path, "/openapi/")
+	}
 }
 
 // logDenial writes what an admin would look for, and never the whole request.

@@ -7,9 +7,11 @@ import (
 	"strings"
 	"testing"
 
+	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
 	"github.com/jobgate/jobgate/authz"
+	"github.com/jobgate/jobgate/internal/extras"
 	"github.com/jobgate/jobgate/internal/gitlab"
 	"github.com/jobgate/jobgate/internal/job"
 )
@@ -254,5 +256,41 @@ func TestAuthorize_FloodLeavesABoundedLog(t *testing.T) {
 	}
 	if got := strings.Count(log.String(), "\n"); got < 1000 || got > 2500 {
 		t.Errorf("%d lines for 5,000 denials, want the burst of 1,000 and few more", got)
+	}
+}
+
+// kubectl asks for discovery first: a denial there would keep the reason of the real request from its reader.
+func TestAuthorize_DiscoveryIsLeftToRBAC(t *testing.T) {
+	rows := []struct {
+		name, verb, path string
+		denied           bool
+	}{
+		{"core", "get", "/api", false},
+		{"a core version", "get", "/api/v1", false},
+		{"groups", "get", "/apis", false},
+		{"a group", "get", "/apis/apps/v1", false},
+		{"version", "get", "/version", false},
+		{"schemas", "get", "/openapi/v3", false},
+		{"another verb", "post", "/api", true},
+		{"health", "get", "/readyz", true},
+		{"metrics", "get", "/metrics", true},
+		{"a name that only begins alike", "get", "/apiserver", true},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			a, err := authz.New(registry{err: &gitlab.RejectedError{Status: 401}}, authz.Policy{Agents: []int64{4}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			denial := a.Decide(t.Context(), authorizer.AttributesRecord{
+				User: &user.DefaultInfo{Extra: map[string][]string{
+					extras.Job: {"1001"}, extras.Agent: {"4"}, extras.Project: {"150"},
+				}},
+				Verb: row.verb, Path: row.path,
+			})
+			if (denial != nil) != row.denied {
+				t.Errorf("denial is %+v, want one: %t", denial, row.denied)
+			}
+		})
 	}
 }

@@ -11,6 +11,7 @@ type Rule string
 
 // The rules, in the order in which they are judged.
 const (
+	RuleDiscovery     Rule = "discovery"           // never denies: which requests are left to RBAC
 	RuleMalformed     Rule = "malformed"           // an extra is not what jobgate writes
 	RuleUnknownAgent  Rule = "unknown_agent"       // the agent does not stand for this cluster
 	RuleDeniedLogin   Rule = "denied_login"        // the identity itself carries the refusal

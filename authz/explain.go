@@ -35,6 +35,9 @@ func (a *Authorizer) Explain(attrs authorizer.Attributes, j *job.Job) []Verdict 
 	if info == nil || !isCIJob(info.GetExtra()) {
 		return []Verdict{notApplicable(RuleMalformed, "the user is no CI job: it has no extra "+extras.Job)}
 	}
+	if isDiscovery(attrs) {
+		return []Verdict{notApplicable(RuleDiscovery, "discovery is left to RBAC whatever the job")}
+	}
 	c := inquiry{policy: a.policy.Load(), request: requestOf(attrs)}
 	if denial := c.read(info.GetExtra()); denial != nil {
 		return []Verdict{verdict(denial.Rule, denial)}
