@@ -113,7 +113,7 @@ func FuzzMatch(f *testing.F) {
 		f.Add(seed[0], seed[1])
 	}
 	f.Fuzz(func(t *testing.T, pattern, name string) {
-		if len(pattern) > 24 || len(name) > 24 {
+		if len(pattern) > 24 || len(name) > 24 || strings.Count(pattern, "*") > 6 {
 			return // the naive matcher takes time exponential in the stars
 		}
 		want := name != "" && strings.TrimSpace(pattern) != "" && naive(pattern, name)
