@@ -3,7 +3,6 @@ package tokenreview_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -12,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 	"k8s.io/apiserver/pkg/authentication/user"
@@ -303,123 +301,6 @@ func TestAuthenticateToken_ReplyAsAWhole(t *testing.T) {
 	}
 }
 
-// The vectors of KAS for what comes after "Bearer ". Where jobgate decides otherwise, the row says so.
-func TestAuthenticateToken_Grammar(t *testing.T) {
-	const foreign, accepted = tokenreview.Reason("foreign"), tokenreview.Reason("accepted")
-	rows := []struct {
-		name, credential string
-		want             tokenreview.Reason
-	}{
-		{"KAS 4: no colon, which KAS rejects", "asdfadsf", foreign},
-		{"KAS 5: id is a word", "ci:asdf:as", tokenreview.ReasonMalformed},
-		{"KAS 6: empty token", "ci:123:", tokenreview.ReasonMalformed},
-		{"KAS 7: unknown type, which KAS rejects", "blabla:1:asd", foreign},
-		{"KAS 8: personal token type, which KAS knows", "pat:asdf:as", foreign},
-		{"KAS 10: good", "ci:123:asdfgasdfxadf", accepted},
-		{"KAS 11: personal access token, which KAS accepts", "pat:123:glpat-asdfgasdfxadf", foreign},
-		{"KAS 15: blank before the type", " ci:123:abc", foreign},
-		{"KAS 16: type in capitals", "CI:123:abc", foreign},
-		{"KAS 17: no type", ":123:abc", foreign},
-		{"KAS 18: type alone", "ci", foreign},
-		{"KAS 18: type and colon", "ci:", tokenreview.ReasonMalformed},
-		{"KAS 18: no token", "ci:123", tokenreview.ReasonMalformed},
-		{"KAS 20: empty id", "ci::abc", tokenreview.ReasonMalformed},
-		{"KAS 21: blank in the id", "ci: 123:abc", tokenreview.ReasonMalformed},
-		{"KAS 22: fraction", "ci:123.0:abc", tokenreview.ReasonMalformed},
-		{"KAS 22: hexadecimal", "ci:0x7b:abc", tokenreview.ReasonMalformed},
-		{"KAS 22: underscore", "ci:1_23:abc", tokenreview.ReasonMalformed},
-		{"KAS 23: one too large", "ci:9223372036854775808:abc", tokenreview.ReasonMalformed},
-		{"the largest", "ci:9223372036854775807:abc", tokenreview.ReasonUnknownAgent},
-		{"KAS 24: word and empty token", "ci:x:", tokenreview.ReasonMalformed},
-		{"KAS 25: negative, which KAS parses", "ci:-123:abc", tokenreview.ReasonMalformed},
-		{"KAS 26: zero, which KAS parses", "ci:0:abc", tokenreview.ReasonMalformed},
-		{"KAS 27: plus sign, which KAS takes for 123", "ci:+123:abc", tokenreview.ReasonMalformed},
-		{"KAS 27: leading zero, which KAS takes for 123", "ci:0123:abc", tokenreview.ReasonMalformed},
-		{"KAS 28: colons in the token, which KAS accepts", "ci:123:a:b:c", tokenreview.ReasonMalformed},
-		{"KAS 29: blank in the token, which KAS accepts", "ci:123:a b", tokenreview.ReasonMalformed},
-		{"KAS 30: swapped, which KAS repeats to client and log", "ci:glcbt-64_SecretSecretSecret:123", tokenreview.ReasonMalformed},
-		{"line break in the token", "ci:123:abc\r\nX: 1", tokenreview.ReasonMalformed},
-		{"NUL in the token", "ci:123:abc\x00", tokenreview.ReasonMalformed},
-		{"letters outside of ASCII", "ci:123:abcäöü", tokenreview.ReasonMalformed},
-		{"digits outside of ASCII", "ci:１２３:abc", tokenreview.ReasonMalformed},
-		{"every character of a token", "ci:123:Az09._~+/=-", accepted},
-		{"longest token", "ci:123:" + strings.Repeat("a", 4096), accepted},
-		{"token one too long", "ci:123:" + strings.Repeat("a", 4097), tokenreview.ReasonMalformed},
-		{"a mebibyte of token", "ci:123:" + strings.Repeat("a", 1<<20), tokenreview.ReasonMalformed},
-		{"a mebibyte of id", "ci:" + strings.Repeat("1", 1<<20) + ":abc", tokenreview.ReasonMalformed},
-		{"empty", "", foreign},
-		{"service account", "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzeXN0ZW06c2VydmljZWFjY291bnQifQ.c2ln", foreign},
-		{"other agent", "ci:124:abc", tokenreview.ReasonUnknownAgent},
-	}
-	for _, row := range rows {
-		t.Run(row.name, func(t *testing.T) {
-			b := newBench(t, gitlabtest.World{}, tokenreview.Agent{ID: agentID})
-			b.reply(gitlabReply("", ""))
-			calls := 0
-			switch row.want {
-			case accepted:
-				if _, ok, err := b.AuthenticateToken(b.ctx, row.credential); !ok || err != nil {
-					t.Errorf("ok is %t, error is %v", ok, err)
-				}
-				calls = 1
-			case foreign:
-				if response, ok, err := b.AuthenticateToken(b.ctx, row.credential); response != nil || ok || err != nil {
-					t.Errorf("response is %+v, ok is %t, error is %v; want no opinion", response, ok, err)
-				}
-				if b.log.Len() > 0 {
-					t.Errorf("somebody else's token left a line in the log: %s", b.log)
-				}
-			default:
-				wantRejected(t, b, row.credential, row.want)
-			}
-			if got := b.gitlab.Calls(gitlabtest.AnyEndpoint); got != calls {
-				t.Errorf("GitLab was asked %d times, want %d", got, calls)
-			}
-			if _, ok, err := b.AuthenticateToken(b.ctx, "ci:123:"+token); !ok || err != nil {
-				t.Errorf("the next good token: ok is %t, error is %v", ok, err)
-			}
-		})
-	}
-}
-
-func TestAuthenticateToken_JWTsOwnExpiry(t *testing.T) {
-	now := time.Now()
-	rows := []struct {
-		name    string
-		prefix  string
-		claims  jwt.Claims
-		expired bool
-	}{
-		{"live", "glcbt-", jwt.MapClaims{"exp": now.Add(time.Hour).Unix()}, false},
-		{"expired", "glcbt-", jwt.MapClaims{"exp": now.Add(-time.Second).Unix()}, true},
-		{"expired, with an instance prefix", "our-gitlab-glcbt-", jwt.MapClaims{"exp": now.Add(-time.Hour).Unix()}, true},
-		{"expired, without a prefix", "", jwt.MapClaims{"exp": now.Add(-time.Hour).Unix()}, true},
-		{"without expiry", "glcbt-", jwt.MapClaims{"sub": "gid://gitlab/Ci::Build/1"}, false},
-		{"expiry is no number", "glcbt-", jwt.MapClaims{"exp": "yesterday"}, false},
-		{"expired in the last century", "glcbt-", jwt.MapClaims{"exp": -1e9}, true},
-	}
-	for _, row := range rows {
-		t.Run(row.name, func(t *testing.T) {
-			b := newBench(t, gitlabtest.World{}, tokenreview.Agent{ID: agentID})
-			b.reply(gitlabReply("", ""))
-			signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, row.claims).SignedString([]byte("not GitLab's key"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			credential, calls := "ci:123:"+row.prefix+signed, 1
-			if row.expired {
-				wantRejected(t, b, credential, tokenreview.ReasonExpired)
-				calls = 0
-			} else if _, ok, err := b.AuthenticateToken(b.ctx, credential); !ok || err != nil {
-				t.Errorf("ok is %t, error is %v", ok, err)
-			}
-			if got := b.gitlab.Calls(gitlabtest.AllowedAgents); got != calls {
-				t.Errorf("GitLab was asked %d times, want %d", got, calls)
-			}
-		})
-	}
-}
-
 // world is one job with a real agent, for what GitLab itself says.
 func world(tokenFormat string) gitlabtest.World {
 	return gitlabtest.World{
@@ -523,58 +404,4 @@ func TestConfigure_TakesEffectForTheNextToken(t *testing.T) {
 	}
 	b.Configure(tokenreview.Config{Agents: []tokenreview.Agent{{ID: 124}}})
 	wantRejected(t, b, credential, tokenreview.ReasonUnknownAgent)
-}
-
-func TestAuthenticateToken_ImpersonateAllowlists(t *testing.T) {
-	rows := []struct {
-		name    string
-		as      gitlab.Impersonate
-		allowed tokenreview.Allowed
-		refused string // a word of the message; empty: allowed
-	}{
-		{"nothing is allowed by default", gitlab.Impersonate{Username: "u"}, tokenreview.Allowed{}, "user"},
-		{"exact user", gitlab.Impersonate{Username: "u"}, tokenreview.Allowed{Users: []string{"u"}}, ""},
-		{"another user", gitlab.Impersonate{Username: "uu"}, tokenreview.Allowed{Users: []string{"u"}}, "user"},
-		{"other case", gitlab.Impersonate{Username: "U"}, tokenreview.Allowed{Users: []string{"u"}}, "user"},
-		{"prefix", gitlab.Impersonate{Username: "deploy-web"}, tokenreview.Allowed{Users: []string{"deploy-*"}}, ""},
-		{"prefix itself", gitlab.Impersonate{Username: "deploy-"}, tokenreview.Allowed{Users: []string{"deploy-*"}}, ""},
-		{"before the prefix", gitlab.Impersonate{Username: "no-deploy-web"}, tokenreview.Allowed{Users: []string{"deploy-*"}}, "user"},
-		{"a star elsewhere is a character", gitlab.Impersonate{Username: "a-b"}, tokenreview.Allowed{Users: []string{"*-b"}}, "user"},
-		{"system user by the widest prefix", gitlab.Impersonate{Username: "system:admin"}, tokenreview.Allowed{Users: []string{"*"}}, "user"},
-		{"system user by its own prefix", gitlab.Impersonate{Username: "system:admin"}, tokenreview.Allowed{Users: []string{"system:*"}}, "user"},
-		{"system user by name", gitlab.Impersonate{Username: "system:serviceaccount:a:b"}, tokenreview.Allowed{Users: []string{"system:serviceaccount:a:b"}}, ""},
-		{"group not allowed", gitlab.Impersonate{Username: "u", Groups: []string{"g", "h"}}, tokenreview.Allowed{Users: []string{"u"}, Groups: []string{"g"}}, "group"},
-		{"system:masters by prefix", gitlab.Impersonate{Username: "u", Groups: []string{"system:masters"}}, tokenreview.Allowed{Users: []string{"u"}, Groups: []string{"*", "sys*"}}, "group"},
-		{"system:masters by name", gitlab.Impersonate{Username: "u", Groups: []string{"system:masters"}}, tokenreview.Allowed{Users: []string{"u"}, Groups: []string{"system:masters"}}, ""},
-		{"uid not allowed", gitlab.Impersonate{Username: "u", UID: "1"}, tokenreview.Allowed{Users: []string{"u"}}, "uid"},
-		{"extra key not allowed", gitlab.Impersonate{Username: "u", Extra: []gitlab.ExtraKey{{Key: "k", Values: []string{"v"}}}}, tokenreview.Allowed{Users: []string{"u"}}, "extra"},
-		{"extra key in other case", gitlab.Impersonate{Username: "u", Extra: []gitlab.ExtraKey{{Key: "Team", Values: []string{"v"}}}}, tokenreview.Allowed{Users: []string{"u"}, ExtraKeys: []string{"tEAM"}}, ""},
-		{"extra of the agent", gitlab.Impersonate{Username: "u", Extra: []gitlab.ExtraKey{{Key: "agent.gitlab.com/ci_job_id", Values: []string{"1"}}}}, tokenreview.Allowed{Users: []string{"u"}, ExtraKeys: []string{"*", "agent.gitlab.com/ci_job_id"}}, "extra"},
-		{"extra of the agent in capitals", gitlab.Impersonate{Username: "u", Extra: []gitlab.ExtraKey{{Key: "Agent.GitLab.com/ci_job_id", Values: []string{"1"}}}}, tokenreview.Allowed{Users: []string{"u"}, ExtraKeys: []string{"*"}}, "extra"},
-		{"extra of jobgate", gitlab.Impersonate{Username: "u", Extra: []gitlab.ExtraKey{{Key: "jobgate.io/denied", Values: []string{"1"}}}}, tokenreview.Allowed{Users: []string{"u"}, ExtraKeys: []string{"*"}}, "extra"},
-		{"extra of a subdomain of Kubernetes", gitlab.Impersonate{Username: "u", Extra: []gitlab.ExtraKey{{Key: "authentication.kubernetes.io/credential-id", Values: []string{"1"}}}}, tokenreview.Allowed{Users: []string{"u"}, ExtraKeys: []string{"*"}}, "extra"},
-		{"extra of a domain that only ends alike", gitlab.Impersonate{Username: "u", Extra: []gitlab.ExtraKey{{Key: "notkubernetes.io/x", Values: []string{"1"}}}}, tokenreview.Allowed{Users: []string{"u"}, ExtraKeys: []string{"*"}}, ""},
-	}
-	for _, row := range rows {
-		t.Run(row.name, func(t *testing.T) {
-			b := newBench(t, gitlabtest.World{}, tokenreview.Agent{ID: agentID, Impersonate: row.allowed})
-			as := map[string]any{"username": row.as.Username, "groups": row.as.Groups, "uid": row.as.UID, "extra": row.as.Extra}
-			configuration, err := json.Marshal(map[string]any{"access_as": map[string]any{"impersonate": as}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			b.reply(gitlabReply(string(configuration), ""))
-			if row.refused != "" {
-				rejected := wantRejected(t, b, "ci:123:"+token, tokenreview.ReasonIdentityNotAllowed)
-				if !strings.Contains(rejected.Error(), "not allow: "+row.refused) {
-					t.Errorf("the message does not name the %s: %s", row.refused, rejected)
-				}
-				return
-			}
-			response, ok, err := b.AuthenticateToken(b.ctx, "ci:123:"+token)
-			if err != nil || !ok || response.User.GetName() != row.as.Username {
-				t.Errorf("response is %+v, error is %v", response, err)
-			}
-		})
-	}
 }

@@ -173,7 +173,7 @@ func (r *Remote) getJSON(target string, into any) error {
 }
 
 func (r *Remote) do(method, target string, body []byte, header http.Header) ([]byte, http.Header, error) {
-	request, err := http.NewRequest(method, r.url+target, bytes.NewReader(body)) //nolint:noctx // the client has a timeout
+	request, err := http.NewRequest(method, r.url+target, bytes.NewReader(body)) // the client has a timeout
 	if err != nil {
 		return nil, nil, fmt.Errorf("asking the remote control: %w", err)
 	}

@@ -75,7 +75,7 @@ func run(ctx context.Context, f flags, out io.Writer) error {
 	}
 	defer server.Close()
 	if f.caFile != "" {
-		if err := os.WriteFile(f.caFile, server.CACertPEM(), 0o644); err != nil { //nolint:gosec // a CA is public
+		if err := os.WriteFile(f.caFile, server.CACertPEM(), 0o644); err != nil { // a CA is public
 			return fmt.Errorf("writing the CA: %w", err)
 		}
 	}
