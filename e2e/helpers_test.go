@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -35,11 +36,9 @@ type job struct {
 // runJob starts a job; what is left out of it is a branch pipeline of main, run by the developer in project 150.
 func runJob(t *testing.T, j gitlabtest.Job, env ...string) job {
 	t.Helper()
-	if j.Project == 0 {
-		j.Project = project
-	}
-	j.ID, j.User, j.Status = firstJob+jobCount.Add(1)-1, developer, "running"
-	j.Pipeline = gitlabtest.Pipeline{ID: j.ID - 1e6, Ref: "main"}
+	j.ID, j.Status = firstJob+jobCount.Add(1)-1, "running"
+	j.Project, j.User = cmp.Or(j.Project, project), cmp.Or(j.User, developer)
+	j.Pipeline.ID, j.Pipeline.Ref = j.ID-1e6, cmp.Or(j.Pipeline.Ref, "main")
 	updateWorld(t, func(w *gitlabtest.World) { w.Jobs = append(w.Jobs, j) })
 	j = jobByID(t, j.ID)
 	w, err := site.Job(j, env...)
@@ -84,10 +83,9 @@ func bearer(t *testing.T, server *controlplane.APIServer, token string) *kubectl
 		t.Fatal(err)
 	}
 	noteToken(t, token)
-	succeed(t, w, site.PointToCluster(server)...)
-	succeed(t, w, "config", "set-credentials", "bearer", "--token="+token)
-	succeed(t, w, "config", "set-context", "bearer", "--cluster=gitlab", "--user=bearer")
-	succeed(t, w, "config", "use-context", "bearer")
+	if err := server.WriteBearerKubeconfig(w.Kubeconfig, token); err != nil {
+		t.Fatal(err)
+	}
 	return w
 }
 

@@ -11,6 +11,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/jobgate/jobgate/e2e/binaries"
 	"github.com/jobgate/jobgate/e2e/sandbox"
@@ -37,7 +40,7 @@ func run(m *testing.M) int {
 	case <-ctx.Done():
 		fmt.Fprintln(os.Stderr, "e2e: interrupted")
 	}
-	if err := errors.Join(sweepForTokens(), site.Close()); err != nil {
+	if err := errors.Join(sweepForTokens(), sweepForUnexplained(), site.Close()); err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		return 1
 	}
@@ -57,7 +60,27 @@ func start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("the installation to test cannot be started: %w", err)
 	}
+	if err := grant(ctx); err != nil {
+		return errors.Join(fmt.Errorf("the rights for the tests cannot be granted: %w", err), site.Close())
+	}
 	return nil
+}
+
+// grant gives the tests of authorization their rights, and waits until the API server knows of them.
+func grant(ctx context.Context) error {
+	admin, err := site.Admin()
+	if err != nil {
+		return err
+	}
+	result, err := admin.Apply(ctx, authorizationManifest)
+	if err != nil || !result.OK() {
+		return errors.Join(err, fmt.Errorf("kubectl apply: %s", result))
+	}
+	const effective = "auth can-i list configmaps -n shop --as=static-bot"
+	return wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
+		result, err := admin.Run(ctx, strings.Fields(effective)...)
+		return result.OK(), err
+	})
 }
 
 // sweepForTokens looks for every token that the run used in everything that jobgate logged meanwhile.

@@ -3,19 +3,14 @@ package e2e_test
 import (
 	"net/http"
 	"testing"
-	"time"
 
 	"github.com/jobgate/jobgate/internal/gitlabtest"
-
-	"github.com/jobgate/jobgate/e2e/controlplane"
 )
 
 // While GitLab cannot answer a new job cannot log in; once it can, the same job can, and nobody restarts anything. This
 // API server remembers whatever it may for a day: had it remembered the failure, the job would never get in.
 func TestOutage_JobLogsInOnceGitLabIsBack(t *testing.T) {
-	server := startAPIServer(t, controlplane.APIServerOptions{
-		Name: "kube-apiserver-with-long-memory", TokenWebhook: site.Jobgate.TokenWebhook("v1", 24*time.Hour),
-	})
+	server := lasting(t)
 	tests := []struct {
 		name  string
 		fault gitlabtest.Fault
@@ -44,14 +39,17 @@ func TestOutage_JobLogsInOnceGitLabIsBack(t *testing.T) {
 	}
 }
 
-func TestRestart_NextJobLogsIn(t *testing.T) {
+func TestRestart_RunningAndNextJobAreLoggedIn(t *testing.T) {
 	before := loggedIn(t, gitlabtest.Job{}, ciJobContext)
 	whoami(t, before.Workspace)
 	if err := site.Jobgate.Restart(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
+	if got := whoami(t, before.Workspace).Username; got != before.username() {
+		t.Errorf("the running job: username %s, want %s", got, before.username())
+	}
 	after := loggedIn(t, gitlabtest.Job{}, ciJobContext)
 	if got := whoami(t, after.Workspace).Username; got != after.username() {
-		t.Errorf("username %s, want %s", got, after.username())
+		t.Errorf("the next job: username %s, want %s", got, after.username())
 	}
 }

@@ -1,7 +1,9 @@
 package e2e_test
 
 import (
+	"context"
 	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -11,20 +13,10 @@ import (
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 
 	"github.com/jobgate/jobgate/e2e/controlplane"
-	"github.com/jobgate/jobgate/e2e/sandbox"
 )
 
 // The webhook speaks both versions of TokenReview, and what it says reaches the audit log.
 func TestVersions_IdentityReachesTheAuditLog(t *testing.T) {
-	servers := []struct {
-		version string
-		server  *controlplane.APIServer
-	}{
-		{"v1", site.API},
-		{"v1beta1", startAPIServer(t, controlplane.APIServerOptions{
-			Name: "kube-apiserver-v1beta1", TokenWebhook: site.Jobgate.TokenWebhook("v1beta1", sandbox.WebhookCacheTTL),
-		})},
-	}
 	identities := []struct {
 		name     string
 		context  string
@@ -34,10 +26,10 @@ func TestVersions_IdentityReachesTheAuditLog(t *testing.T) {
 		{"ci_job", ciJobContext, ciJobAgent, job.username},
 		{"agent", bareContext, bareAgent, func(job) string { return "gitlab:agent:6" }},
 	}
-	for _, server := range servers {
+	for version, server := range versions(t) {
 		for _, identity := range identities {
-			t.Run(server.version+", "+identity.name, func(t *testing.T) {
-				j := loggedInTo(t, server.server, gitlabtest.Job{Environment: "prod"}, identity.context)
+			t.Run(version+", "+identity.name, func(t *testing.T) {
+				j := loggedInTo(t, server, gitlabtest.Job{Environment: "prod"}, identity.context)
 				user := whoami(t, j.Workspace)
 				want := authenticationv1.UserInfo{
 					Username: identity.username(j), Groups: user.Groups, Extra: j.extras(identity.agent),
@@ -45,25 +37,40 @@ func TestVersions_IdentityReachesTheAuditLog(t *testing.T) {
 				if diff := cmp.Diff(want, user); diff != "" {
 					t.Errorf("kubectl auth whoami (-want +got):\n%s", diff)
 				}
-				eventually(t, func() error { return checkAudited(server.server, j, want) })
+				eventually(t, func() error { return checkAudited(server, j, want) })
 			})
 		}
 	}
 }
 
-func startAPIServer(t *testing.T, options controlplane.APIServerOptions) *controlplane.APIServer {
+// The webhook speaks both versions of SubjectAccessReview. The older one comes from an API server that asks about
+// everybody, and hears no opinion.
+func TestVersions_JobIsDeniedAndNobodyElse(t *testing.T) {
+	for version, server := range versions(t) {
+		t.Run(version, func(t *testing.T) {
+			j := presentingTo(t, server, requiringAgent, gitlabtest.Job{Environment: "staging"})
+			outcome(`restriction "by tier" does not let`).of(t, j.Workspace, listConfigMaps("tier"))
+			isAllowed.of(t, j.Workspace, listConfigMaps("shop"))
+			isForbidden.of(t, j.Workspace, "get --raw /api/v1/namespaces/shop/secrets")
+			ada := certified(t, server, "ada", "platform-admins")
+			isAllowed.of(t, ada, "get --raw /api/v1/namespaces/shop/secrets")
+		})
+	}
+}
+
+// versions are API servers by the version of the reviews that they send.
+func versions(t *testing.T) map[string]*controlplane.APIServer {
 	t.Helper()
-	server, err := site.Plane.StartAPIServer(t.Context(), options)
+	legacy, err := startLegacy()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := server.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return server
+	return map[string]*controlplane.APIServer{"v1": site.API, "v1beta1": legacy}
 }
+
+var startLegacy = sync.OnceValues(func() (*controlplane.APIServer, error) {
+	return site.Plane.StartAPIServer(context.Background(), site.Jobgate.LegacyAPIServer("kube-apiserver-v1beta1"))
+})
 
 // checkAudited fails unless an event names the job in its extras and carries the whole user.
 func checkAudited(server *controlplane.APIServer, j job, want authenticationv1.UserInfo) error {

@@ -53,7 +53,7 @@ func newWorld() gitlabtest.World {
 		_, name, _ := strings.Cut(context, ":")
 		return gitlabtest.Agent{ID: id, Name: name, Project: agentsProject, Config: agentConfig(accessAs, projects...)}
 	}
-	return gitlabtest.World{
+	w := gitlabtest.World{
 		Settings: gitlabtest.Settings{Licensed: true},
 		Groups: []gitlabtest.Group{
 			{ID: outerGroup, Path: "path"},
@@ -84,6 +84,8 @@ func newWorld() gitlabtest.World {
 		},
 		Tokens: []gitlabtest.AccessToken{{Token: personalAccessToken, User: developer, Scopes: []string{"api"}}},
 	}
+	addAuthorizationWorld(&w)
+	return w
 }
 
 func environments() []gitlabtest.Environment {
@@ -122,4 +124,5 @@ func configure(c *config.Configuration) {
 		{ID: notForThisProject},
 		{ID: twoModesAgent},
 	}
+	configureAuthorization(c)
 }

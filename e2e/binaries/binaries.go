@@ -31,6 +31,9 @@ type Set struct {
 	Kubectl           string // in a folder that can be put on a PATH: the file is called kubectl
 	Jobgate           string
 	Gitlabd           string
+
+	// Repository is the folder that jobgate was built from.
+	Repository string
 }
 
 // Options choose how jobgate and gitlabd are built.
@@ -88,6 +91,7 @@ func plan(v versions, race bool) (Set, []program) {
 		Kubectl:           filepath.Join(upstream, "kubectl"),
 		Jobgate:           filepath.Join(own, "jobgate"),
 		Gitlabd:           filepath.Join(own, "gitlabd"),
+		Repository:        v.root,
 	}
 	kubernetes := func(output string) program {
 		name := filepath.Base(output)

@@ -1,6 +1,7 @@
 package controlplane
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -22,7 +23,8 @@ type TokenWebhook struct {
 type APIServerOptions struct {
 	Name                string
 	TokenWebhook        *TokenWebhook // nil: none
-	AuthorizationConfig string        // an AuthorizationConfiguration file; empty: RBAC alone
+	AuthorizationConfig string        // an AuthorizationConfiguration file; empty: by AuthorizationMode
+	AuthorizationMode   string        // as in kube-apiserver's flag; empty: RBAC alone
 	ExtraArgs           []string      // come last and so win
 }
 
@@ -74,7 +76,7 @@ func (s *APIServer) start(ctx context.Context) error {
 		return err
 	}
 	s.process, err = process.Start(process.Spec{
-		Name: s.options.Name, Path: s.plane.binaries.APIServer, Args: args, LogFile: s.plane.file(s.options.Name, "log"),
+		Name: s.options.Name, Path: s.plane.binaries.APIServer, Args: args, LogFile: s.LogFile(),
 	})
 	if err != nil {
 		return err
@@ -123,10 +125,13 @@ func (s *APIServer) args() ([]string, error) {
 	if s.options.AuthorizationConfig != "" {
 		args = append(args, "--authorization-config="+s.options.AuthorizationConfig)
 	} else {
-		args = append(args, "--authorization-mode=RBAC")
+		args = append(args, "--authorization-mode="+cmp.Or(s.options.AuthorizationMode, "RBAC"))
 	}
 	return append(args, s.options.ExtraArgs...), nil
 }
+
+// LogFile is where the server logs to.
+func (s *APIServer) LogFile() string { return s.plane.file(s.options.Name, "log") }
 
 func (p *Plane) file(component, kind string) string {
 	return filepath.Join(p.dir, fmt.Sprintf("%s.%s", component, kind))

@@ -15,15 +15,19 @@ import (
 // WriteKubeconfig writes a kubeconfig with one context for a server that asks for a client certificate: an API server,
 // or a webhook as seen from an API server. All files are named by their paths.
 func WriteKubeconfig(path, server, caFile string, client pkitest.Files) error {
+	return writeKubeconfig(path, server, caFile, clientcmdv1.AuthInfo{
+		ClientCertificate: client.Cert, ClientKey: client.Key,
+	})
+}
+
+func writeKubeconfig(path, server, caFile string, user clientcmdv1.AuthInfo) error {
 	const name = "e2e"
 	text, err := yaml.Marshal(clientcmdv1.Config{
 		APIVersion: "v1", Kind: "Config",
 		Clusters: []clientcmdv1.NamedCluster{{Name: name, Cluster: clientcmdv1.Cluster{
 			Server: server, CertificateAuthority: caFile,
 		}}},
-		AuthInfos: []clientcmdv1.NamedAuthInfo{{Name: name, AuthInfo: clientcmdv1.AuthInfo{
-			ClientCertificate: client.Cert, ClientKey: client.Key,
-		}}},
+		AuthInfos: []clientcmdv1.NamedAuthInfo{{Name: name, AuthInfo: user}},
 		Contexts: []clientcmdv1.NamedContext{{Name: name, Context: clientcmdv1.Context{
 			Cluster: name, AuthInfo: name,
 		}}},
@@ -41,6 +45,20 @@ func WriteKubeconfig(path, server, caFile string, client pkitest.Files) error {
 // WriteAdminKubeconfig writes the administrator's kubeconfig for the server.
 func (s *APIServer) WriteAdminKubeconfig(path string) error {
 	return WriteKubeconfig(path, s.URL, s.plane.caFile, s.plane.admin)
+}
+
+// WriteBearerKubeconfig writes the kubeconfig of whoever shows a bearer token to the server.
+func (s *APIServer) WriteBearerKubeconfig(path, token string) error {
+	return writeKubeconfig(path, s.URL, s.plane.caFile, clientcmdv1.AuthInfo{Token: token})
+}
+
+// WriteClientKubeconfig writes the kubeconfig of whoever shows a client certificate for the user and groups.
+func (s *APIServer) WriteClientKubeconfig(path, user string, groups ...string) error {
+	client, err := s.plane.IssueClient(user, groups...)
+	if err != nil {
+		return err
+	}
+	return WriteKubeconfig(path, s.URL, s.plane.caFile, client)
 }
 
 // portOf is the port of a loopback URL.

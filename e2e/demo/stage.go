@@ -18,11 +18,15 @@ type outcome int
 const (
 	allowed      outcome = iota + 1
 	forbidden            // 403: RBAC knows the user and refuses
+	denied               // 403: jobgate knows the job and refuses
 	unauthorized         // 401: nobody knows the token
+	refused              // by jobgate or nobody
 )
 
 func (o outcome) String() string {
-	return [...]string{"", "allowed", "refused by RBAC (403)", "refused, not logged in (401)"}[o]
+	return [...]string{
+		"", "allowed", "refused by RBAC (403)", "refused by jobgate (403)", "refused, not logged in (401)", "refused",
+	}[o]
 }
 
 // is compares a kubectl command's result with the outcome.
@@ -31,9 +35,13 @@ func (o outcome) is(r kubectl.Result) bool {
 	case allowed:
 		return r.OK()
 	case forbidden:
-		return !r.OK() && strings.Contains(r.Stderr, " is forbidden: User ")
+		return !r.OK() && strings.Contains(r.Stderr, " is forbidden: User ") && !strings.Contains(r.Stderr, ": jobgate: ")
+	case denied:
+		return !r.OK() && strings.Contains(r.Stderr, ": jobgate: ")
 	case unauthorized:
 		return !r.OK() && strings.Contains(r.Stderr, "You must be logged in to the server")
+	case refused:
+		return denied.is(r) || unauthorized.is(r)
 	default:
 		return false
 	}
@@ -77,18 +85,22 @@ func (s *stage) run(ctx context.Context, who actor, want outcome, line string) e
 
 // show is run for commands whose output says enough.
 func (s *stage) show(ctx context.Context, who actor, want outcome, line string) error {
-	s.command(who.name, "kubectl "+line)
 	result, err := who.Run(ctx, s.arguments(line)...)
 	if err != nil {
 		return err
 	}
-	s.output(result.Stdout)
-	s.output(result.Stderr)
+	s.print(who, line, result)
 	if !want.is(result) {
 		return fmt.Errorf("kubectl %s should have been %s: %s", line, want, result)
 	}
 	s.steps++
 	return nil
+}
+
+func (s *stage) print(who actor, line string, result kubectl.Result) {
+	s.command(who.name, "kubectl "+line)
+	s.output(result.Stdout)
+	s.output(result.Stderr)
 }
 
 // arguments splits a command line, in which the demo needs no quoting, and fills in the variables that jobs have.
@@ -152,10 +164,12 @@ const (
 	waitTick     = 5 * time.Second
 )
 
-// await repeats a kubectl command unseen until it comes to the outcome, and says every few seconds that it waits.
-func (s *stage) await(ctx context.Context, who actor, want outcome, line string) error {
+// await repeats a kubectl command unseen until it comes to the outcome, and says every few seconds that it waits. It
+// returns the last result.
+func (s *stage) await(ctx context.Context, who actor, want outcome, line string) (kubectl.Result, error) {
 	begin := time.Now()
 	next := begin.Add(waitTick)
+	var last kubectl.Result
 	err := wait.PollUntilContextTimeout(ctx, waitInterval, waitLimit, true, func(ctx context.Context) (bool, error) {
 		result, err := who.Run(ctx, s.arguments(line)...)
 		if err != nil {
@@ -165,10 +179,11 @@ func (s *stage) await(ctx context.Context, who actor, want outcome, line string)
 			s.say("... %.0f seconds", now.Sub(begin).Seconds())
 			next = now.Add(waitTick)
 		}
+		last = result
 		return want.is(result), nil
 	})
 	if err != nil {
-		return fmt.Errorf("wait until kubectl %s is %s: %w", line, want, err)
+		return last, fmt.Errorf("wait until kubectl %s is %s: %w", line, want, err)
 	}
-	return nil
+	return last, nil
 }

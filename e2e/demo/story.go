@@ -19,7 +19,9 @@ var story = []scene{
 	{"It deploys", deploy},
 	{"It deploys nowhere else", stayInside},
 	{"Another project's job is known, but has no rights", refuseNeighbour},
-	{"The job ends, and its token with it", endJob},
+	{"A job of another environment is kept out", refuseEnvironment},
+	{"A job on a branch that is not protected may look, but not touch", refuseBranch},
+	{"The job ends, and its rights with it", endJob},
 }
 
 func grantEnvironment(ctx context.Context, s *stage) error {
@@ -35,7 +37,8 @@ func grantEnvironment(ctx context.Context, s *stage) error {
 	}
 	// The API server learns of a new binding a moment after it is created.
 	const probe = "auth can-i create deployments --namespace=shop --as=probe --as-group=gitlab:project_env:150:prod"
-	return s.await(ctx, s.admin, allowed, probe)
+	_, err := s.await(ctx, s.admin, allowed, probe)
+	return err
 }
 
 func logIn(ctx context.Context, s *stage) error {
@@ -85,20 +88,71 @@ func refuseNeighbour(ctx context.Context, s *stage) error {
 	return s.run(ctx, job, forbidden, "create deployment web --image=nginx --namespace=shop")
 }
 
+func refuseEnvironment(ctx context.Context, s *stage) error {
+	s.say("Suppose that RBAC is generous: every job of project 150 may deploy to shop.")
+	const grant = "create rolebinding project-deploys --clusterrole=edit --group=gitlab:project:150 --namespace=shop"
+	if err := s.show(ctx, s.admin, allowed, grant); err != nil {
+		return err
+	}
+	s.say("But jobgate's configuration says whom the namespace is for, and the API server asks jobgate first:")
+	s.say("    restrictions:")
+	s.say("    - {name: production, namespaces: [shop], require: {environments: [prod]}}")
+	job, err := s.job(stagingJob, "staging job")
+	if err != nil {
+		return err
+	}
+	if err := s.loginUnseen(ctx, job); err != nil {
+		return err
+	}
+	if err := s.run(ctx, job, denied, "create deployment web2 --image=nginx --namespace=shop"); err != nil {
+		return err
+	}
+	return s.run(ctx, job, denied, "get deployments --namespace=shop")
+}
+
+func refuseBranch(ctx context.Context, s *stage) error {
+	s.say("The branch main is protected in GitLab, the branch feature is not. Both have jobs of environment prod.")
+	s.say("    - {name: releases, namespaces: [shop], verbs: [create, update, patch, delete], require: {protectedRef: true}}")
+	job, err := s.job(featureJob, "feature job")
+	if err != nil {
+		return err
+	}
+	if err := s.loginUnseen(ctx, job); err != nil {
+		return err
+	}
+	if err := s.run(ctx, job, allowed, "get deployments --namespace=shop"); err != nil {
+		return err
+	}
+	return s.run(ctx, job, denied, "delete deployment web --namespace=shop")
+}
+
 func endJob(ctx context.Context, s *stage) error {
 	job, err := s.job(prodJob, "prod job")
 	if err != nil {
 		return err
 	}
-	s.say("GitLab now counts the prod job as finished.")
+	const line = "get deployments --namespace=shop"
+	if err := s.run(ctx, job, allowed, line); err != nil {
+		return err
+	}
+	s.say("GitLab now counts the prod job as finished. jobgate asks GitLab about a busy job every 8 seconds, so:")
 	if err := finish(s.site.GitLab, prodJob); err != nil {
 		return err
 	}
-	s.say("jobgate and the API server remember a login for 10 seconds each, so this takes a moment.")
-	if err := s.await(ctx, job, unauthorized, "auth whoami"); err != nil {
-		return err
+	// Whether jobgate is the first to refuse depends on when the API server's memory of the login ends.
+	for _, want := range []outcome{refused, unauthorized} {
+		result, err := s.await(ctx, job, want, line)
+		if err != nil {
+			return err
+		}
+		s.print(job, line, result)
+		s.outcome(want.String())
+		s.steps++
+		if want == refused {
+			s.say("A moment later the API server has forgotten the login, too:")
+		}
 	}
-	return s.run(ctx, job, unauthorized, "get deployments --namespace=shop")
+	return nil
 }
 
 func finish(gitlab *gitlabtest.Remote, id int64) error {

@@ -12,14 +12,20 @@ const (
 	prodJob      = 1074499489
 	neighbourJob = 1074499490
 	visitorsJob  = 1074499491 // for whoever keeps the demo running
+	stagingJob   = 1074499492
+	featureJob   = 1074499493
 )
 
 // newWorld is the GitLab of the story: two projects of one group that share an agent.
 func newWorld() gitlabtest.World {
-	environments := []gitlabtest.Environment{{Name: "prod", Tier: "production"}}
+	environments := []gitlabtest.Environment{{Name: "prod", Tier: "production"}, {Name: "staging"}}
+	branches, protected := []string{"main", "feature"}, []string{"main"}
 	const user = 9
-	running := func(id, project int64) gitlabtest.Job {
-		return gitlabtest.Job{ID: id, Project: project, User: user, Status: "running", Environment: "prod"}
+	running := func(id, project int64, environment, branch string) gitlabtest.Job {
+		return gitlabtest.Job{
+			ID: id, Project: project, User: user, Status: "running", Environment: environment,
+			Pipeline: gitlabtest.Pipeline{Ref: branch},
+		}
 	}
 	return gitlabtest.World{
 		Settings: gitlabtest.Settings{Licensed: true},
@@ -28,8 +34,14 @@ func newWorld() gitlabtest.World {
 		},
 		Projects: []gitlabtest.Project{
 			{ID: 7, Group: 27, Path: "path/to/agent/project"},
-			{ID: 150, Group: 25, Path: "path/to/project", Environments: environments},
-			{ID: 151, Group: 25, Path: "path/to/other", Environments: environments},
+			{
+				ID: 150, Group: 25, Path: "path/to/project", Environments: environments,
+				Branches: branches, ProtectedBranches: protected,
+			},
+			{
+				ID: 151, Group: 25, Path: "path/to/other", Environments: environments,
+				Branches: branches, ProtectedBranches: protected,
+			},
 		},
 		Users: []gitlabtest.User{{ID: user, Username: "jdoe", Access: map[int64]int{150: 30, 151: 30}}},
 		Agents: []gitlabtest.Agent{{ID: agentID, Name: "agent-name", Project: 7, Config: `
@@ -42,10 +54,23 @@ ci_access:
     access_as:
       ci_job: {}
 `}},
-		Jobs: []gitlabtest.Job{running(prodJob, 150), running(neighbourJob, 151), running(visitorsJob, 150)},
+		Jobs: []gitlabtest.Job{
+			running(prodJob, 150, "prod", "main"), running(neighbourJob, 151, "prod", "main"),
+			running(visitorsJob, 150, "prod", "main"), running(stagingJob, 150, "staging", "main"),
+			running(featureJob, 150, "prod", "feature"),
+		},
 	}
 }
 
 func configure(c *config.Configuration) {
 	c.Agents = []config.Agent{{ID: agentID, Name: agentContext}}
+	c.Restrictions = []config.Restriction{
+		{
+			Name: "production", Namespaces: []string{"shop"}, Require: config.Requirements{Environments: []string{"prod"}},
+		},
+		{
+			Name: "releases", Namespaces: []string{"shop"}, Verbs: []string{"create", "update", "patch", "delete"},
+			Require: config.Requirements{ProtectedRef: true},
+		},
+	}
 }

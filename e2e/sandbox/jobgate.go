@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,13 +10,9 @@ import (
 	"strconv"
 	"time"
 
-	"sigs.k8s.io/yaml"
-
 	"github.com/jobgate/jobgate/internal/config"
 
-	"github.com/jobgate/jobgate/e2e/controlplane"
 	"github.com/jobgate/jobgate/e2e/process"
-	"github.com/jobgate/jobgate/internal/pkitest"
 )
 
 const (
@@ -34,21 +29,17 @@ type Jobgate struct {
 	HealthURL string // http: /livez, /readyz, /metrics
 	LogFile   string // holds the logs of all its runs
 
-	configuration    *config.Configuration
-	configFile       string
-	authenticateFile string
-	spec             process.Spec
-	process          *process.Process
+	configuration *config.Configuration
+	configFile    string
+	webhooks      webhookFiles
+	spec          process.Spec
+	process       *process.Process
 }
 
 // Start starts a stopped jobgate and waits until it is ready.
 func (j *Jobgate) Start(ctx context.Context) error {
-	text, err := yaml.Marshal(j.configuration)
-	if err != nil {
-		return fmt.Errorf("encode jobgate's configuration: %w", err)
-	}
-	if err := os.WriteFile(j.configFile, text, 0o600); err != nil {
-		return fmt.Errorf("write jobgate's configuration: %w", err)
+	if _, err := j.writeConfiguration(j.configuration); err != nil {
+		return err
 	}
 	child, err := process.Start(j.spec)
 	if err != nil {
@@ -85,14 +76,6 @@ func (j *Jobgate) Restart(ctx context.Context, change func(*config.Configuration
 	}
 	return j.Start(ctx)
 }
-
-// TokenWebhook is how an API server asks this jobgate.
-func (j *Jobgate) TokenWebhook(version string, cacheTTL time.Duration) *controlplane.TokenWebhook {
-	return &controlplane.TokenWebhook{ConfigFile: j.authenticateFile, Version: version, CacheTTL: cacheTTL}
-}
-
-// Metrics is the text of /metrics.
-func (j *Jobgate) Metrics(ctx context.Context) (string, error) { return j.health(ctx, "/metrics") }
 
 func (j *Jobgate) health(ctx context.Context, path string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
@@ -138,18 +121,12 @@ func (s *Sandbox) StartJobgate(
 		HealthURL:     "http://" + configuration.Serving.HealthAddress,
 		LogFile:       filepath.Join(s.Dir, name+".log"),
 		configuration: configuration, configFile: filepath.Join(dir, "jobgate.yaml"),
-		authenticateFile: filepath.Join(dir, "authenticate.kubeconfig"),
 	}
 	j.spec = process.Spec{
 		Name: name, Path: s.options.Binaries.Jobgate, LogFile: j.LogFile, Env: s.raceEnv(),
 		Args: append([]string{"serve", "--config=" + j.configFile}, s.options.JobgateArgs...),
 	}
-	client, err := s.webhookCA.IssueClient(dir, WebhookClient)
-	if err != nil {
-		return nil, err
-	}
-	err = controlplane.WriteKubeconfig(j.authenticateFile, j.URL+"/authenticate", s.webhookCAFile, client)
-	if err != nil {
+	if j.webhooks, err = s.writeWebhookFiles(dir, j.URL); err != nil {
 		return nil, err
 	}
 	if err := j.Start(ctx); err != nil {
@@ -183,29 +160,6 @@ func (s *Sandbox) configuration(dir string) (*config.Configuration, error) {
 		ClientCAFile: s.webhookCAFile, ClientNames: []string{WebhookClient},
 	}
 	return c, nil
-}
-
-// WebhookTLS is the TLS configuration of somebody who trusts jobgate and shows it a certificate with the name from
-// jobgate's own authority; without a name, none.
-func (s *Sandbox) WebhookTLS(name string) (*tls.Config, error) {
-	configuration := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: s.webhookCA.Pool()}
-	if name == "" {
-		return configuration, nil
-	}
-	files, err := s.webhookCA.IssueClient(s.Dir, name)
-	if err != nil {
-		return nil, err
-	}
-	return configuration, addCertificate(configuration, files)
-}
-
-func addCertificate(configuration *tls.Config, files pkitest.Files) error {
-	certificate, err := tls.LoadX509KeyPair(files.Cert, files.Key)
-	if err != nil {
-		return fmt.Errorf("load a client certificate: %w", err)
-	}
-	configuration.Certificates = append(configuration.Certificates, certificate)
-	return nil
 }
 
 func (s *Sandbox) loopbackAddress() (string, error) {

@@ -1,5 +1,6 @@
 // Package sandbox puts a whole jobgate installation together on loopback: a fake GitLab, jobgate, and a Kubernetes
-// control plane that asks jobgate who a token is. The tests and the demo stand on top of it; it knows none of them.
+// control plane that asks jobgate who a token is and what a job may not do. The tests and the demo stand on top of it;
+// it knows none of them.
 package sandbox
 
 import (
@@ -47,7 +48,7 @@ type Sandbox struct {
 	ControlURL string // GitLab's remote control, for others than GitLab
 	Jobgate    *Jobgate
 	Plane      *controlplane.Plane
-	API        *controlplane.APIServer // asks jobgate with v1 and caches as recommended
+	API        *controlplane.APIServer // asks jobgate as the README says
 
 	options       Options
 	gitlab        *process.Process
@@ -134,9 +135,7 @@ func (s *Sandbox) startPlane(ctx context.Context) error {
 
 func (s *Sandbox) startAPIServer(ctx context.Context) error {
 	var err error
-	s.API, err = s.Plane.StartAPIServer(ctx, controlplane.APIServerOptions{
-		Name: "kube-apiserver", TokenWebhook: s.Jobgate.TokenWebhook("v1", WebhookCacheTTL),
-	})
+	s.API, err = s.Plane.StartAPIServer(ctx, s.Jobgate.APIServer("kube-apiserver"))
 	return err
 }
 

@@ -1,0 +1,258 @@
+package e2e_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/jobgate/jobgate/internal/config"
+	"github.com/jobgate/jobgate/internal/gitlabtest"
+
+	"github.com/jobgate/jobgate/e2e/kubectl"
+)
+
+// The page of troubleshooting shows messages in blocks of code, a message on each line. The word after text, which no
+// reader sees, says what a block shows:
+//
+//   - kubectl: what kubectl prints
+//   - log: what jobgate logs as the message, reason or err of a line
+//   - any other: what may stand in the place of a <word> of the same name in another block; several joined by "; "
+//
+// Other words in angle brackets stand for anything, after a quote for anything but a quote, and for a number where
+// numbers lists them.
+const troubleshootingPage = "../docs/troubleshooting.md"
+
+const (
+	kubectlBlock = "kubectl"
+	logBlock     = "log"
+)
+
+var (
+	blockStart  = regexp.MustCompile("^```(?:text|yaml) ([a-z]+)$")
+	blockEnd    = regexp.MustCompile("^```$")
+	placeholder = regexp.MustCompile(`<[a-z ]+>`)
+	numbers     = []string{"job", "project", "id", "status", "count"}
+	kubectlLog  = regexp.MustCompile(`(?m)^E\d{4} .*\n`) // client-go's own lines among kubectl's
+)
+
+// page is the page of troubleshooting.
+type page struct {
+	blocks map[string][]string // the messages by the kind of their block
+	shown  map[string]*regexp.Regexp
+}
+
+var readPage = sync.OnceValues(func() (*page, error) {
+	text, err := os.ReadFile(troubleshootingPage)
+	if err != nil {
+		return nil, err
+	}
+	p, block := &page{blocks: map[string][]string{}, shown: map[string]*regexp.Regexp{}}, ""
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimRight(line, "\n")
+		if start := blockStart.FindStringSubmatch(line); start != nil {
+			block = start[1]
+		} else if blockEnd.MatchString(line) {
+			block = ""
+		} else if block != "" {
+			p.blocks[block] = append(p.blocks[block], line)
+		}
+	}
+	for _, block := range []string{kubectlBlock, logBlock} {
+		if p.shown[block], err = regexp.Compile(`\A` + p.expression(block) + `\z`); err != nil {
+			return nil, fmt.Errorf("read the messages of %s: %w", troubleshootingPage, err)
+		}
+	}
+	return p, nil
+})
+
+// expression matches any of the messages in a block.
+func (p *page) expression(block string) string {
+	alternatives := make([]string, 0, len(p.blocks[block]))
+	for _, template := range p.blocks[block] {
+		var b strings.Builder
+		at := 0
+		for _, place := range placeholder.FindAllStringIndex(template, -1) {
+			b.WriteString(regexp.QuoteMeta(template[at:place[0]]))
+			b.WriteString(p.filling(template[place[0]+1:place[1]-1], strings.HasSuffix(template[:place[0]], `"`)))
+			at = place[1]
+		}
+		b.WriteString(regexp.QuoteMeta(template[at:]))
+		alternatives = append(alternatives, b.String())
+	}
+	return "(?:" + strings.Join(alternatives, "|") + ")"
+}
+
+// filling matches what may stand in the place of a word.
+func (p *page) filling(word string, quoted bool) string {
+	switch {
+	case word == "agent":
+		return `agent [0-9]+(?: \([^()]*\))?`
+	case slices.Contains(numbers, word):
+		return "[0-9]+"
+	case len(p.blocks[word]) > 0:
+		one := p.expression(word)
+		return one + "(?:; " + one + ")*"
+	case quoted:
+		return `[^"]*`
+	default:
+		return ".+"
+	}
+}
+
+// shows says whether the page has the message in a block.
+func (p *page) shows(message, block string) bool { return p.shown[block].MatchString(message) }
+
+// wantExplained fails unless the page shows what kubectl printed.
+func wantExplained(t *testing.T, result kubectl.Result) {
+	t.Helper()
+	p := pageFor(t)
+	printed := kubectlLog.ReplaceAllString(result.Stderr, "")
+	if strings.TrimSpace(printed) == "" {
+		printed = result.Stdout
+	}
+	for line := range strings.Lines(printed) {
+		line = strings.TrimSpace(line)
+		if line == "" {
+			continue
+		}
+		if !p.shows(line, kubectlBlock) {
+			t.Errorf("%s does not show what kubectl printed: %s", troubleshootingPage, line)
+		}
+	}
+}
+
+// A page on which anything could stand for anything would prove nothing.
+func TestTroubleshooting_PageShowsMessagesAndNotJustAnything(t *testing.T) {
+	p := pageFor(t)
+	const ended = "jobgate: job 1 of project 2 has ended; its token is no good any more"
+	const frame = `Error from server (Forbidden): configmaps is forbidden: User "u" cannot list resource "configmaps" ` +
+		`in API group "" in the namespace "shop": `
+	tests := []struct {
+		name, message string
+		want          bool
+	}{
+		{"a denial", frame + ended, true},
+		{"a denial by RBAC", strings.TrimSuffix(frame, ": "), true},
+		{"a denial in other words that end with a quote", frame + `jobgate: the job's is "staging"`, false},
+		{"a denial in other words", frame + "jobgate: job 1 of project 2 is over", false},
+		{"a denial with more words", frame + ended + ", sorry", false},
+		{"something else altogether", "Error from server (NotFound): the server could not find the requested resource", false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if got := p.shows(test.message, kubectlBlock); got != test.want {
+				t.Errorf("the page shows %q: %t, want %t", test.message, got, test.want)
+			}
+		})
+	}
+}
+
+// loggedMessages are the log lines that say why somebody was refused, by their key for the reason.
+var loggedMessages = map[string]string{
+	"Token rejected":                       "message",
+	"Request denied":                       "message",
+	"Job logged in with a denied identity": "reason",
+	"Token could not be checked":           "err",
+}
+
+// sweepForUnexplained looks for every refusal that the run's jobgates have logged on the page of troubleshooting.
+func sweepForUnexplained() error {
+	p, err := readPage()
+	if err != nil {
+		return err
+	}
+	logs, err := filepath.Glob(filepath.Join(site.Dir, "jobgate*.log"))
+	if err != nil {
+		return err
+	}
+	missing := map[string]bool{}
+	for _, log := range logs {
+		if err := unexplained(p, log, missing); err != nil {
+			return err
+		}
+	}
+	var errs []error
+	for message, isMissing := range missing {
+		if !isMissing {
+			continue
+		}
+		errs = append(errs, fmt.Errorf("%s does not show what jobgate logged: %s", troubleshootingPage, message))
+	}
+	return errors.Join(errs...)
+}
+
+func unexplained(p *page, log string, missing map[string]bool) error {
+	text, err := os.ReadFile(log)
+	if err != nil {
+		return fmt.Errorf("read jobgate's log: %w", err)
+	}
+	for line := range strings.Lines(string(text)) {
+		var fields map[string]any
+		if json.Unmarshal([]byte(line), &fields) != nil {
+			continue // the race detector and the like write other lines
+		}
+		kind, _ := fields["msg"].(string)
+		message, ok := fields[loggedMessages[kind]].(string)
+		if _, known := missing[message]; known || !ok {
+			continue
+		}
+		missing[message] = !p.shows(message, logBlock)
+	}
+	return nil
+}
+
+// The page's example of a configuration with mistakes is what jobgate says of it.
+func TestTroubleshooting_ConfigurationProblemsAreWhatJobgateSays(t *testing.T) {
+	p := pageFor(t)
+	file := filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(file, []byte(strings.Join(p.blocks["mistakes"], "\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := config.Load(file)
+	if err == nil {
+		t.Fatal("jobgate accepts the example")
+	}
+	got := strings.Split(strings.ReplaceAll(err.Error(), filepath.Dir(file)+"/", ""), "\n")
+	if diff := cmp.Diff(p.blocks["problems"], got); diff != "" {
+		t.Errorf("the problems on the page (-) and what jobgate says (+):\n%s", diff)
+	}
+}
+
+// A refused token's reason is in the log of whoever runs the API server, as the page has it.
+func TestTroubleshooting_APIServerLogsWhyATokenWasRefused(t *testing.T) {
+	j := presenting(t, elsewhereAgent, gitlabtest.Job{})
+	wantUnauthorized(t, j.Workspace)
+	reason := regexp.MustCompile(`"Unable to authenticate the request" err="\[invalid bearer token, (agent 12 .*)\]"`)
+	eventually(t, func() error {
+		log, err := os.ReadFile(site.API.LogFile())
+		if err != nil {
+			return err
+		}
+		logged := reason.FindSubmatch(log)
+		if logged == nil {
+			return errors.New("the API server has not logged the refusal yet")
+		}
+		if !pageFor(t).shows(string(logged[1]), logBlock) {
+			t.Errorf("%s does not show what kube-apiserver logged: %s", troubleshootingPage, logged[1])
+		}
+		return nil
+	})
+}
+
+func pageFor(t *testing.T) *page {
+	t.Helper()
+	p, err := readPage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
