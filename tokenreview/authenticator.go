@@ -105,7 +105,7 @@ func (a *Authenticator) AuthenticateToken(ctx context.Context, token string) (*a
 		return nil, false, nil
 	}
 	logger := klog.FromContext(ctx)
-	response, answer, err := a.authenticate(ctx, token)
+	l, err := a.authenticate(ctx, token)
 	var rejected *RejectedError
 	switch {
 	case errors.As(err, &rejected):
@@ -115,10 +115,10 @@ func (a *Authenticator) AuthenticateToken(ctx context.Context, token string) (*a
 		a.logUndecided(logger, err)
 		return nil, false, err
 	}
-	if answer.FirstUse() {
-		a.logLogin(logger, answer.Job, response.User)
+	if l.answer.FirstUse() {
+		a.logLogin(logger, l.answer.Job, l.agentID, l.user)
 	}
-	return response, true, nil
+	return &authenticator.Response{User: l.user}, true, nil
 }
 
 // Identify gives a live job the identity that it would get with a token for the agent. The error is a *RejectedError.
@@ -139,29 +139,33 @@ func (a *Authenticator) agent(id int64) (*policy, error) {
 	return agent, nil
 }
 
-func (a *Authenticator) authenticate(ctx context.Context, token string) (*authenticator.Response, job.Answer, error) {
+// login is a token that was accepted.
+type login struct {
+	agentID int64
+	answer  job.Answer
+	user    user.Info
+}
+
+func (a *Authenticator) authenticate(ctx context.Context, token string) (login, error) {
 	c, err := parse(token)
 	if err != nil {
-		return nil, job.Answer{}, err
+		return login{}, err
 	}
 	agent, err := a.agent(c.agentID)
 	if err != nil {
-		return nil, job.Answer{}, err
+		return login{}, err
 	}
 	expires := expiry(c.jobToken)
 	if !expires.IsZero() && !time.Now().Before(expires) {
-		return nil, job.Answer{}, reject(ReasonExpired, c.agentID, nil,
+		return login{}, reject(ReasonExpired, c.agentID, nil,
 			"the job token presented for agent %d has expired: the job is over, start it again", c.agentID)
 	}
 	answer, err := a.jobs.Lookup(ctx, c.jobToken, expires)
 	if err != nil {
-		return nil, job.Answer{}, explain(err, c.agentID)
+		return login{}, explain(err, c.agentID)
 	}
 	info, err := identify(answer.Job, agent)
-	if err != nil {
-		return nil, job.Answer{}, err
-	}
-	return &authenticator.Response{User: info}, answer, nil
+	return login{agentID: c.agentID, answer: answer, user: info}, err
 }
 
 // explain turns GitLab's definite refusals into rejections, and leaves everything else undecided.

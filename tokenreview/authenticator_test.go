@@ -375,7 +375,7 @@ func TestAuthenticateToken_OneLogLinePerJob(t *testing.T) {
 	if got := strings.Count(b.log.String(), "\n"); got != 1 {
 		t.Fatalf("%d lines for five uses of one job, want one:\n%s", got, b.log)
 	}
-	for _, field := range []string{"job=1001", "project=150", "pipeline=501", "user=9", `agent="123"`, `as="gitlab:agent:123"`} {
+	for _, field := range []string{"job=1001", "project=150", "pipeline=501", "user=9", "agent=123", `as="gitlab:agent:123"`} {
 		if !strings.Contains(b.log.String(), field) {
 			t.Errorf("the line lacks %s: %s", field, b.log)
 		}

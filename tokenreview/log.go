@@ -10,8 +10,8 @@ import (
 
 // One line for each decision that an admin would look for. No line holds anything of a token.
 
-func (a *Authenticator) logLogin(logger klog.Logger, j *job.Job, info user.Info) {
-	fields := append(jobFields(j), "agent", info.GetExtra()[extras.Agent][0], "as", info.GetName())
+func (a *Authenticator) logLogin(logger klog.Logger, j *job.Job, agentID int64, info user.Info) {
+	fields := append(jobFields(j), "agent", agentID, "as", info.GetName())
 	if reason := info.GetExtra()[extras.Denied]; len(reason) > 0 {
 		a.log.Info(logger, "Job logged in with a denied identity", append(fields, "reason", reason[0])...)
 		return

@@ -35,5 +35,6 @@ func (l *Log) Info(logger klog.Logger, message string, fields ...any) {
 	if n := l.dropped.Swap(0); n > 0 {
 		fields = append(fields, "linesLeftOut", n)
 	}
-	logger.Info(message, fields...)
+	// Named as the line's source is whoever decided to write it.
+	logger.WithCallDepth(1).Info(message, fields...)
 }
