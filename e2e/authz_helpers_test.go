@@ -218,3 +218,9 @@ func (want outcome) of(t *testing.T, w *kubectl.Workspace, command string) {
 		t.Error(err)
 	}
 }
+
+// soon is of for a request that was answered otherwise a moment ago: kube-apiserver repeats an answer for a second.
+func (want outcome) soon(t *testing.T, w *kubectl.Workspace, command string) {
+	t.Helper()
+	eventually(t, func() error { return want.check(t, w, command) })
+}

@@ -201,10 +201,10 @@ func TestRestriction_TakesEffectWithoutARestart(t *testing.T) {
 				Require: config.Requirements{Projects: []int64{projectOne}},
 			})
 		})
-		outcome(`restriction "freeze" does not let`).of(t, j.Workspace, frozen)
+		outcome(`restriction "freeze" does not let`).soon(t, j.Workspace, frozen)
 		isAllowed.of(t, j.Workspace, probe)
 		outcome("may not impersonate").of(t, j.Workspace, probe+" --as=static-bot")
 	})
-	isAllowed.of(t, j.Workspace, frozen)
-	isAllowed.of(t, j.Workspace, probe+" --as=static-bot")
+	isAllowed.soon(t, j.Workspace, frozen)
+	isAllowed.soon(t, j.Workspace, probe+" --as=static-bot")
 }
