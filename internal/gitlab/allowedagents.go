@@ -36,7 +36,22 @@ type AllowedAgents struct {
 type AllowedAgent struct {
 	ID              int64
 	ConfigProjectID int64 // 0 where the entry has none that is valid
-	Configuration   []byte
+	// ConfigProjectPath is the full path of the project that the agent is registered in, at most 1024 bytes of another
+	// system's text; empty where the entry has none. It names things to people and decides nothing.
+	ConfigProjectPath string
+	Configuration     []byte
+}
+
+// DefaultNamespace is what the agent's authors want kubectl to begin with (default_namespace); empty where they want
+// nothing, or nothing that is text.
+func (a *AllowedAgent) DefaultNamespace() string {
+	var entry struct {
+		DefaultNamespace json.RawMessage `json:"default_namespace"`
+	}
+	if err := kjson.UnmarshalCaseSensitivePreserveInts(a.Configuration, &entry); err != nil {
+		return ""
+	}
+	return readName(entry.DefaultNamespace)
 }
 
 // Environment is the job's environment. Slug and tier are DNS labels (RFC 1123): both become part of group names.
@@ -118,11 +133,25 @@ func parseAllowedAgent(raw []byte) (AllowedAgent, bool) {
 	if err := kjson.UnmarshalCaseSensitivePreserveInts(raw, &entry); err != nil || entry.ID <= 0 {
 		return AllowedAgent{}, false
 	}
-	var project identified
+	var project struct {
+		ID   int64           `json:"id"`
+		Path json.RawMessage `json:"path_with_namespace"`
+	}
 	if err := kjson.UnmarshalCaseSensitivePreserveInts(entry.ConfigProject, &project); err != nil || project.ID < 0 {
 		project.ID = 0
 	}
-	return AllowedAgent{ID: entry.ID, ConfigProjectID: project.ID, Configuration: entry.Configuration}, true
+	return AllowedAgent{
+		ID: entry.ID, ConfigProjectID: project.ID, ConfigProjectPath: readName(project.Path), Configuration: entry.Configuration,
+	}, true
+}
+
+// readName reads text that no identity is made of, and that is therefore nobody's reason to refuse a reply.
+func readName(raw []byte) string {
+	var name string
+	if err := kjson.UnmarshalCaseSensitivePreserveInts(raw, &name); err != nil || len(name) > maxName {
+		return ""
+	}
+	return name
 }
 
 // dnsLabel is RFC 1123's label. Slugs and tiers that GitLab makes are always one; anything else could forge a group,

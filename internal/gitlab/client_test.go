@@ -77,7 +77,10 @@ func TestAllowedAgents_ReadsTheWholeReply(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &gitlab.AllowedAgents{
-		Agents:      []gitlab.AllowedAgent{{ID: 4, ConfigProjectID: 150, Configuration: []byte(`{"access_as":{"ci_job":{}}}`)}},
+		Agents: []gitlab.AllowedAgent{{
+			ID: 4, ConfigProjectID: 150, ConfigProjectPath: "group1/group1-1/project1",
+			Configuration: []byte(`{"access_as":{"ci_job":{}}}`),
+		}},
 		JobID:       jobID,
 		PipelineID:  501,
 		ProjectID:   150,
@@ -220,6 +223,31 @@ func TestAllowedAgents_EverythingElseIsRetried(t *testing.T) {
 			s.Fault(row.fault)
 			if _, err := c.AllowedAgents(t.Context(), token, gitlab.Login); err != nil {
 				t.Errorf("after two such answers and a good one: %v", err)
+			}
+		})
+	}
+}
+
+func TestUnavailableError_SaysWhatTheLastAnswerWas(t *testing.T) {
+	rows := []struct {
+		name  string
+		fault gitlabtest.Fault
+		want  int
+	}{
+		{"502", gitlabtest.BadGateway(), 502},
+		{"401 from a proxy", gitlabtest.Fault{Status: 401, Body: "<html>log in</html>"}, 401},
+		{"200 as HTML", gitlabtest.Fault{ContentType: "text/html"}, 200},
+		{"none", gitlabtest.Fault{Reset: true}, 0},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			s, token := server(t)
+			row.fault.Endpoint = gitlabtest.AllowedAgents
+			s.Fault(row.fault)
+			_, err := newClient(t, s.URL(), nil).AllowedAgents(t.Context(), token, gitlab.Login)
+			var unavailable *gitlab.UnavailableError
+			if !errors.As(err, &unavailable) || unavailable.Status != row.want {
+				t.Errorf("error is %#v, want one with status %d", err, row.want)
 			}
 		})
 	}

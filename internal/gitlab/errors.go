@@ -56,6 +56,7 @@ func isDefinite(err error) bool {
 type UnavailableError struct {
 	URL        string        // the endpoint that was asked, with placeholders for ids and names
 	Attempts   int           // how often, including attempts the limits or the breaker held back
+	Status     int           // of the last attempt's answer; 0 where there was none
 	RetryAfter time.Duration // how long GitLab asked to be left alone; zero if it did not say
 	Err        error         // what the last attempt met
 }
@@ -70,7 +71,7 @@ func (c *Client) unavailable(r request, attempts int, err error) *UnavailableErr
 	u := &UnavailableError{URL: c.base.JoinPath(r.endpoint).String(), Attempts: attempts, Err: err}
 	var answer *answerError
 	if errors.As(err, &answer) {
-		u.RetryAfter = answer.retryAfter
+		u.Status, u.RetryAfter = answer.status, answer.retryAfter
 	}
 	return u
 }

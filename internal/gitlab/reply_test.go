@@ -34,6 +34,9 @@ func TestParseAllowedAgents(t *testing.T) {
 		{"agent with a broken config project is kept without one", with(`{"job"`, `{"allowed_agents":[{"id":5,"config_project":[]},{"id":6,"config_project":{"id":-7}}],"job"`), func(a *gitlab.AllowedAgents) {
 			a.Agents = []gitlab.AllowedAgent{{ID: 5}, {ID: 6}}
 		}},
+		{"agent whose config project's path is no name is kept without it", with(`{"job"`, `{"allowed_agents":[{"id":5,"config_project":{"id":7,"path_with_namespace":["a"]}},{"id":6,"config_project":{"id":8,"path_with_namespace":"`+strings.Repeat("a", 1025)+`"}}],"job"`), func(a *gitlab.AllowedAgents) {
+			a.Agents = []gitlab.AllowedAgent{{ID: 5, ConfigProjectID: 7}, {ID: 6, ConfigProjectID: 8}}
+		}},
 		{"largest id", with(`"id":3`, `"id":9223372036854775807`), func(a *gitlab.AllowedAgents) { a.ProjectID = 9223372036854775807 }},
 
 		{"no job", with(`"job":{"id":1},`, ``), nil},
@@ -71,6 +74,27 @@ func TestParseAllowedAgents(t *testing.T) {
 			row.want(&want)
 			if diff := cmp.Diff(&want, got); diff != "" {
 				t.Errorf("reply (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestDefaultNamespace(t *testing.T) {
+	rows := []struct {
+		name, configuration, want string
+	}{
+		{"given", `{"default_namespace":"web","access_as":{"ci_job":{}}}`, "web"},
+		{"none", `{"access_as":{"ci_job":{}}}`, ""},
+		{"null", `{"default_namespace":null}`, ""},
+		{"no text", `{"default_namespace":7}`, ""},
+		{"no configuration", ``, ""},
+		{"a list for a configuration", `[]`, ""},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			agent := gitlab.AllowedAgent{ID: 4, Configuration: []byte(row.configuration)}
+			if got := agent.DefaultNamespace(); got != row.want {
+				t.Errorf("default namespace is %q, want %q", got, row.want)
 			}
 		})
 	}
