@@ -1,7 +1,8 @@
-// Package certs keeps the serving certificate and the client CA: it loads them, re-reads them when their files change,
-// and says who may connect.
+// Package certs keeps the certificates between the API server and jobgate. Serving loads jobgate's own and the client CA,
+// re-reads them when their files change, and says who may connect. PKI is a private CA in a directory, which issues both
+// ends' certificates; its Keeper renews them and rotates the CA. Inspect says what is wrong with certificates of any issuer.
 //
-// It knows files, certificates and TLS. It must not know what is served over the connections.
+// It knows files, certificates and TLS. It must not know what is served over the connections, nor Kubernetes or GitLab.
 package certs
 
 import (
@@ -32,12 +33,13 @@ type Files struct {
 }
 
 // Serving is a server's TLS, kept up to date by Run. It fails static: a broken new file leaves the last good content
-// serving, and says so in the log.
+// serving, and says so in the log and in a metric.
 type Serving struct {
 	config     *tls.Config
 	pair       *dynamiccertificates.DynamicCertKeyPairContent
 	clientCA   *dynamiccertificates.DynamicFileCAContent
 	controller *dynamiccertificates.DynamicServingCertificateController
+	reloads    *reloads
 }
 
 // LoadServing reads the files, and registers the metrics of what it serves unless the registerer is nil. The error names
@@ -70,8 +72,9 @@ func LoadServing(f Files, r prometheus.Registerer) (*Serving, error) {
 	if s.clientCA != nil {
 		s.clientCA.AddListener(s.controller)
 	}
+	s.reloads = newReloads(s, f)
 	if r != nil {
-		r.MustRegister(expiry{s})
+		r.MustRegister(expiries{uses: s.uses(), read: s.expiries}, s.reloads.results)
 	}
 	s.config = base.Clone()
 	s.config.GetConfigForClient = s.controller.GetConfigForClient
@@ -102,6 +105,7 @@ func (s *Serving) Run(ctx context.Context) {
 		all.Go(func() { s.clientCA.Run(ctx, 1) })
 	}
 	all.Go(func() { s.controller.Run(1, ctx.Done()) })
+	all.Go(func() { s.reloads.run(ctx) })
 	all.Wait()
 }
 

@@ -15,13 +15,10 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
 
 	"github.com/jobgate/jobgate/certs"
 	"github.com/jobgate/jobgate/internal/pkitest"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func must[T any](t *testing.T) func(T, error) T {
 	return func(v T, err error) T {

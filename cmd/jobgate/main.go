@@ -53,6 +53,6 @@ func newCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newServeCommand(), newConfigCommand(), newExplainCommand(), newVersionCommand())
+	root.AddCommand(newServeCommand(), newConfigCommand(), newExplainCommand(), newCertsCommand(), newVersionCommand())
 	return root
 }

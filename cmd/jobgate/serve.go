@@ -25,6 +25,7 @@ import (
 
 type serveOptions struct {
 	configFile    string
+	pki           string
 	shutdownDelay time.Duration
 	logging       *logsapi.LoggingConfiguration
 }
@@ -38,6 +39,8 @@ func newServeCommand() *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), o) },
 	}
 	cmd.Flags().StringVar(&o.configFile, "config", "", "the configuration file (required)")
+	cmd.Flags().StringVar(&o.pki, "pki", "",
+		"a directory with a private CA of jobgate's own (jobgate certs issue): what it issued is renewed, and the CA rotated, when due")
 	cmd.Flags().DurationVar(&o.shutdownDelay, "shutdown-delay-duration", 0,
 		"how long to go on serving after /readyz has begun to fail on SIGTERM, for a load balancer to notice")
 	logsapi.AddFlags(o.logging, cmd.Flags())
@@ -61,17 +64,36 @@ func serve(ctx context.Context, o serveOptions) error {
 	if err != nil {
 		return fmt.Errorf("configuration is not valid\n%w", err)
 	}
+	keeper, err := newKeeper(ctx, o.pki, metrics)
+	if err != nil {
+		return err
+	}
 	d, err := newDaemon(cfg, o.shutdownDelay, metrics)
 	if err != nil {
 		return err
 	}
+	d.keeper = keeper
 	klog.FromContext(ctx).Info("Starting jobgate", "version", versionText(), "config", o.configFile,
 		"gitlab", cfg.GitLab.URL, "agents", len(cfg.Agents))
 	return d.run(ctx, func(ctx context.Context) { reloader.run(ctx, cfg, d.targets) })
 }
 
+// newKeeper renews what expired while nobody served, before it is loaded; nil without a PKI.
+func newKeeper(ctx context.Context, dir string, metrics *prometheus.Registry) (*certs.Keeper, error) {
+	if dir == "" {
+		return nil, nil
+	}
+	keeper, err := certs.NewKeeper(certs.OpenPKI(dir), metrics)
+	if err != nil {
+		return nil, err
+	}
+	keeper.Check(ctx)
+	return keeper, nil
+}
+
 // daemon is the whole process, wired.
 type daemon struct {
+	keeper  *certs.Keeper // nil where somebody else renews the certificates
 	tls     *certs.Serving
 	server  *webhook.Server
 	targets reloadTargets
@@ -118,6 +140,9 @@ func (d *daemon) run(ctx context.Context, watchConfiguration func(context.Contex
 	var supporters sync.WaitGroup
 	supporters.Go(func() { d.targets.registry.Run(support) })
 	supporters.Go(func() { d.tls.Run(support) })
+	if d.keeper != nil {
+		supporters.Go(func() { d.keeper.Run(support) })
+	}
 	supporters.Go(func() { watchConfiguration(support) })
 	defer supporters.Wait()
 	defer stop()

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -100,9 +101,10 @@ func (j *Jobgate) health(ctx context.Context, path string) (string, error) {
 }
 
 // StartJobgate starts another jobgate between GitLab and whichever API server is told to ask it. The sandbox stops it
-// when it closes. The name is unique; change (nil: none) changes the sandbox's configuration for this one.
+// when it closes. The name is unique; change (nil: none) changes the sandbox's configuration for this one, and args are
+// added to its command line.
 func (s *Sandbox) StartJobgate(
-	ctx context.Context, name string, change func(*config.Configuration),
+	ctx context.Context, name string, change func(*config.Configuration), args ...string,
 ) (*Jobgate, error) {
 	dir := filepath.Join(s.Dir, name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -124,7 +126,7 @@ func (s *Sandbox) StartJobgate(
 	}
 	j.spec = process.Spec{
 		Name: name, Path: s.options.Binaries.Jobgate, LogFile: j.LogFile, Env: s.raceEnv(),
-		Args: append([]string{"serve", "--config=" + j.configFile}, s.options.JobgateArgs...),
+		Args: slices.Concat([]string{"serve", "--config=" + j.configFile}, s.options.JobgateArgs, args),
 	}
 	if j.webhooks, err = s.writeWebhookFiles(dir, j.URL); err != nil {
 		return nil, err

@@ -1,0 +1,293 @@
+package certs
+
+import (
+	"cmp"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+)
+
+// Defaults and bounds of a Request.
+const (
+	DefaultClientName = "kube-apiserver"
+	DefaultLifetime   = 365 * 24 * time.Hour
+	DefaultCALifetime = 10 * DefaultLifetime
+	MinLifetime       = time.Minute
+	MaxCALifetime     = 50 * DefaultLifetime
+	// maxHosts and maxName bound a certificate's size; a common name has at most 64 characters (RFC 5280, appendix A.1).
+	maxHosts = 100
+	maxName  = 64
+)
+
+// servingName is the common name of the serving certificate. Nobody looks at it: servers are known by their hosts.
+const servingName = "jobgate"
+
+// ErrRequest is in the chain of the error for a Request that nothing could be issued for.
+var ErrRequest = errors.New("cannot be issued")
+
+// Request is what a PKI has to provide.
+type Request struct {
+	Hosts      []string      // DNS names and IP addresses for the serving certificate besides 127.0.0.1, ::1 and localhost
+	ClientName string        // common name of the API server's client certificate; "kube-apiserver" when empty
+	Lifetime   time.Duration // of leaf certificates, whole seconds from MinLifetime on; 0: 1 year, or as they are
+	CALifetime time.Duration // of a CA that is made, twice Lifetime at least; 0: 10 years
+	UID, GID   *int          // owner of what is written; nil: the process's own (an existing file keeps its owner)
+}
+
+// Plan says what Issue would do; it writes nothing.
+func (p *PKI) Plan(r Request) ([]Change, error) {
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	made, err := p.plan(r.next)
+	return changes(made), err
+}
+
+// Issue makes what is missing, and reissues what does not fit the request: what has other names, another lifetime (if the
+// request gives one), another issuer, an end that is near, or cannot be read. The CA is replaced only where it has expired;
+// RotateCA is for one that works. A second Issue does nothing. With an error it returns what it changed before.
+func (p *PKI) Issue(r Request) ([]Change, error) {
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	// The directory has to be there for its lock.
+	made, err := p.carryOut(r.directory)
+	if err != nil {
+		return changes(made), err
+	}
+	unlock, err := p.lock()
+	if err != nil {
+		return changes(made), err
+	}
+	defer unlock()
+	if err := p.sweep(); err != nil {
+		return changes(made), err
+	}
+	more, err := p.carryOut(r.next)
+	return append(changes(made), changes(more)...), err
+}
+
+// check says what is wrong with a request.
+func (r *Request) check() error {
+	if len(r.Hosts) > maxHosts {
+		return fmt.Errorf("a serving certificate for %d hosts %w: at most %d", len(r.Hosts), ErrRequest, maxHosts)
+	}
+	for _, host := range r.Hosts {
+		name := strings.TrimPrefix(host, "*.")
+		if net.ParseIP(host) == nil && len(validation.IsDNS1123Subdomain(strings.ToLower(name))) > 0 {
+			return fmt.Errorf("a serving certificate for %q %w: it is neither a DNS name nor an IP address", host, ErrRequest)
+		}
+	}
+	if len(r.ClientName) > maxName || strings.TrimSpace(r.ClientName) != r.ClientName {
+		return fmt.Errorf("a client certificate for %q %w: a name has 1 to %d characters, and no blanks around it",
+			r.ClientName, ErrRequest, maxName)
+	}
+	leaf, ca := r.lifetime(), cmp.Or(r.CALifetime, DefaultCALifetime)
+	switch {
+	case leaf < MinLifetime || leaf%time.Second != 0 || ca%time.Second != 0:
+		return fmt.Errorf("a certificate for %s %w: lifetimes are whole seconds, %s at least", leaf, ErrRequest, MinLifetime)
+	case ca < 2*leaf:
+		return fmt.Errorf("a certificate for %s %w by a CA for %s: the CA has to live twice as long, to be replaced in time",
+			leaf, ErrRequest, ca)
+	case ca > MaxCALifetime:
+		return fmt.Errorf("a CA for %s %w: at most %s", ca, ErrRequest, MaxCALifetime)
+	}
+	return nil
+}
+
+func (r *Request) lifetime() time.Duration { return cmp.Or(r.Lifetime, DefaultLifetime) }
+
+// next is the next write that the request calls for: the directory, the CA, the certificates, then their attributes.
+func (r *Request) next(s *state) (*write, error) {
+	for _, step := range []decide{r.directory, r.authority, r.bundle, r.serving, r.client, r.expired, r.attributes} {
+		if w, err := step(s); w != nil || err != nil {
+			if w != nil {
+				w.owner = r.owner()
+			}
+			return w, err
+		}
+	}
+	return nil, nil
+}
+
+func (r *Request) owner() owner {
+	o := anybody
+	if r.UID != nil {
+		o.uid, o.required = *r.UID, true
+	}
+	if r.GID != nil {
+		o.gid, o.required = *r.GID, true
+	}
+	return o
+}
+
+func (r *Request) directory(s *state) (*write, error) {
+	if _, ok := s.files["."]; ok {
+		return nil, nil
+	}
+	return &write{
+		Change: Change{".", whyMissing}, kind: makeDirectory, mode: modeDirectory, owner: r.owner(),
+	}, nil
+}
+
+// authority makes a CA where there is none, or none that is any good. One whose key alone is missing may be kept elsewhere
+// on purpose, so that is no reason.
+func (r *Request) authority(s *state) (*write, error) {
+	why := ""
+	switch {
+	case s.signing == nil && len(s.bundle) == 0:
+		why = whyMissing
+	case s.signing != nil && s.expired(s.signing.certificate) && !s.takenOver():
+		why = "its CA expired on " + stamp(s.signing.certificate.NotAfter)
+	default:
+		return nil, nil
+	}
+	ca, err := newAuthority(s.now, cmp.Or(r.CALifetime, DefaultCALifetime))
+	if err != nil {
+		return nil, fmt.Errorf("make a CA: %w", err)
+	}
+	if s.signing != nil {
+		ca.term = term{since: s.now, replaces: fingerprint(s.signing.certificate)}
+	}
+	return writeAuthority(SigningFile, ca, why)
+}
+
+// bundle puts the CA into the bundle, where an interrupted Issue has left it out.
+func (r *Request) bundle(s *state) (*write, error) {
+	if s.signing == nil || s.trusts(s.signing.certificate) {
+		return nil, nil
+	}
+	why := "the CA " + name(s.signing.certificate) + " is not in it"
+	if len(s.bundle) == 0 {
+		why = whyMissing
+	}
+	return writeBundle(append(slices.Clip(s.bundle), s.signing.certificate), why)
+}
+
+func (r *Request) serving(s *state) (*write, error) {
+	template := x509.Certificate{
+		Subject:     pkix.Name{CommonName: servingName},
+		DNSNames:    []string{"localhost"},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	for _, host := range r.Hosts {
+		if ip := net.ParseIP(host); ip == nil {
+			template.DNSNames = append(template.DNSNames, strings.ToLower(host))
+		} else {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		}
+	}
+	slices.Sort(template.DNSNames)
+	template.DNSNames = slices.Compact(template.DNSNames)
+	slices.SortFunc(template.IPAddresses, func(a, b net.IP) int { return slices.Compare(a.To16(), b.To16()) })
+	template.IPAddresses = slices.CompactFunc(template.IPAddresses, net.IP.Equal)
+	return r.leaf(s, ServingFile, template)
+}
+
+func (r *Request) client(s *state) (*write, error) {
+	return r.leaf(s, ClientFile, x509.Certificate{
+		Subject:     pkix.Name{CommonName: cmp.Or(r.ClientName, DefaultClientName)},
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	})
+}
+
+// leaf makes a leaf certificate that is missing or does not fit.
+func (r *Request) leaf(s *state, file string, template x509.Certificate) (*write, error) {
+	leaf, err := s.leaf(file)
+	why, life := "", r.lifetime()
+	switch {
+	case missing(err):
+		why = whyMissing
+	case err != nil:
+		why = "it cannot be used: " + err.Error()
+	case s.signing == nil:
+		// Nothing says that it does not fit: the CA's key is kept elsewhere.
+		why = misfit(leaf, &template)
+	default:
+		if why = r.misfit(s, leaf, &template); r.Lifetime == 0 && s.own(leaf) {
+			life = lifetime(leaf)
+		}
+	}
+	if why == "" {
+		return nil, nil
+	}
+	if err := s.usable(); err != nil {
+		return nil, fmt.Errorf("issue %s (%s): %w", s.path(file), why, err)
+	}
+	return s.issue(file, template, life, why)
+}
+
+// misfit is why a leaf certificate has to be issued anew; empty when it fits.
+func (r *Request) misfit(s *state, leaf, template *x509.Certificate) string {
+	if why := misfit(leaf, template); why != "" {
+		return why
+	}
+	if !s.own(leaf) {
+		return foreign(leaf)
+	}
+	if why := s.due(leaf); why != "" {
+		return why
+	}
+	endsWithCA := !leaf.NotAfter.Before(s.signer().certificate.NotAfter)
+	if r.Lifetime != 0 && r.Lifetime != lifetime(leaf) && !endsWithCA {
+		return fmt.Sprintf("it lives for %s, to live for %s", lifetime(leaf), r.Lifetime)
+	}
+	return ""
+}
+
+// misfit is in which way a certificate does not say what the template does; empty when it does.
+func misfit(leaf, template *x509.Certificate) string {
+	has, wants := names(leaf), names(template)
+	slices.Sort(has)
+	slices.Sort(wants)
+	if !slices.Equal(has, wants) {
+		return fmt.Sprintf("it is for %s, to be for %s", strings.Join(names(leaf), ", "), strings.Join(names(template), ", "))
+	}
+	if !slices.Equal(leaf.ExtKeyUsage, template.ExtKeyUsage) {
+		return "it is for another use"
+	}
+	return ""
+}
+
+// expired takes a CA out of the bundle that has expired and been replaced.
+func (r *Request) expired(s *state) (*write, error) {
+	if s.signing == nil {
+		return nil, nil
+	}
+	if old := s.replaced(); old == nil || !s.expired(old) {
+		return nil, nil
+	}
+	return s.retire()
+}
+
+// attributes gives the files to the owner that was asked for, and takes keys away from everybody else.
+func (r *Request) attributes(s *state) (*write, error) {
+	for _, file := range []string{".", CAFile, SigningFile, NextSigningFile, ServingFile, ClientFile} {
+		f, ok := s.files[file]
+		if !ok {
+			continue
+		}
+		if wanted := r.owner().or(f.owner); wanted.uid != f.owner.uid || wanted.gid != f.owner.gid {
+			return &write{
+				Change: Change{file, fmt.Sprintf("its owner is %s, to be %s", f.owner, wanted)}, kind: changeAttributes, mode: f.mode,
+			}, nil
+		}
+		if exposed := slices.Contains(leafFiles(), file) && f.mode&0o007 != 0; exposed {
+			return &write{
+				Change: Change{file, fmt.Sprintf("anybody may read its key (mode %04o)", f.mode)},
+				kind:   changeAttributes, mode: f.mode &^ 0o007,
+			}, nil
+		}
+	}
+	return nil, nil
+}

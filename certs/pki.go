@@ -1,0 +1,109 @@
+package certs
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// The files of a PKI. A certificate and its key are in one file, so that one rename replaces the pair.
+const (
+	CAFile          = "ca.crt"      // what both ends trust: one CA certificate, or two during a rotation
+	SigningFile     = "ca.pem"      // the CA's certificate and key
+	NextSigningFile = "ca-next.pem" // during the first half of a rotation, the certificate and key of the CA to come
+	ServingFile     = "serving.pem" // jobgate's serving certificate and key
+	ClientFile      = "client.pem"  // the API server's client certificate and key
+)
+
+// ErrExposedKey is in the chain of the error for a CA's key that others than its owner may read.
+var ErrExposedKey = errors.New("others than its owner may read the CA's key")
+
+// ErrClock is in the chain of the error for a CA that is not valid yet: the clock is behind, or was ahead when it was made.
+var ErrClock = errors.New("the CA is not valid yet; check the clock")
+
+// maxWrites ends an operation that would never come to rest. The longest, a rotation without overlap, takes 10.
+const maxWrites = 32
+
+// PKI is a directory with a private CA and what it issued: jobgate's serving certificate and the API server's client
+// certificate.
+//
+// Every operation looks at the files, makes the one write that they call for, and looks again, until nothing is left to
+// do. What a file says is all that is remembered, so an operation that was interrupted between any two writes is carried
+// on by the next one. Writers exclude each other by a lock on the directory.
+type PKI struct {
+	dir string
+}
+
+// OpenPKI names the directory; it touches nothing.
+func OpenPKI(dir string) *PKI { return &PKI{dir: dir} }
+
+// Dir is the directory.
+func (p *PKI) Dir() string { return p.dir }
+
+// Change is a file that is written, and why. The file "." is the directory itself.
+type Change struct{ File, Why string }
+
+// write is one write to the directory.
+type write struct {
+	Change
+	kind    kind
+	content []byte // nil for a file whose content stays
+	mode    mode
+	owner   owner
+	// leaf is what the file then holds, where it is a leaf certificate's.
+	leaf *pair
+}
+
+// kind is what a write does.
+type kind int
+
+const (
+	replaceFile kind = iota
+	removeFile
+	changeAttributes
+	makeDirectory
+)
+
+// decide names the next write that the files call for; nil when there is none.
+type decide func(*state) (*write, error)
+
+// plan says which writes would follow each other, and makes none.
+func (p *PKI) plan(next decide) ([]*write, error) {
+	return p.writes(next, func(*write) error { return nil })
+}
+
+// carryOut makes the writes that the files call for. With an error it returns those made before.
+func (p *PKI) carryOut(next decide) ([]*write, error) { return p.writes(next, p.apply) }
+
+func (p *PKI) writes(next decide, apply func(*write) error) (made []*write, err error) {
+	content, err := p.read()
+	if err != nil {
+		return nil, err
+	}
+	for range maxWrites {
+		s, err := p.parse(content, time.Now())
+		if err != nil {
+			return made, err
+		}
+		w, err := next(s)
+		if err != nil || w == nil {
+			return made, err
+		}
+		w.owner = w.owner.or(content.ownerFor(w.File))
+		if err := apply(w); err != nil {
+			return made, err
+		}
+		content.take(w)
+		made = append(made, w)
+	}
+	return made, fmt.Errorf("%s did not come to rest after %d writes", p.dir, maxWrites)
+}
+
+func changes(made []*write) []Change {
+	var c []Change
+	for _, w := range made {
+		c = append(c, w.Change)
+	}
+	return slices.Clip(c)
+}

@@ -1,0 +1,251 @@
+package certs_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/jobgate/jobgate/certs"
+)
+
+func TestRotateCA_TellsHowFarItHasCome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := issued(t, certs.Request{})
+		before := snap(t, p)
+		if r := must[certs.Rotation](t)(p.Rotation()); r.Stage != certs.Idle || r.From != before.leaf(t, certs.SigningFile).Subject.CommonName {
+			t.Errorf("before: %+v", r)
+		}
+		start := time.Now()
+		steps := []struct {
+			at    time.Duration
+			stage certs.Stage
+			until time.Duration
+			files []string
+		}{
+			{0, certs.Announced, 30 * day, rotationWrites[:3]},
+			{29 * day, certs.Announced, 30 * day, nil},
+			{31 * day, certs.TakenOver, 61 * day, rotationWrites[3:7]},
+			{60 * day, certs.TakenOver, 61 * day, nil},
+			{62 * day, certs.Idle, 0, rotationWrites[7:]},
+		}
+		for _, step := range steps {
+			time.Sleep(time.Until(start.Add(step.at)))
+			r := must[certs.Rotation](t)(p.RotateCA(nil))
+			var files []string
+			for _, c := range r.Changes {
+				files = append(files, c.File)
+			}
+			if diff := cmp.Diff(step.files, files); diff != "" {
+				t.Errorf("after %s, changed files (-want +got):\n%s", step.at, diff)
+			}
+			if until := r.Until.Sub(start); r.Stage != step.stage || (r.Stage != certs.Idle && until != step.until) {
+				t.Errorf("after %s: %+v", step.at, r)
+			}
+			told := must[certs.Rotation](t)(p.Rotation())
+			if r.Changes = nil; !cmp.Equal(r, told) {
+				t.Errorf("after %s, Rotation says something else: %+v", step.at, told)
+			}
+		}
+		checkReplaced(t, before, snap(t, p))
+	})
+}
+
+func TestRotateCA_Overlap(t *testing.T) {
+	rows := []struct {
+		name string
+		age  time.Duration // of a CA that lives for 10 years
+		ask  *time.Duration
+		want time.Duration
+		err  error
+	}{
+		{name: "by itself", want: 30 * day},
+		{name: "by itself, 20 days before the end", age: 10*year - 20*day, want: 10 * day},
+		{name: "asked for", ask: new(day), want: day},
+		{name: "half of what is left", age: 8 * year, ask: new(year), want: year},
+		{name: "longer than that", age: 8 * year, ask: new(year + day), err: certs.ErrOverlap},
+		{name: "negative", ask: new(-day), err: certs.ErrOverlap},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := issued(t, certs.Request{})
+				time.Sleep(row.age)
+				r, err := p.RotateCA(row.ask)
+				if !errors.Is(err, row.err) || (err == nil && (r.Overlap != row.want || r.Stage != certs.Announced)) {
+					t.Errorf("%+v, %v; want an overlap of %s", r, err, row.want)
+				}
+			})
+		})
+	}
+}
+
+func TestRotateCA_AtOnce(t *testing.T) {
+	rows := []struct {
+		name    string
+		overlap *time.Duration
+		age     time.Duration
+	}{
+		{name: "without overlap", overlap: new(time.Duration)},
+		{name: "CA has expired", age: 11 * year},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := issued(t, certs.Request{})
+				before := snap(t, p)
+				time.Sleep(row.age)
+				if r := must[certs.Rotation](t)(p.RotateCA(row.overlap)); r.Stage != certs.Idle || len(r.Changes) != len(rotationWrites) {
+					t.Errorf("%+v", r)
+				}
+				after := snap(t, p)
+				checkReplaced(t, before, after)
+				if err := handshake(t, first(after.bothEnds(t)), second(after.bothEnds(t))); err != nil {
+					t.Errorf("the two ends do not connect: %v", err)
+				}
+			})
+		})
+	}
+}
+
+func TestRotateCA_LeavesAloneWhatIsNotItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, other := issued(t, certs.Request{}), issued(t, certs.Request{})
+		// Another CA that the admin trusts, with a certificate of its.
+		mixed := snap(t, p)
+		mixed[certs.CAFile] += snap(t, other)[certs.CAFile]
+		mixed[certs.ServingFile] = snap(t, other)[certs.ServingFile]
+		mixed.restore(t, p, certs.CAFile, certs.ServingFile)
+		must[certs.Rotation](t)(p.RotateCA(new(time.Duration)))
+		after := snap(t, p)
+		if after[certs.ServingFile] != mixed[certs.ServingFile] {
+			t.Error("the other CA's certificate was reissued")
+		}
+		kept := slices.ContainsFunc(after.bundle(t), snap(t, other).bundle(t)[0].Equal)
+		if len(after.bundle(t)) != 2 || !kept {
+			t.Errorf("the bundle has %d CAs, the other one among them: %t", len(after.bundle(t)), kept)
+		}
+	})
+}
+
+// Until it signs, the next CA is there to be trusted only.
+func TestRotateCA_PresentCASignsUntilTheOverlapIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := issued(t, certs.Request{})
+		old := snap(t, p).bundle(t)[0]
+		must[certs.Rotation](t)(p.RotateCA(nil))
+		must[[]certs.Renewal](t)(p.Renew(true))
+		must[[]certs.Change](t)(p.Issue(certs.Request{Hosts: []string{"jobgate.example.com"}}))
+		checkIssuer(t, p, old)
+		time.Sleep(31 * day)
+		must[[]certs.Renewal](t)(p.Renew(true)) // before the rotation has gone on
+		s := snap(t, p)
+		next := s.bundle(t)[1]
+		checkIssuer(t, p, next)
+		s.restore(t, p, certs.CAFile) // unchanged, to have it written anew
+		must[certs.Rotation](t)(p.RotateCA(nil))
+		checkIssuer(t, p, next)
+	})
+}
+
+func checkIssuer(t *testing.T, p *certs.PKI, ca *x509.Certificate) {
+	t.Helper()
+	for _, file := range both {
+		if leaf := snap(t, p).leaf(t, file); leaf.CheckSignatureFrom(ca) != nil {
+			t.Errorf("%s was issued by %s, want %s", file, leaf.Issuer, ca.Subject)
+		}
+	}
+}
+
+// The old key must not lie around: whoever reads it later could sign until the old CA is forgotten.
+func TestRotateCA_OldKeyIsGoneOnceTheNewOneSigns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := issued(t, certs.Request{})
+		key := snap(t, p)[certs.SigningFile]
+		key = key[strings.Index(key, "-----BEGIN EC PRIVATE KEY-----"):]
+		must[certs.Rotation](t)(p.RotateCA(nil))
+		time.Sleep(31 * day)
+		must[certs.Rotation](t)(p.RotateCA(nil))
+		for file, content := range snap(t, p) {
+			if strings.Contains(content, key) {
+				t.Errorf("it is still in %s", file)
+			}
+		}
+	})
+}
+
+// Tickets must not outlive the CA that they were given under.
+func TestRotateCA_SessionOfAnOldClientCertificateIsNotResumed(t *testing.T) {
+	p := issued(t, certs.Request{})
+	before := snap(t, p)
+	address := serve(t, certs.Files{
+		Certificate: p.Dir() + "/" + certs.ServingFile, Key: p.Dir() + "/" + certs.ServingFile, ClientCA: p.Dir() + "/" + certs.CAFile,
+	}, nil)
+	config := &tls.Config{
+		RootCAs: pool(before.bundle(t)), ServerName: "localhost", Certificates: []tls.Certificate{before.pair(t, certs.ClientFile)},
+		ClientSessionCache: tls.NewLRUClientSessionCache(1),
+	}
+	for _, want := range []bool{false, true} {
+		if resumed, err := resume(address, config); err != nil || resumed != want {
+			t.Fatalf("with the certificate's own CA, session resumed: %t, %v", resumed, err)
+		}
+	}
+	must[certs.Rotation](t)(p.RotateCA(new(time.Duration)))
+	// It has to be refused for its own certificate, not for what it thinks of jobgate's.
+	config.RootCAs = pool(append(before.bundle(t), snap(t, p).bundle(t)...))
+	eventually(t, "the old client certificate is refused", func() bool { _, err := connect(address, config); return err != nil })
+	var refusal *net.OpError // of crypto/tls, for an alert of the other end
+	if _, err := resume(address, config); !errors.As(err, &refusal) || refusal.Op != "remote error" {
+		t.Errorf("a connection that may resume a session ends with: %v", err)
+	}
+}
+
+// resume connects, and says whether that resumed a session.
+func resume(address string, config *tls.Config) (bool, error) {
+	c, err := tls.Dial("tcp", address, config)
+	if err != nil {
+		return false, err
+	}
+	defer c.Close()
+	_, err = c.Read(make([]byte, 1)) // the ticket comes before it
+	return c.ConnectionState().DidResume, err
+}
+
+// Who has loaded an old bundle meanwhile gets the whole overlap once more.
+func TestRotateCA_BundleThatLosesTheNextCAIsGivenItAgainFromTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := issued(t, certs.Request{})
+		before := snap(t, p)
+		must[certs.Rotation](t)(p.RotateCA(nil))
+		time.Sleep(20 * day)
+		before.restore(t, p, certs.CAFile)
+		r := must[certs.Rotation](t)(p.RotateCA(nil))
+		if want := time.Now().Add(30 * day); r.Stage != certs.Announced || !r.Until.Equal(want) || len(snap(t, p).bundle(t)) != 2 {
+			t.Errorf("%+v, want it to take over at %s", r, want)
+		}
+	})
+}
+
+// It protects nobody, and would be taken for a reason to worry.
+func TestRotateCA_ExpiredCAIsForgottenBeforeTheOverlapIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := issued(t, certs.Request{})
+		time.Sleep(10*year - 20*day)
+		must[certs.Rotation](t)(p.RotateCA(new(10 * day)))
+		time.Sleep(15 * day) // and jobgate was down
+		if r := must[certs.Rotation](t)(p.RotateCA(nil)); r.Stage != certs.TakenOver || time.Until(r.Until) != 10*day {
+			t.Errorf("late: %+v", r)
+		}
+		time.Sleep(5*day + time.Second)
+		if r := must[certs.Rotation](t)(p.RotateCA(nil)); r.Stage != certs.Idle || len(snap(t, p).bundle(t)) != 1 {
+			t.Errorf("after its end: %+v", r)
+		}
+	})
+}

@@ -1,0 +1,249 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apiserver/pkg/authentication/authenticator"
+	apiserverwebhook "k8s.io/apiserver/plugin/pkg/authenticator/token/webhook"
+	"k8s.io/client-go/rest"
+
+	"github.com/jobgate/jobgate/certs"
+	"github.com/jobgate/jobgate/internal/gitlabtest"
+
+	"github.com/jobgate/jobgate/e2e/sandbox"
+)
+
+// keptJobgate is a jobgate that keeps its PKI, and a job that logs in through it.
+type keptJobgate struct {
+	*sandbox.Jobgate
+	pki   *certs.PKI
+	token string
+}
+
+func startKept(t *testing.T, name string, r certs.Request) keptJobgate {
+	t.Helper()
+	jobgate, pki, err := site.StartJobgateWithPKI(t.Context(), name, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := fmt.Sprintf("ci:%d:%s", ciJobAgent, runJob(t, gitlabtest.Job{}).Token)
+	return keptJobgate{jobgate, pki, token}
+}
+
+// leaf is the certificate that is in a file of the PKI now.
+func (c keptJobgate) leaf(t *testing.T, file string) *x509.Certificate {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair(filepath.Join(c.pki.Dir(), file), filepath.Join(c.pki.Dir(), file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pair.Leaf
+}
+
+// tls is the configuration of an API server that reads its files now.
+func (c keptJobgate) tls() (*tls.Config, error) {
+	file := filepath.Join(c.pki.Dir(), certs.ClientFile)
+	pair, err := tls.LoadX509KeyPair(file, file)
+	if err != nil {
+		return nil, err
+	}
+	bundle, err := os.ReadFile(filepath.Join(c.pki.Dir(), certs.CAFile))
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(bundle) {
+		return nil, errors.New("the bundle has no certificates")
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, Certificates: []tls.Certificate{pair}}, nil
+}
+
+func (c keptJobgate) client() (*http.Client, error) {
+	configuration, err := c.tls()
+	if err != nil {
+		return nil, err
+	}
+	return clientWith(configuration), nil
+}
+
+func clientWith(configuration *tls.Config) *http.Client {
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: configuration, ForceAttemptHTTP2: true}}
+}
+
+// review asks whose the job's token is; the answer has to be the job.
+func (c keptJobgate) review(ctx context.Context, client *http.Client) error {
+	body, err := json.Marshal(authenticationv1.TokenReview{
+		TypeMeta: metav1.TypeMeta{APIVersion: "authentication.k8s.io/v1", Kind: "TokenReview"},
+		Spec:     authenticationv1.TokenReviewSpec{Token: c.token},
+	})
+	if err != nil {
+		return err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.URL+"/authenticate", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	response, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		return err
+	}
+	var review authenticationv1.TokenReview
+	if err := json.Unmarshal(text, &review); err != nil || response.StatusCode != http.StatusOK {
+		return fmt.Errorf("answered %s: %w", response.Status, err)
+	}
+	if !review.Status.Authenticated || !strings.HasPrefix(review.Status.User.Username, "gitlab:ci_job:") {
+		return fmt.Errorf("authenticated is %t: %s", review.Status.Authenticated, review.Status.Error)
+	}
+	return nil
+}
+
+// caller is a way to ask for a review.
+type caller func(context.Context) error
+
+// lasting asks over one connection, for as long as it may last.
+func (c keptJobgate) lasting() (caller, error) {
+	client, err := c.client()
+	return func(ctx context.Context) error { return c.review(ctx, client) }, err
+}
+
+// fresh shakes hands for each review, with the files as they are then.
+func (c keptJobgate) fresh(ctx context.Context) error {
+	client, err := c.client()
+	if err != nil {
+		return err
+	}
+	defer client.CloseIdleConnections()
+	return c.review(ctx, client)
+}
+
+// apiServer asks as kube-apiserver does, with its own client.
+func (c keptJobgate) apiServer() (caller, error) {
+	client := filepath.Join(c.pki.Dir(), certs.ClientFile)
+	w, err := apiserverwebhook.New(&rest.Config{
+		Host: c.URL + "/authenticate", QPS: -1,
+		TLSClientConfig: rest.TLSClientConfig{CAFile: filepath.Join(c.pki.Dir(), certs.CAFile), CertFile: client, KeyFile: client},
+	}, "v1", authenticator.Audiences{"https://kubernetes.default.svc"}, *apiserverwebhook.DefaultRetryBackoff())
+	return func(ctx context.Context) error {
+		_, authenticated, err := w.AuthenticateToken(ctx, c.token)
+		if err == nil && !authenticated {
+			err = errors.New("not authenticated")
+		}
+		return err
+	}, err
+}
+
+// The load: of ten reviews in a row, seven go over lasting connections, one over the API server's own client, and two
+// over a connection of their own.
+const (
+	loadRate           = 200 // reviews a second
+	lastingConnections = 7
+)
+
+func (c keptJobgate) callers(t *testing.T) []caller {
+	t.Helper()
+	all := []caller{c.fresh, c.fresh}
+	for i := range lastingConnections + 1 {
+		connect := c.lasting
+		if i == 0 {
+			connect = c.apiServer
+		}
+		one, err := connect()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
+// load asks for reviews at loadRate until more says no, which it is asked before each; then it waits for the answers.
+// Every one has to be good. It returns how many there were.
+func (c keptJobgate) load(t *testing.T, more func(sent int) bool) (sent int) {
+	t.Helper()
+	before := c.answers(t)
+	callers := c.callers(t)
+	failures := make(chan error, 5)
+	var running sync.WaitGroup
+	for begun := time.Now(); more(sent); sent++ {
+		// By the clock, so that a slow machine catches up.
+		time.Sleep(time.Until(begun.Add(time.Duration(sent) * time.Second / loadRate)))
+		call := callers[sent%len(callers)]
+		running.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			if err := call(ctx); err != nil {
+				select {
+				case failures <- err:
+				default: // the first ones say enough
+				}
+			}
+		})
+	}
+	running.Wait()
+	close(failures)
+	for err := range failures {
+		t.Errorf("a review failed: %v", err)
+	}
+	after := c.answers(t)
+	if got := int(after.good - before.good); got < sent || after.all-before.all != after.good-before.good {
+		t.Errorf("of %d reviews, jobgate answered %d well, of %v answers", sent, got, after.all-before.all)
+	}
+	return sent
+}
+
+// answers are how many requests jobgate has answered, and how many of them with 200.
+type answers struct{ all, good float64 }
+
+func (c keptJobgate) answers(t *testing.T) (a answers) {
+	t.Helper()
+	const requests = "jobgate_http_requests_total"
+	a.all = jobgateMetric(t, c.Jobgate, requests, nil)
+	a.good = jobgateMetric(t, c.Jobgate, requests, map[string]string{"code": "200"})
+	return a
+}
+
+func jobgateMetric(t *testing.T, j *sandbox.Jobgate, name string, labels map[string]string) float64 {
+	t.Helper()
+	value, err := j.Metric(t.Context(), name, labels)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
+// logLines are the messages of a jobgate's log that have the words.
+func logLines(t *testing.T, j *sandbox.Jobgate, words string) (lines []string) {
+	t.Helper()
+	text, err := os.ReadFile(j.LogFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if strings.Contains(line, words) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
