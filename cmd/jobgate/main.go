@@ -53,6 +53,7 @@ func newCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	root.AddCommand(newInitCommand())
 	root.AddCommand(newServeCommand(), newConfigCommand(), newExplainCommand(), newCertsCommand(), newVersionCommand())
 	return root
 }

@@ -29,6 +29,7 @@ type Set struct {
 	APIServer         string
 	ControllerManager string
 	Kubectl           string // in a folder that can be put on a PATH: the file is called kubectl
+	Kubeadm           string
 	Jobgate           string
 	Gitlabd           string
 
@@ -89,6 +90,7 @@ func plan(v versions, race bool) (Set, []program) {
 		APIServer:         filepath.Join(upstream, "kube-apiserver"),
 		ControllerManager: filepath.Join(upstream, "kube-controller-manager"),
 		Kubectl:           filepath.Join(upstream, "kubectl"),
+		Kubeadm:           filepath.Join(upstream, "kubeadm"),
 		Jobgate:           filepath.Join(own, "jobgate"),
 		Gitlabd:           filepath.Join(own, "gitlabd"),
 		Repository:        v.root,
@@ -110,6 +112,7 @@ func plan(v versions, race bool) (Set, []program) {
 		kubernetes(set.Kubectl),
 		kubernetes(set.APIServer),
 		kubernetes(set.ControllerManager),
+		kubernetes(set.Kubeadm),
 	}
 }
 

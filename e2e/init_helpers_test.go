@@ -1,0 +1,248 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/jobgate/jobgate/e2e/binaries"
+	"github.com/jobgate/jobgate/e2e/controlplane"
+	"github.com/jobgate/jobgate/e2e/process"
+)
+
+// node is a control-plane node that is set up by jobgate init and by nothing else.
+type node struct {
+	dir    string // where init writes
+	health string
+	args   []string // of init
+	log    string   // of jobgate
+	stdout string   // of the latest init
+	server *controlplane.APIServer
+}
+
+// programs are those that the site runs: to build them again does nothing.
+var programs = sync.OnceValues(func() (binaries.Set, error) {
+	return binaries.Build(context.Background(), binaries.Options{Race: true, Progress: io.Discard})
+})
+
+// newNode is a node for the site's GitLab and agent 4. A name is unique among nodes; the folder does not exist yet.
+func newNode(t *testing.T, name string, more ...string) *node {
+	t.Helper()
+	set, err := programs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	present, err := site.Jobgate.Configuration()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ports process.Ports
+	address := func() string {
+		port, err := ports.Free()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return "127.0.0.1:" + strconv.Itoa(port)
+	}
+	n := &node{dir: filepath.Join(t.TempDir(), "jobgate"), health: address(), log: filepath.Join(site.Dir, "jobgate-"+name+".log")}
+	n.args = append([]string{
+		"init", "--target=systemd", "--gitlab-url=" + present.GitLab.URL, "--gitlab-ca=" + present.GitLab.CAFile,
+		"--agent=4=" + ciJobContext, "--node-dir=" + n.dir, "--binary=" + set.Jobgate,
+		"--address=" + address(), "--health-address=" + n.health,
+	}, more...)
+	return n
+}
+
+// init runs jobgate init, which may fail.
+func (n *node) init(t *testing.T, more ...string) error {
+	t.Helper()
+	set, err := programs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, set.Jobgate, append(n.args[:len(n.args):len(n.args)], more...)...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err = process.Run(cmd)
+	n.stdout = stdout.String()
+	if err != nil {
+		return fmt.Errorf("%w: %s%s", err, n.stdout, stderr.String())
+	}
+	return nil
+}
+
+// mustInit runs jobgate init, which must succeed.
+func (n *node) mustInit(t *testing.T, more ...string) {
+	t.Helper()
+	if err := n.init(t, more...); err != nil {
+		t.Fatalf("jobgate init failed: %v", err)
+	}
+}
+
+// startJobgate starts what the written unit does, until the test ends.
+func (n *node) startJobgate(t *testing.T) {
+	t.Helper()
+	unit := n.read(t, "deploy/jobgate.service")
+	line := regexp.MustCompile(`(?m)^ExecStart=(.+)$`).FindStringSubmatch(unit)
+	if line == nil {
+		t.Fatalf("the unit starts nothing:\n%s", unit)
+	}
+	command := strings.Fields(line[1])
+	child, err := process.Start(process.Spec{
+		Name: filepath.Base(n.log), Path: command[0], Args: command[1:], LogFile: n.log, Env: []string{"GORACE=halt_on_error=1"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := child.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := child.WaitReady(ctx, func(ctx context.Context) error { return n.get(ctx, "/readyz") }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (n *node) get(ctx context.Context, path string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.health+path, nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", path, response.Status)
+	}
+	return nil
+}
+
+// startAPIServer starts a kube-apiserver with the flags that init printed, and none for authorization besides.
+func (n *node) startAPIServer(t *testing.T, name string) {
+	t.Helper()
+	options := controlplane.APIServerOptions{Name: name}
+	for _, line := range regexp.MustCompile(`(?m)^    (--\S+)$`).FindAllStringSubmatch(n.stdout, -1) {
+		if file, found := strings.CutPrefix(line[1], "--authorization-config="); found {
+			options.AuthorizationConfig = file
+		} else {
+			options.ExtraArgs = append(options.ExtraArgs, line[1])
+		}
+	}
+	if options.AuthorizationConfig == "" || len(options.ExtraArgs) != 3 {
+		t.Fatalf("init printed no four flags:\n%s", n.stdout)
+	}
+	var err error
+	if n.server, err = site.Plane.StartAPIServer(t.Context(), options); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := n.server.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func (n *node) read(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(n.dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// restrict adds to the configuration by hand, and waits until that is in force: a job is then denied what it asks for.
+func (n *node) restrict(t *testing.T, j job, request string) {
+	t.Helper()
+	file := filepath.Join(n.dir, "config.yaml")
+	text := n.read(t, "config.yaml") +
+		"restrictions:\n- name: by hand\n  namespaces: [web-prod]\n  require: {environmentTiers: [production]}\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() error {
+		result := try(t, j.Workspace, strings.Fields(request)...)
+		if !strings.Contains(result.Stderr, `restriction "by hand" does not let`) {
+			return fmt.Errorf("it is not denied by the restriction: %s", result)
+		}
+		return nil
+	})
+}
+
+// tree is every file of the node's folder with its mode, its time and its content.
+func (n *node) tree(t *testing.T) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	err := filepath.WalkDir(n.dir, func(path string, entry os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		var content []byte
+		if entry.Type().IsRegular() {
+			content, err = os.ReadFile(path)
+		}
+		files[path] = fmt.Sprint(info.Mode(), info.ModTime(), string(content))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// checkLog fails where jobgate has logged the job's token.
+func (n *node) checkLog(t *testing.T, j job) {
+	t.Helper()
+	log, err := os.ReadFile(n.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(log), "Job logged in") {
+		t.Errorf("%s has no login", n.log)
+	}
+	if strings.Contains(string(log), j.Token) {
+		t.Errorf("%s shows the token of job %d", n.log, j.ID)
+	}
+}
+
+// asked counts the reviews of another webhook by what they are about.
+type asked struct {
+	mu    sync.Mutex
+	users map[string]int
+}
+
+func (a *asked) count(user string) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.users[user]
+}
+
+func (a *asked) add(user string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.users == nil {
+		a.users = map[string]int{}
+	}
+	a.users[user]++
+}

@@ -1,0 +1,196 @@
+package install
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apiserver/pkg/apis/apiserver"
+	"k8s.io/apiserver/pkg/apis/apiserver/load"
+)
+
+// authorizerName is jobgate's name among the authorizers.
+const authorizerName = "jobgate"
+
+// The types of authorizers as kube-apiserver has them (pkg/kubeapiserver/authorizer/modes). Only webhooks may be several.
+var authorizerTypes = []string{"AlwaysAllow", "AlwaysDeny", "ABAC", "Webhook", "RBAC", "Node"}
+
+// AuthorizersError says why an AuthorizationConfiguration cannot be used.
+type AuthorizersError struct{ Err error }
+
+func (e *AuthorizersError) Error() string { return e.Err.Error() }
+
+func (e *AuthorizersError) Unwrap() error { return e.Err }
+
+// errTooLate is in the chain of the error for a jobgate that has nothing left to deny.
+var errTooLate = errors.New("jobgate can only deny, so it must come before what allows")
+
+// CheckAuthorizers says whether jobgate is among the authorizers of an AuthorizationConfiguration, and where it belongs.
+// The error, an *AuthorizersError, says what is wrong.
+func CheckAuthorizers(text []byte) error {
+	authorizers, err := loadAuthorizers(text)
+	if err == nil && !slices.ContainsFunc(authorizers, isJobgate) {
+		err = fmt.Errorf("there is no authorizer of type Webhook and name %s", authorizerName)
+	}
+	if err == nil {
+		err = checkPosition(authorizers)
+	}
+	if err != nil {
+		return &AuthorizersError{err}
+	}
+	return nil
+}
+
+// LostAuthorizers are the names of the authorizers that the one configuration has and the other has not. What is not
+// valid has none.
+func LostAuthorizers(before, after []byte) []string {
+	old, err := loadAuthorizers(before)
+	if err != nil {
+		return nil
+	}
+	kept, err := loadAuthorizers(after)
+	if err != nil {
+		return nil
+	}
+	var lost []string
+	for _, a := range old {
+		if !slices.ContainsFunc(kept, func(b apiserver.AuthorizerConfiguration) bool { return a.Name == b.Name }) {
+			lost = append(lost, a.Name)
+		}
+	}
+	return lost
+}
+
+// MergeAuthorizers puts jobgate, as own has it, into a cluster's AuthorizationConfiguration, and leaves everything else
+// as it is to the byte. Where jobgate is already there it stays at its place, and is replaced unless it is equal.
+//
+// A new one comes before every authorizer but Node: each of the others may allow, and then jobgate would not be asked.
+// That costs the others nothing: jobgate is asked about CI jobs alone, and what it does not deny they are asked about.
+func MergeAuthorizers(existing, own []byte) ([]byte, error) {
+	merged, err := mergeAuthorizers(existing, own)
+	if err != nil {
+		return nil, &AuthorizersError{err}
+	}
+	return merged, nil
+}
+
+func mergeAuthorizers(existing, own []byte) ([]byte, error) {
+	theirs, err := loadAuthorizers(existing)
+	if err != nil {
+		return nil, err
+	}
+	ours, err := loadAuthorizers(own)
+	if err != nil {
+		return nil, fmt.Errorf("the program's own file: %w", err)
+	}
+	jobgate := slices.IndexFunc(ours, isJobgate)
+	at := slices.IndexFunc(theirs, isJobgate)
+	if at >= 0 && reflect.DeepEqual(theirs[at], ours[jobgate]) {
+		return existing, checkPosition(theirs)
+	}
+	source, err := parseList(own, "authorizers")
+	if err != nil {
+		return nil, fmt.Errorf("the program's own file: %w", err)
+	}
+	target, err := parseList(existing, "authorizers")
+	if err != nil {
+		return nil, err
+	}
+	var merged []byte
+	var want []apiserver.AuthorizerConfiguration
+	if at >= 0 {
+		merged = target.replace(at, source.item(jobgate))
+		want = slices.Clone(theirs)
+		want[at] = ours[jobgate]
+	} else {
+		at = placeFor(theirs)
+		merged = target.insert(at, source.item(jobgate))
+		want = slices.Insert(slices.Clone(theirs), at, ours[jobgate])
+	}
+	got, err := loadAuthorizers(merged)
+	if err != nil {
+		return nil, fmt.Errorf("jobgate cannot be put into it: %w", err)
+	}
+	if !reflect.DeepEqual(got, want) {
+		return nil, errors.New("jobgate cannot be put into it without changing other authorizers: write the authorizers as a " +
+			"plain list, without anchors")
+	}
+	return merged, checkPosition(got)
+}
+
+func isJobgate(a apiserver.AuthorizerConfiguration) bool { return a.Name == authorizerName }
+
+// placeFor is where a jobgate that is not there yet belongs.
+func placeFor(authorizers []apiserver.AuthorizerConfiguration) int {
+	i := slices.IndexFunc(authorizers, func(a apiserver.AuthorizerConfiguration) bool { return a.Type != "Node" })
+	if i < 0 {
+		return len(authorizers)
+	}
+	return i
+}
+
+// checkPosition accepts other webhooks before jobgate: only the cluster's admin knows whether those allow.
+func checkPosition(authorizers []apiserver.AuthorizerConfiguration) error {
+	for _, a := range authorizers {
+		switch {
+		case isJobgate(a):
+			return nil
+		case a.Type == "RBAC" || a.Type == "ABAC" || a.Type == "AlwaysAllow":
+			return fmt.Errorf("authorizer %s stands before jobgate: move jobgate above it: %w", a.Name, errTooLate)
+		}
+	}
+	return nil
+}
+
+// loadAuthorizers reads with the API server's own loader, and checks what its validation does but for the insides of
+// webhooks, which an API server that runs with the file has already accepted. That validation as a whole would bring the
+// CEL library with it, a fifth of the program.
+func loadAuthorizers(text []byte) ([]apiserver.AuthorizerConfiguration, error) {
+	if err := oneDocument(text); err != nil {
+		return nil, err
+	}
+	c, err := load.LoadFromData(text)
+	if err != nil {
+		return nil, fmt.Errorf("not an AuthorizationConfiguration that kube-apiserver accepts: %w", err)
+	}
+	if errs := validateAuthorizers(c.Authorizers, field.NewPath("authorizers")); len(errs) > 0 {
+		return nil, fmt.Errorf("not an AuthorizationConfiguration that kube-apiserver accepts: %w", errs.ToAggregate())
+	}
+	return c.Authorizers, nil
+}
+
+func validateAuthorizers(authorizers []apiserver.AuthorizerConfiguration, path *field.Path) field.ErrorList {
+	if len(authorizers) == 0 {
+		return field.ErrorList{field.Required(path, "at least one authorizer")}
+	}
+	var errs field.ErrorList
+	types, names := sets.New[string](), sets.New[string]()
+	for i, a := range authorizers {
+		item, kind := path.Index(i), string(a.Type)
+		switch {
+		case !slices.Contains(authorizerTypes, kind):
+			errs = append(errs, field.NotSupported(item.Child("type"), kind, authorizerTypes))
+		case kind != "Webhook" && types.Has(kind):
+			errs = append(errs, field.Duplicate(item.Child("type"), kind))
+		case kind == "Webhook" && a.Webhook == nil:
+			errs = append(errs, field.Required(item.Child("webhook"), "with the type Webhook"))
+		case kind != "Webhook" && a.Webhook != nil:
+			errs = append(errs, field.Forbidden(item.Child("webhook"), "only with the type Webhook"))
+		case kind != "Webhook" && a.Name == authorizerName:
+			errs = append(errs, field.Invalid(item.Child("name"), a.Name, "is jobgate's own"))
+		}
+		if names.Has(a.Name) {
+			errs = append(errs, field.Duplicate(item.Child("name"), a.Name))
+		}
+		for _, message := range validation.IsDNS1123Subdomain(a.Name) {
+			errs = append(errs, field.Invalid(item.Child("name"), a.Name, message))
+		}
+		types.Insert(kind)
+		names.Insert(a.Name)
+	}
+	return errs
+}

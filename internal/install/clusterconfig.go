@@ -1,0 +1,226 @@
+package install
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/version"
+	kyaml "sigs.k8s.io/yaml"
+)
+
+// The ClusterConfiguration that jobgate can be put into. In older versions extraArgs is a map, and kubeadm itself turns
+// those into this one: https://kubernetes.io/docs/reference/config-api/kubeadm-config.v1beta4/.
+const (
+	clusterGroup   = "kubeadm.k8s.io/"
+	clusterVersion = clusterGroup + "v1beta4"
+	clusterKind    = "ClusterConfiguration"
+)
+
+// leastKubernetes is the first with AuthorizationConfiguration as apiserver.config.k8s.io/v1.
+const leastKubernetes = "1.32"
+
+// The lists of a ClusterConfiguration that jobgate has items in; both are apiServer's.
+const (
+	serverKey  = "apiServer"
+	argsKey    = "extraArgs"
+	volumesKey = "extraVolumes"
+)
+
+// ClusterConfigurationError says why kubeadm's ClusterConfiguration cannot be used.
+type ClusterConfigurationError struct{ Err error }
+
+func (e *ClusterConfigurationError) Error() string { return e.Err.Error() }
+
+func (e *ClusterConfigurationError) Unwrap() error { return e.Err }
+
+// The ways in which a ClusterConfiguration has what would be lost, or what jobgate cannot be beside.
+var (
+	errOtherWebhook = errors.New("kube-apiserver has one authentication webhook, and this cluster's is another one:" +
+		" jobgate cannot be added to it")
+	errLostAuthorizers = errors.New("those authorizers would be lost: give them with --authorization-config")
+)
+
+// MergeClusterConfiguration puts jobgate, as own has it, into a cluster's ClusterConfiguration, as the ConfigMap
+// kubeadm-config holds it: what own has under apiServer.extraArgs and apiServer.extraVolumes takes the place of items for
+// the same flag, volume or folder, or comes behind the others. Flags go that kube-apiserver does not start with beside
+// --authorization-config. Everything else stays as it is to the byte, line ends aside. Merging twice changes nothing.
+//
+// Other YAML documents in the file are left out: the ConfigMap has none, and the InitConfiguration that kubeadm config
+// migrate writes along with it holds a bootstrap token.
+//
+// authorizersGiven says that own's authorizers include those of the cluster. If not, and it has more than kubeadm's own,
+// that is an error, as is another authentication webhook. Errors are of type *ClusterConfigurationError.
+func MergeClusterConfiguration(existing, own []byte, authorizersGiven bool) ([]byte, error) {
+	merged, err := mergeClusterConfiguration(existing, own, authorizersGiven)
+	if err != nil {
+		return nil, &ClusterConfigurationError{err}
+	}
+	return merged, nil
+}
+
+func mergeClusterConfiguration(existing, own []byte, authorizersGiven bool) ([]byte, error) {
+	text, before, err := readClusterConfiguration(existing)
+	if err != nil {
+		return nil, err
+	}
+	ours, err := ownItems(own)
+	if err != nil {
+		return nil, fmt.Errorf("the program's own file: %w", err)
+	}
+	want, ok := before[serverKey].(map[string]any)
+	if !ok && before[serverKey] != nil {
+		return nil, fmt.Errorf("%s is no mapping", serverKey)
+	}
+	if want == nil {
+		want = map[string]any{}
+	}
+	// In this order, since a list that is missing is put right below apiServer: the arguments are the first.
+	for _, key := range []string{volumesKey, argsKey} {
+		present, err := itemsOf(want, key)
+		if err != nil {
+			return nil, err
+		}
+		if key == argsKey {
+			if err := checkArgs(present, ours[key], authorizersGiven); err != nil {
+				return nil, err
+			}
+		}
+		e := editOf(key, present, ours[key])
+		if text, err = e.apply(text); err != nil {
+			return nil, err
+		}
+		want[key] = e.outcome()
+	}
+	before[serverKey] = want
+	return text, verifyMerge(text, before)
+}
+
+// verifyMerge makes sure that the lines mean what they should, whatever YAML was around them.
+func verifyMerge(text []byte, want map[string]any) error {
+	var got map[string]any
+	if err := kyaml.UnmarshalStrict(text, &got); err != nil {
+		return fmt.Errorf("jobgate cannot be put into it: %w", err)
+	}
+	if !reflect.DeepEqual(got, want) {
+		return fmt.Errorf("jobgate cannot be put into it without changing something else: write %s as plain lines, without anchors",
+			serverKey)
+	}
+	return nil
+}
+
+// readClusterConfiguration finds the one ClusterConfiguration in a file, and checks that jobgate can be put into it.
+func readClusterConfiguration(file []byte) (text []byte, decoded map[string]any, err error) {
+	var kinds []string
+	for _, document := range documents(file) {
+		var head struct{ APIVersion, Kind string }
+		if err := kyaml.Unmarshal(document, &head); err != nil {
+			return nil, nil, fmt.Errorf("not a %s: %w", clusterKind, err)
+		}
+		switch {
+		case head.Kind == clusterKind && strings.HasPrefix(head.APIVersion, clusterGroup) && text != nil:
+			return nil, nil, fmt.Errorf("there are two of kind %s in it", clusterKind)
+		case head.Kind == clusterKind && strings.HasPrefix(head.APIVersion, clusterGroup):
+			text = document
+			err = checkClusterVersion(head.APIVersion)
+		case head.Kind != "":
+			kinds = append(kinds, head.Kind)
+		}
+	}
+	switch {
+	case text == nil:
+		return nil, nil, fmt.Errorf("there is no %s in it, but %s; to export the cluster's:\n%s",
+			clusterKind, cmp.Or(strings.Join(kinds, ", "), "nothing"), ExportClusterConfiguration())
+	case err != nil:
+		return nil, nil, err
+	}
+	if err := kyaml.UnmarshalStrict(text, &decoded); err != nil {
+		return nil, nil, fmt.Errorf("not a %s: %w", clusterKind, err)
+	}
+	return text, decoded, checkKubernetes(decoded)
+}
+
+// documents are the YAML documents in a file, with Unix line ends.
+func documents(file []byte) [][]byte {
+	var all [][]byte
+	var current []byte
+	for line := range bytes.Lines(bytes.ReplaceAll(file, []byte("\r\n"), []byte("\n"))) {
+		if mark := bytes.TrimRight(line, " \t\n"); bytes.Equal(mark, []byte("---")) || bytes.HasPrefix(line, []byte("--- #")) {
+			all, current = append(all, current), nil
+			continue
+		}
+		current = append(current, line...)
+	}
+	return append(all, current)
+}
+
+func checkClusterVersion(apiVersion string) error {
+	switch apiVersion {
+	case clusterVersion:
+		return nil
+	case clusterGroup + "v1beta1", clusterGroup + "v1beta2", clusterGroup + "v1beta3":
+		return fmt.Errorf("it is %s, and jobgate can be put into %s alone; to make one of the other:\n"+
+			"kubeadm config migrate --old-config=FILE --new-config=NEWFILE", apiVersion, clusterVersion)
+	}
+	return fmt.Errorf("it is %s, and this jobgate can be put into %s alone", apiVersion, clusterVersion)
+}
+
+// checkKubernetes refuses what is not the cluster's present configuration: without a version kubeadm would take the latest.
+func checkKubernetes(decoded map[string]any) error {
+	text, _ := decoded["kubernetesVersion"].(string)
+	if text == "" {
+		return fmt.Errorf("it has no kubernetesVersion, so it is not what the cluster has; to export that:\n%s",
+			ExportClusterConfiguration())
+	}
+	// What kubeadm resolves itself, as ci/latest, is left to it.
+	if v, err := version.ParseGeneric(text); err == nil && v.LessThan(version.MustParseGeneric(leastKubernetes)) {
+		return fmt.Errorf("the cluster has Kubernetes %s, and jobgate needs %s or later", text, leastKubernetes)
+	}
+	return nil
+}
+
+// checkArgs refuses what jobgate cannot be beside, and what would be lost unnoticed.
+func checkArgs(present []map[string]any, own []item, authorizersGiven bool) error {
+	var problems []error
+	for _, arg := range present {
+		name, value := argName(arg), fmt.Sprint(arg["value"])
+		same := slices.ContainsFunc(own, func(i item) bool { return argName(i.value) == name && i.value["value"] == arg["value"] })
+		var problem error
+		switch {
+		case name == "authentication-token-webhook-config-file" && !same:
+			problem = errOtherWebhook
+		case authorizersGiven || same:
+		case name == "authorization-config", name == "authorization-mode" && !onlyDefaultModes(value):
+			problem = errLostAuthorizers
+		}
+		if problem != nil {
+			problems = append(problems, fmt.Errorf("%s.%s has %s=%s: %w", serverKey, argsKey, name, value, problem))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// onlyDefaultModes says that the authorizers are no others than kubeadm's, which are around jobgate in any case.
+func onlyDefaultModes(modes string) bool {
+	for mode := range strings.SplitSeq(modes, ",") {
+		if mode != "Node" && mode != "RBAC" {
+			return false
+		}
+	}
+	return true
+}
+
+// LosesClusterConfiguration says that a file holds a cluster's configuration with jobgate in it, and that what it would
+// become does not.
+func LosesClusterConfiguration(before, after []byte) bool {
+	_, _, err := readClusterConfiguration(before)
+	if err != nil {
+		return false
+	}
+	_, _, err = readClusterConfiguration(after)
+	return err != nil
+}

@@ -1,0 +1,202 @@
+package install_test
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	kyaml "sigs.k8s.io/yaml"
+
+	"github.com/jobgate/jobgate/internal/install"
+)
+
+// ownCluster is a ClusterConfiguration with jobgate in it, in the place of the one that is shipped.
+const ownCluster = `# of nobody else
+apiVersion: kubeadm.k8s.io/v1beta4
+kind: ClusterConfiguration
+apiServer:
+  extraArgs:
+  - name: authentication-token-webhook-config-file
+    value: /n/authenticate
+  - name: authorization-config
+    value: /n/authorization
+  extraVolumes:
+  # why
+  - name: jobgate
+    hostPath: /n
+    mountPath: /n
+    readOnly: true
+`
+
+// What ownCluster has for each list, at the margin.
+const (
+	webhookArg    = "- name: authentication-token-webhook-config-file\n  value: /n/authenticate\n"
+	authorizerArg = "- name: authorization-config\n  value: /n/authorization\n"
+	args          = webhookArg + authorizerArg
+	volume        = "- name: jobgate\n  hostPath: /n\n  mountPath: /n\n  readOnly: true\n"
+)
+
+// clusterHead and clusterTail are around apiServer as kubeadm writes them.
+const (
+	clusterHead = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nkubernetesVersion: v1.36.3\n"
+	clusterTail = "networking:\n  serviceSubnet: 10.96.0.0/12\nscheduler: {}\n"
+)
+
+func arg(name, value string) string { return "- name: " + name + "\n  value: " + value + "\n" }
+
+// withLists is apiServer with both lists.
+func withLists(args, volumes string) string {
+	return "apiServer:\n  extraArgs:\n" + indent(args) + "  extraVolumes:\n" + indent(volumes)
+}
+
+// cluster is a ClusterConfiguration with both lists.
+func cluster(args, volumes string) string { return clusterHead + withLists(args, volumes) }
+
+// otherVolume is not jobgate's.
+const otherVolume = "- name: other   # mine\n  hostPath: /a\n  mountPath: /b\n"
+
+func TestMergeClusterConfiguration_ChangesNothingElse(t *testing.T) {
+	whole := cluster(args, volume) + clusterTail
+	onTop := withLists(args, volume) + clusterHead + clusterTail
+	for _, row := range []struct{ name, existing, want string }{
+		{"as kubeadm exports one", "apiServer: {}\n" + clusterHead + clusterTail, onTop},
+		{"no apiServer", clusterHead + clusterTail, onTop},
+		{"no apiServer, below a comment", "# mine\n\n" + clusterHead + clusterTail, "# mine\n\n" + onTop},
+		{"an apiServer without a value", clusterHead + "apiServer:\n" + clusterTail, whole},
+		{"an apiServer of null", clusterHead + "apiServer: null   # why\n" + clusterTail, clusterHead +
+			strings.Replace(withLists(args, volume), "apiServer:", "apiServer:   # why", 1) + clusterTail},
+		{"no line break at the end", clusterHead + "apiServer: {}", cluster(args, volume)},
+		{"other line ends", strings.ReplaceAll(cluster(arg("a", "b"), otherVolume), "\n", "\r\n"),
+			cluster(arg("a", "b")+args, otherVolume+volume)},
+		{"no lists", clusterHead + "apiServer:\n  # names\n  certSANs: [a]   # one\n" + clusterTail,
+			cluster(args, volume) + "  # names\n  certSANs: [a]   # one\n" + clusterTail},
+		{
+			"empty lists",
+			clusterHead + "apiServer:\n  certSANs:\n  - a\n  extraArgs: []   # none\n  extraVolumes: ~\n  x: 1\n" + clusterTail,
+			clusterHead + "apiServer:\n  certSANs:\n  - a\n  extraArgs:   # none\n" + indent(args) + "  extraVolumes:\n" + indent(volume) + "  x: 1\n" + clusterTail,
+		},
+		{"no extraArgs", clusterHead + "apiServer:\n  extraVolumes:\n" + indent(otherVolume) + clusterTail,
+			cluster(args, otherVolume+volume) + clusterTail},
+		{
+			"no extraVolumes",
+			clusterHead + "apiServer:\n  extraArgs:\n" + indent(arg("a", "b")) + clusterTail,
+			clusterHead + "apiServer:\n  extraVolumes:\n" + indent(volume) + "  extraArgs:\n" + indent(arg("a", "b")+args) + clusterTail,
+		},
+		{"other items with comments and blank lines",
+			clusterHead + "apiServer:\n  extraArgs: # here\n\n  # first\n  - name: profiling\n    value: \"false\"   # CIS\n\n  # end\n  extraVolumes:\n" +
+				indent(otherVolume) + "\n# after\n" + clusterTail,
+			clusterHead + "apiServer:\n  extraArgs: # here\n\n  # first\n  - name: profiling\n    value: \"false\"   # CIS\n" + indent(args) +
+				"\n  # end\n  extraVolumes:\n" + indent(otherVolume+volume) + "\n# after\n" + clusterTail},
+		{
+			"deeper lists",
+			clusterHead + "apiServer:\n    extraArgs:\n" + indent(indent(indent(arg("a", "b")))) + "    extraVolumes:\n" + indent(indent(otherVolume)),
+			clusterHead + "apiServer:\n    extraArgs:\n" + indent(indent(indent(arg("a", "b")+args))) + "    extraVolumes:\n" + indent(indent(otherVolume+volume)),
+		},
+		{
+			"items on one line each",
+			cluster("- {name: a, value: b}\n- {name: authorization-mode, value: 'Node,RBAC'}\n", "- {name: x, hostPath: /a, mountPath: /b}\n"),
+			cluster("- {name: a, value: b}\n"+args, "- {name: x, hostPath: /a, mountPath: /b}\n"+volume),
+		},
+		{"an authorization-mode goes, with what belongs to it, and comments stay",
+			cluster(arg("authorization-mode", "Node,RBAC")+arg("authorization-webhook-version", "v1")+"# about b\n"+arg("b", "c")+
+				arg("authorization-webhook-cache-authorized-ttl", "1s")+arg("authorization-policy-file", "/x"), otherVolume),
+			cluster("# about b\n"+arg("b", "c")+arg("authorization-policy-file", "/x")+args, otherVolume+volume)},
+		{"nothing but an authorization-mode", cluster(arg("authorization-mode", "RBAC"), otherVolume),
+			cluster(args, otherVolume+volume)},
+		{
+			"an underscore is a dash",
+			cluster(arg("authorization_mode", "RBAC")+arg("authorization_config", "/n/authorization"), otherVolume),
+			cluster(authorizerArg+webhookArg, otherVolume+volume),
+		},
+		{"an item in other words stays in its place",
+			cluster("# why\n- value: '/n/authorization'   # ours\n  name: authorization-config\n"+arg("b", "c"), otherVolume),
+			cluster("# why\n- value: '/n/authorization'   # ours\n  name: authorization-config\n"+arg("b", "c")+webhookArg, otherVolume+volume)},
+		{"an item twice", cluster(authorizerArg+arg("b", "c")+authorizerArg, otherVolume),
+			cluster(authorizerArg+arg("b", "c")+webhookArg, otherVolume+volume)},
+		{"a volume of another folder", cluster(args, "- name: jobgate\n  hostPath: /old\n  mountPath: /old\n"+otherVolume),
+			cluster(args, volume+otherVolume)},
+		{"a volume of another name", cluster(args, otherVolume+"# mine\n- name: webhook\n  hostPath: /n\n  mountPath: /n\n"),
+			cluster(args, otherVolume+"# mine\n"+volume)},
+		{
+			"one volume of the name, one of the folder",
+			cluster(args, "- name: webhook\n  hostPath: /n\n  mountPath: /n\n"+otherVolume+"- name: jobgate\n  hostPath: /old\n  mountPath: /old\n"),
+			cluster(args, volume+otherVolume),
+		},
+		{"flags that come more than once and are not ours", cluster(arg("a", "b")+arg("a", "c"), otherVolume),
+			cluster(arg("a", "b")+arg("a", "c")+args, otherVolume+volume)},
+		{
+			"a text that looks like items",
+			clusterHead + "x: |\n  apiServer:\n    extraArgs:\n    - a\n" + withLists(arg("a", "|\n      # no comment\n      - name: b"), otherVolume),
+			clusterHead + "x: |\n  apiServer:\n    extraArgs:\n    - a\n" + withLists(arg("a", "|\n      # no comment\n      - name: b")+args, otherVolume+volume),
+		},
+		{"everything is there", whole, whole},
+		{"other documents are left out",
+			"# one\n---\napiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\nbootstrapTokens: [{token: abcdef.0123456789abcdef}]\n---\n# two\n" + clusterHead +
+				"apiServer: {}\n--- # three\napiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n",
+			"# two\n" + cluster(args, volume)},
+		{
+			"a ClusterConfiguration of somebody else's",
+			"apiVersion: example.com/v1\nkind: ClusterConfiguration\n---\n" + whole, whole,
+		},
+		{
+			"a version that kubeadm resolves",
+			strings.Replace(whole, "v1.36.3", "ci/latest", 1), strings.Replace(whole, "v1.36.3", "ci/latest", 1),
+		},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			got, err := install.MergeClusterConfiguration([]byte(row.existing), []byte(ownCluster), false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(row.want, string(got)); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+			again, err := install.MergeClusterConfiguration(got, []byte(ownCluster), false)
+			if err != nil || !bytes.Equal(again, got) {
+				t.Errorf("the second time it becomes (%v):\n%s", err, again)
+			}
+		})
+	}
+}
+
+// Whatever the file: it is refused with a reason, or it means what it did, with jobgate in it.
+func FuzzMergeClusterConfiguration(f *testing.F) {
+	for _, seed := range []string{
+		"apiServer: {}\n" + clusterHead, cluster(arg("a", "b"), otherVolume), cluster(args, volume),
+		clusterHead + "apiServer: &a\n  extraArgs: [] # x\n  extraVolumes: !!seq\n" + indent(otherVolume), "--- # x\n" + clusterHead + "...\n",
+		clusterHead + "apiServer:\n  extraArgs:\n  -\n    name: authorization_mode\n    value: Node\n  - &x\n    name: a\n    value: |\n     # b\r\n",
+		"x: |+\n  y\n\n\n---\n" + clusterHead + "apiServer:\n\n", clusterHead + "\"apiServer\": null\n", "? apiServer\n: extraArgs: []\n" + clusterHead,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, existing []byte) {
+		merged, err := install.MergeClusterConfiguration(existing, []byte(ownCluster), true)
+		var refused *install.ClusterConfigurationError
+		if errors.As(err, &refused) {
+			return
+		}
+		if err != nil {
+			t.Fatalf("the error is of another type: %v", err)
+		}
+		var decoded struct {
+			APIServer struct{ ExtraArgs, ExtraVolumes []map[string]any }
+		}
+		if err := kyaml.Unmarshal(merged, &decoded); err != nil {
+			t.Fatalf("%v:\n%s", err, merged)
+		}
+		flags := map[any]any{}
+		for _, a := range decoded.APIServer.ExtraArgs {
+			flags[a["name"]] = a["value"]
+		}
+		if flags["authentication-token-webhook-config-file"] != "/n/authenticate" || flags["authorization-config"] != "/n/authorization" ||
+			flags["authorization-mode"] != nil || len(decoded.APIServer.ExtraVolumes) == 0 {
+			t.Fatalf("it became:\n%s", merged)
+		}
+		again, err := install.MergeClusterConfiguration(merged, []byte(ownCluster), true)
+		if err != nil || !bytes.Equal(again, merged) {
+			t.Fatalf("the second time (%v):\n%s", err, again)
+		}
+	})
+}

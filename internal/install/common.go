@@ -1,0 +1,189 @@
+package install
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"path"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/jobgate/jobgate/certs"
+	"github.com/jobgate/jobgate/internal/config"
+	"github.com/jobgate/jobgate/manifests"
+)
+
+// ClientName is kube-apiserver's name in the certificate that it shows to jobgate.
+const ClientName = "kube-apiserver"
+
+// shippedKubeconfig is the one thing in the shipped AuthorizationConfiguration that is not the same everywhere.
+const shippedKubeconfig = "/etc/kubernetes/jobgate/authorize.kubeconfig"
+
+const fileMode = 0o644
+
+// errNoText is in the chain of the error for a value that no line of text can hold.
+var errNoText = errors.New("there are control characters in it, or it is not UTF-8")
+
+// Plan is everything for one control plane.
+type Plan struct {
+	Files []File // by path
+	Flags []Flag
+	Steps []Step
+}
+
+// New renders everything for the options' target.
+func New(o Options) (*Plan, error) {
+	target, err := Lookup(o.Target)
+	if err != nil {
+		return nil, err
+	}
+	files, err := Common(o)
+	if err != nil {
+		return nil, err
+	}
+	d, err := target.Deploy(o)
+	if err != nil {
+		return nil, fmt.Errorf("target %s: %w", o.Target, err)
+	}
+	files = append(files, d.Files...)
+	slices.SortFunc(files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
+	return &Plan{Files: files, Flags: APIServerFlags(o.NodeDir), Steps: d.Steps}, nil
+}
+
+// Common are the files that every target has: jobgate's configuration, what the API server finds jobgate by, and the
+// authorizers. What is wrong with the options' configuration is a *config.Error, with the authorizers an
+// *AuthorizersError.
+func Common(o Options) ([]File, error) {
+	configuration, configErr := renderConfig(o)
+	authorizers, authorizersErr := renderAuthorizers(o)
+	if err := errors.Join(configErr, authorizersErr); err != nil {
+		return nil, err
+	}
+	files := []File{
+		{ConfigFile, configuration, fileMode},
+		{AuthenticateFile, renderKubeconfig(o, "/authenticate"), fileMode},
+		{AuthorizeFile, renderKubeconfig(o, "/authorize"), fileMode},
+		{AuthorizationFile, authorizers, fileMode},
+	}
+	if len(o.GitLabCA) > 0 {
+		files = append(files, File{GitLabCAFile, o.GitLabCA, fileMode})
+	}
+	return files, nil
+}
+
+// renderConfig writes the configuration for a person to read and change, and reads it as jobgate serve will.
+func renderConfig(o Options) ([]byte, error) {
+	var text strings.Builder
+	var strange error
+	quoted := func(key, value string) string {
+		inYAML, err := scalar(value)
+		if err != nil {
+			strange = errors.Join(strange, fmt.Errorf("%s: %w", key, err)) // without the value, as it may hold a secret
+		}
+		return inYAML
+	}
+	line := func(format string, args ...any) { fmt.Fprintf(&text, format+"\n", args...) }
+	line("# jobgate's configuration. jobgate init wrote it and never overwrites what you change. A change takes effect at once, one")
+	line("# under serving or of gitlab.url after a restart. Names of files are relative to this folder. Check it with")
+	line("#     jobgate config validate %s", path.Join(o.NodeDir, ConfigFile))
+	line("apiVersion: %s", config.APIVersion)
+	line("kind: %s", config.Kind)
+	line("gitlab:")
+	line("  url: %s", quoted("gitlab.url", o.GitLabURL))
+	if strings.HasPrefix(strings.ToLower(o.GitLabURL), "http:") {
+		line("  allowPlainHTTP: true      # job tokens travel unencrypted")
+	}
+	if len(o.GitLabCA) > 0 {
+		line("  caFile: %s", GitLabCAFile)
+	}
+	line("# The agents that stand for this cluster. A job that comes with any other is refused.")
+	line("agents:")
+	for _, a := range o.Agents {
+		line("- id: %d", a.ID)
+		if a.Name != "" {
+			line("  name: %s", quoted("agents.name", a.Name))
+		}
+	}
+	serving := path.Join(PKIDir, certs.ServingFile)
+	line("serving:")
+	line("  address: %s", quoted("serving.address", o.Address))
+	line("  healthAddress: %s      # plain HTTP: /livez /readyz /metrics", quoted("serving.healthAddress", o.HealthAddress))
+	line("  certFile: %s      # certificate and key in one file; jobgate serve --pki renews it", serving)
+	line("  keyFile: %s", serving)
+	line("  clientCAFile: %s", path.Join(PKIDir, certs.CAFile))
+	line("  clientNames: [%s]", ClientName)
+	if strange != nil {
+		return nil, fmt.Errorf("write the configuration: %w", strange)
+	}
+	_, err := config.Parse(ConfigFile, []byte(text.String()))
+	return []byte(text.String()), err
+}
+
+// scalar is a string as YAML has it on one line, in quotes where it needs them.
+func scalar(s string) (string, error) {
+	if strings.ContainsFunc(s, unicode.IsControl) || !utf8.ValidString(s) {
+		return "", errNoText
+	}
+	text, err := yaml.Marshal(&yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s})
+	return strings.TrimSuffix(string(text), "\n"), err
+}
+
+// renderKubeconfig is what kube-apiserver finds jobgate by. client-go takes the names of files relative to the file.
+func renderKubeconfig(o Options, endpoint string) []byte {
+	return fmt.Appendf(nil, `# For kube-apiserver: where jobgate is, and how both prove who they are. There is no secret in this file.
+apiVersion: v1
+kind: Config
+current-context: jobgate
+contexts:
+- name: jobgate
+  context: {cluster: jobgate, user: %[4]s}
+clusters:
+- name: jobgate
+  cluster:
+    server: https://%[1]s%[2]s
+    certificate-authority: %[3]s/%[5]s
+users:
+- name: %[4]s
+  user:
+    client-certificate: %[3]s/%[6]s      # certificate and key in one file
+    client-key: %[3]s/%[6]s
+`, dialAddress(o.Address), endpoint, PKIDir, ClientName, certs.CAFile, certs.ClientFile)
+}
+
+// dialAddress is where something on the same node finds what listens on an address.
+func dialAddress(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	ip, err := netip.ParseAddr(host)
+	switch {
+	case host == "" || err == nil && ip == netip.IPv4Unspecified():
+		host = "127.0.0.1"
+	case err == nil && ip == netip.IPv6Unspecified():
+		host = "::1"
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// renderAuthorizers is what is shipped, or else the cluster's own with jobgate in it.
+func renderAuthorizers(o Options) ([]byte, error) {
+	text, err := manifests.Files.ReadFile(manifests.Authorization)
+	if err != nil {
+		return nil, fmt.Errorf("read the program's own files: %w", err)
+	}
+	if n := bytes.Count(text, []byte(shippedKubeconfig)); n != 1 {
+		return nil, fmt.Errorf("%s names %s %d times, not once", manifests.Authorization, shippedKubeconfig, n)
+	}
+	text = bytes.Replace(text, []byte(shippedKubeconfig), []byte(path.Join(o.NodeDir, AuthorizeFile)), 1)
+	if len(o.Authorizers) == 0 {
+		return text, nil
+	}
+	return MergeAuthorizers(o.Authorizers, text)
+}

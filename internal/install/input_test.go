@@ -1,0 +1,232 @@
+package install_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/jobgate/jobgate/internal/install"
+	"github.com/jobgate/jobgate/internal/pkitest"
+)
+
+// input is a command line without mistakes, whose folder is in dir.
+func input(dir string) install.Input {
+	return install.Input{
+		Target: "systemd", NodeDir: filepath.Join(dir, "jobgate"), GitLabURL: "https://gitlab.example.com", Agents: []string{"4"},
+		Address: "127.0.0.1:9443", HealthAddress: "127.0.0.1:9444", Image: "ghcr.io/jobgate/jobgate:latest",
+		Binary: "/usr/local/bin/jobgate", Program: "/usr/local/bin/jobgate",
+	}
+}
+
+func write(t *testing.T, file, content string) string {
+	t.Helper()
+	must(t, os.WriteFile(file, []byte(content), 0o644))
+	return file
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// certificate is a file with a CA's certificate.
+func certificate(t *testing.T, dir string) string {
+	t.Helper()
+	authority, err := pkitest.NewAuthority("gitlab")
+	must(t, err)
+	file, err := authority.WriteCertificate(dir, "gitlab-ca")
+	must(t, err)
+	return file
+}
+
+func TestInput_RefusesBeforeAnythingIsWritten(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		change func(t *testing.T, in *install.Input, dir string)
+		want   string
+	}{
+		{"target", func(_ *testing.T, in *install.Input, _ string) { in.Target = "kubeadmin" }, `--target: unknown target "kubeadmin": it is one of kubeadm, k3s,`},
+		{"no agent", func(_ *testing.T, in *install.Input, _ string) { in.Agents = nil }, "--agent: at least one is needed"},
+		{"agent 0", agents("0"), `--agent: "0" does not begin with an id`},
+		{"agent with a leading zero", agents("04"), `--agent: "04" does not begin with an id`},
+		{"agent with a sign", agents("+4"), `--agent: "+4" does not begin with an id`},
+		{"negative agent", agents("-4"), `--agent: "-4" does not begin with an id`},
+		{"agent with a blank", agents(" 4"), `--agent: " 4" does not begin with an id`},
+		{"agent of 64 bits", agents("9223372036854775808"), `--agent: "9223372036854775808" does not begin with an id`},
+		{"agent by name", agents("path/to/project:name"), "--agent: "},
+		{"empty name", agents("4="), `--agent: "4=" has no name behind the =`},
+		{"name without a project", agents("4=name"), `--agent: invalid value: "name": must be as in path/to/project:agent-name`},
+		{"name of two lines", agents("4=a:b\nc"), "there are control characters in it"},
+		{"name that is no text", agents("4=a:\xff"), "it is not UTF-8"},
+		{"URL of two lines", url("https://gitlab.example.com\n- id: 5"), "there are control characters in it"},
+		{"agent twice", agents("4", "5", "4=a:b"), "--agent: 4 is given twice"},
+		{"no URL", url(""), "--gitlab-url: required value"},
+		{"URL without a scheme", url("gitlab.example.com"), "--gitlab-url: "},
+		{"URL with a user", url("https://a:b@gitlab.example.com"), "--gitlab-url: invalid value: must have no user information"},
+		{"plain HTTP", url("http://gitlab.example.com"), "--gitlab-url: http shows every job token"},
+		{"plain HTTP in capitals", url("HTTP://gitlab.example.com"), "--gitlab-url: http shows every job token"},
+		{"relative node-dir", func(_ *testing.T, in *install.Input, _ string) { in.NodeDir = "jobgate" }, "--node-dir: "},
+		{"node-dir with ..", func(_ *testing.T, in *install.Input, _ string) { in.NodeDir = "/etc/../jobgate" }, "--node-dir: "},
+		{"node-dir /", func(_ *testing.T, in *install.Input, _ string) { in.NodeDir = "/" }, "--node-dir: "},
+		{"node-dir with a blank", func(_ *testing.T, in *install.Input, _ string) { in.NodeDir = "/etc/job gate" }, "--node-dir: "},
+		{"node-dir in a home", func(_ *testing.T, in *install.Input, _ string) { in.NodeDir = "/home/jobgate" }, "/home/jobgate: it is in a folder of users"},
+		{"relative binary", func(_ *testing.T, in *install.Input, _ string) { in.Binary = "jobgate" }, "jobgate: it is not an absolute path"},
+		{"binary in a home", func(_ *testing.T, in *install.Input, _ string) { in.Binary = "/root/jobgate" }, "/root/jobgate: it is in a folder of users"},
+		{"address without a port", address("127.0.0.1"), `--address: "127.0.0.1" is not host:port`},
+		{"address with port 0", address("127.0.0.1:0"), `--address: "127.0.0.1:0" has no port from 1024 to 65535`},
+		{"address with a low port", address("127.0.0.1:443"), `--address: "127.0.0.1:443" has no port from 1024 to 65535`},
+		{"address with a strange host", address("a_b:9443"), `--address: invalid value: "a_b:9443"`},
+		{"the port twice", address("0.0.0.0:9444"), "--health-address: has the same port as --address, 9444"},
+		{"health address", func(_ *testing.T, in *install.Input, _ string) { in.HealthAddress = "9444" }, `--health-address: "9444" is not host:port`},
+		{"host", func(_ *testing.T, in *install.Input, _ string) { in.Hosts = []string{"a b"} }, `--host: "a b" is neither`},
+		{"keep and force", func(_ *testing.T, in *install.Input, _ string) { in.KeepMine, in.TakeNew = true, true }, "--keep: not together with --force"},
+		{"image", func(_ *testing.T, in *install.Input, _ string) { in.Target, in.Image = "kubeadm", "a b" }, `image "a b"`},
+		{"no gitlab-ca", func(_ *testing.T, in *install.Input, dir string) { in.GitLabCAFile = dir + "/none" }, "--gitlab-ca: stat "},
+		{
+			"gitlab-ca without a certificate",
+			func(t *testing.T, in *install.Input, dir string) { in.GitLabCAFile = write(t, dir+"/f", "x") }, "--gitlab-ca: ",
+		},
+		{
+			"gitlab-ca with a key",
+			func(t *testing.T, in *install.Input, dir string) {
+				text, err := os.ReadFile(certificate(t, dir))
+				must(t, err)
+				in.GitLabCAFile = write(t, dir+"/f", string(text)+"-----BEGIN EC PRIVATE KEY-----\n-----END EC PRIVATE KEY-----\n")
+			}, "there is a private key in it",
+		},
+		{
+			"empty gitlab-ca",
+			func(t *testing.T, in *install.Input, dir string) { in.GitLabCAFile = write(t, dir+"/f", "") }, "--gitlab-ca: ",
+		},
+		{
+			"a pipe", func(t *testing.T, in *install.Input, dir string) {
+				in.GitLabCAFile = dir + "/pipe"
+				must(t, syscall.Mkfifo(in.GitLabCAFile, 0o600))
+			}, "not a regular file",
+		},
+		{
+			"huge authorizers", func(t *testing.T, in *install.Input, dir string) {
+				in.AuthorizersFile = write(t, dir+"/f", strings.Repeat("#", 1<<20+1))
+			}, "larger than 1048576 bytes",
+		},
+		{
+			"empty authorizers", func(t *testing.T, in *install.Input, dir string) { in.AuthorizersFile = write(t, dir+"/f", "") },
+			"the file is empty",
+		},
+		{
+			"broken authorizers", func(t *testing.T, in *install.Input, dir string) { in.AuthorizersFile = write(t, dir+"/f", header) },
+			"/f: not an AuthorizationConfiguration that kube-apiserver accepts: authorizers: Required value",
+		},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			dir := t.TempDir()
+			in := input(dir)
+			row.change(t, &in, dir)
+			before := listing(t, dir)
+			_, err := in.Setup()
+			if err == nil || !strings.Contains(err.Error(), row.want) {
+				t.Errorf("got %v, want something with %q", err, row.want)
+			}
+			if diff := cmp.Diff(before, listing(t, dir)); diff != "" {
+				t.Errorf("something was written (-before +after):\n%s", diff)
+			}
+		})
+	}
+}
+
+func agents(texts ...string) func(*testing.T, *install.Input, string) {
+	return func(_ *testing.T, in *install.Input, _ string) { in.Agents = texts }
+}
+
+func url(text string) func(*testing.T, *install.Input, string) {
+	return func(_ *testing.T, in *install.Input, _ string) { in.GitLabURL = text }
+}
+
+func address(text string) func(*testing.T, *install.Input, string) {
+	return func(_ *testing.T, in *install.Input, _ string) { in.Address = text }
+}
+
+func listing(t *testing.T, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	must(t, err)
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+func TestInput_ListsEveryMistakeAtOnce(t *testing.T) {
+	in := input(t.TempDir())
+	in.Agents, in.NodeDir, in.Address, in.Hosts, in.GitLabCAFile = []string{"x"}, "here", "nowhere", []string{"a b"}, "/nonexistent"
+	_, err := in.Setup()
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	for _, flag := range []string{"--agent", "--node-dir", "--address", "--host", "--gitlab-ca"} {
+		if !strings.Contains(err.Error(), flag+": ") {
+			t.Errorf("%s is missing in: %v", flag, err)
+		}
+	}
+}
+
+func TestInput_Directories(t *testing.T) {
+	here, err := os.Getwd()
+	must(t, err)
+	for _, row := range []struct{ name, target, dir, nodeDir, wantDir, wantNodeDir string }{
+		{"defaults", "systemd", "", "", "/etc/kubernetes/jobgate", "/etc/kubernetes/jobgate"},
+		{"node-dir", "systemd", "", "/opt/jobgate", "/opt/jobgate", "/opt/jobgate"},
+		{"dir", "k3s", "out", "", here + "/out", "/etc/kubernetes/jobgate"},
+		{"both", "k3s", "/tmp/a b", "/opt/jobgate", "/tmp/a b", "/opt/jobgate"},
+		{"talos", "talos", "", "", here + "/jobgate-talos", "/var/lib/jobgate"},
+		{"talos with node-dir", "talos", "", "/var/jobgate", here + "/jobgate-talos", "/var/jobgate"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			in := input("/")
+			in.Target, in.Dir, in.NodeDir = row.target, row.dir, row.nodeDir
+			s, err := in.Setup()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.Options.Dir != row.wantDir || s.Options.NodeDir != row.wantNodeDir {
+				t.Errorf("got %s and %s, want %s and %s", s.Options.Dir, s.Options.NodeDir, row.wantDir, row.wantNodeDir)
+			}
+		})
+	}
+}
+
+func TestInput_HostsOfTheCertificate(t *testing.T) {
+	for _, row := range []struct {
+		name, address string
+		hosts, want   []string
+	}{
+		{"loopback needs none", "127.0.0.1:9443", nil, nil},
+		{"IPv6 loopback", "[::1]:9443", nil, nil},
+		{"localhost", "localhost:9443", nil, nil},
+		{"all interfaces", "0.0.0.0:9443", nil, nil},
+		{"all interfaces of IPv6", "[::]:9443", []string{"jobgate"}, []string{"jobgate"}},
+		{"no host", ":9443", nil, nil},
+		{"another address", "192.0.2.1:9443", []string{"jobgate.example.com", "192.0.2.1"}, []string{"192.0.2.1", "jobgate.example.com"}},
+		{"a name", "jobgate.example.com:9443", nil, []string{"jobgate.example.com"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			in := input(t.TempDir())
+			in.Address, in.Hosts = row.address, row.hosts
+			s, err := in.Setup()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(s.Hosts, row.want) {
+				t.Errorf("got %v, want %v", s.Hosts, row.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,59 @@
+package install
+
+// Files of DeployDir for kustomize.
+const (
+	kustomizationFile  = "kustomization.yaml"
+	namespaceFile      = "namespace.yaml"
+	serviceAccountFile = "serviceaccount.yaml"
+	daemonSetFile      = "daemonset.yaml"
+	// flagsFile is no part of the kustomization: how kube-apiserver gets its flags depends on who manages it.
+	flagsFile = "kube-apiserver.flags"
+)
+
+// kustomize runs jobgate as a DaemonSet on the control-plane nodes, for a cluster whose kube-apiserver is configured by
+// other means than those of the other targets.
+func kustomize(o Options) (Deployment, error) {
+	pod, err := podSubstitutions(defaultNodeDir, o)
+	if err != nil {
+		return Deployment{}, err
+	}
+	directory, err := nodeDirectory(defaultNodeDir, o)
+	if err != nil {
+		return Deployment{}, err
+	}
+	var files []File
+	for _, f := range []struct {
+		name          string
+		substitutions []substitution
+	}{
+		{kustomizationFile, nil},
+		{namespaceFile, nil},
+		{serviceAccountFile, nil},
+		{daemonSetFile, pod},
+		{flagsFile, []substitution{directory}},
+	} {
+		file, err := deployFile("kustomize", f.name, f.substitutions...)
+		if err != nil {
+			return Deployment{}, err
+		}
+		files = append(files, file)
+	}
+	return Deployment{Files: files, Steps: kustomizeSteps(o)}, nil
+}
+
+func kustomizeSteps(o Options) []Step {
+	return []Step{
+		{
+			Text: "Once the directory lies on every control-plane node: run jobgate there, and wait until it is ready.",
+			Commands: []string{
+				"kubectl apply -k " + deployed(o, ""),
+				"kubectl --namespace=jobgate rollout status daemonset/jobgate --timeout=5m",
+			},
+		},
+		{
+			Text: "By whichever means your control plane is managed, one node after the other: give kube-apiserver these" +
+				" flags, take --authorization-mode away, and let it read " + o.NodeDir + " at the same path.",
+			Commands: []string{"cat " + deployed(o, flagsFile)},
+		},
+	}
+}

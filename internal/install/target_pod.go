@@ -1,0 +1,156 @@
+package install
+
+import (
+	"fmt"
+	"net"
+	"path"
+	"strings"
+
+	"github.com/jobgate/jobgate/manifests"
+)
+
+// What the manifests in the repository show where every cluster may have its own.
+const (
+	shownImage  = "ghcr.io/jobgate/jobgate:latest"
+	shownHealth = "127.0.0.1:9444"
+)
+
+// Files of DeployDir, called so in the folders of the package manifests, too.
+const (
+	staticPodFile = "static-pod.yaml"
+	configDropIn  = "config.yaml"
+)
+
+// substitution is one thing that a manifest shows and that a cluster may have differently.
+type substitution struct{ shown, actual string }
+
+// deployFile is the file of the target's folder in the package manifests with the substitutions made, as one of DeployDir.
+// Each must have something to replace: a manifest that is edited past its substitutions is an error and not a wrong file.
+func deployFile(target, name string, substitutions ...substitution) (File, error) {
+	source := path.Join(target, name)
+	text, err := manifests.Files.ReadFile(source)
+	if err != nil {
+		return File{}, fmt.Errorf("read manifest %s: %w", source, err)
+	}
+	pairs := make([]string, 0, 2*len(substitutions))
+	for _, s := range substitutions {
+		if !strings.Contains(string(text), s.shown) {
+			return File{}, fmt.Errorf("manifest %s does not show %q, which is to be replaced in it", source, s.shown)
+		}
+		pairs = append(pairs, s.shown, s.actual)
+	}
+	content := strings.NewReplacer(pairs...).Replace(string(text))
+	return File{Path: path.Join(DeployDir, name), Content: []byte(content), Mode: 0o644}, nil
+}
+
+// nodeDirectory puts the cluster's directory in the place of the one that a manifest shows.
+func nodeDirectory(shown string, o Options) (substitution, error) {
+	if err := checkPlain("directory on the node", o.NodeDir, "/._-"); err != nil {
+		return substitution{}, err
+	}
+	return substitution{shown, o.NodeDir}, nil
+}
+
+// podSubstitutions are those of every manifest with a pod in it.
+func podSubstitutions(shownNodeDir string, o Options) ([]substitution, error) {
+	directory, err := nodeDirectory(shownNodeDir, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkPlain("image", o.Image, "/._-:@"); err != nil {
+		return nil, err
+	}
+	shownHost, shownPort, err := net.SplitHostPort(shownHealth)
+	if err != nil {
+		return nil, fmt.Errorf("split the health address of the manifests: %w", err)
+	}
+	host, port, err := probeAddress(o.HealthAddress)
+	if err != nil {
+		return nil, err
+	}
+	return []substitution{
+		directory, {shownImage, o.Image},
+		{"host: " + shownHost, "host: " + yamlHost(host)}, {"port: " + shownPort, "port: " + port},
+	}, nil
+}
+
+// probeAddress is where the kubelet finds the health address from the node itself.
+func probeAddress(healthAddress string) (host, port string, err error) {
+	host, port, err = net.SplitHostPort(dialAddress(healthAddress))
+	if err != nil || port == "0" {
+		return "", "", fmt.Errorf("health address %q is not host:port with a port above 0, which a probe needs", healthAddress)
+	}
+	if err := checkPlain("health address's host", host, ".-:"); err != nil {
+		return "", "", err
+	}
+	return host, port, nil
+}
+
+// yamlHost quotes what YAML would take for something else: an IPv6 address.
+func yamlHost(host string) string {
+	if strings.Contains(host, ":") {
+		return `"` + host + `"`
+	}
+	return host
+}
+
+// checkPlain refuses what means something else in YAML, in a shell or to the kubelet, which expands $(NAME).
+func checkPlain(what, value, punctuation string) error {
+	strange := func(r rune) bool {
+		letter := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
+		return !letter && (r < '0' || r > '9') && !strings.ContainsRune(punctuation, r)
+	}
+	if value == "" || strings.ContainsFunc(value, strange) {
+		return fmt.Errorf("%s %q cannot be put into a manifest: it is to consist of letters, digits and %s",
+			what, value, punctuation)
+	}
+	return nil
+}
+
+// staticPods is what targets have in common that run jobgate as a static pod from the given folder.
+type staticPods struct {
+	target string
+	folder string // where the kubelet looks for static pods; absolute
+	// configFile is the other file of the target's: what gives kube-apiserver its flags.
+	configFile string
+}
+
+// files are the static pod and the configuration file with this cluster's values.
+func (s staticPods) files(o Options) ([]File, error) {
+	substitutions, err := podSubstitutions(defaultNodeDir, o)
+	if err != nil {
+		return nil, err
+	}
+	pod, err := deployFile(s.target, staticPodFile, substitutions...)
+	if err != nil {
+		return nil, err
+	}
+	directory, err := nodeDirectory(defaultNodeDir, o)
+	if err != nil {
+		return nil, err
+	}
+	config, err := deployFile(s.target, s.configFile, directory)
+	if err != nil {
+		return nil, err
+	}
+	return []File{pod, config}, nil
+}
+
+// start has the kubelet start jobgate, before any API server asks it.
+func (s staticPods) start(o Options) (Step, error) {
+	host, port, err := probeAddress(o.HealthAddress)
+	if err != nil {
+		return Step{}, err
+	}
+	url := "http://" + net.JoinHostPort(host, port) + "/readyz"
+	return Step{
+		Text: "On every control-plane node: hand jobgate to the kubelet as a static pod, and wait until it is ready.",
+		Commands: []string{
+			"install -D -m 0644 " + deployed(o, staticPodFile) + " " + path.Join(s.folder, "jobgate.yaml"),
+			"until curl --silent --show-error --fail " + url + "; do sleep 2; done",
+		},
+	}, nil
+}
+
+// deployed is where a file of DeployDir lies on a node.
+func deployed(o Options, name string) string { return path.Join(o.NodeDir, DeployDir, name) }

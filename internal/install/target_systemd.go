@@ -1,0 +1,109 @@
+package install
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/jobgate/jobgate/certs"
+)
+
+// Files of DeployDir for systemd, and what the unit in the repository shows where every node may have its own.
+const (
+	unitFile     = "jobgate.service"
+	sysusersFile = "jobgate.sysusers.conf"
+	shownBinary  = "/usr/local/bin/jobgate"
+)
+
+// Errors about paths that the unit names.
+var (
+	errRelative = errors.New("it is not an absolute path")
+	errHidden   = errors.New("it is in a folder of users, which the unit hides from jobgate (ProtectHome)")
+)
+
+// systemd runs jobgate as a service of the node. Its user has the number of jobgate's image, so that init can give the keys
+// to a user that does not exist yet.
+func systemd(o Options) (Deployment, error) {
+	directory, err := nodeDirectory(defaultNodeDir, o)
+	if err != nil {
+		return Deployment{}, err
+	}
+	if err := checkPlain("program on the node", o.Binary, "/._-"); err != nil {
+		return Deployment{}, err
+	}
+	for _, file := range []string{o.Binary, o.NodeDir} {
+		if err := checkUnitPath(file); err != nil {
+			return Deployment{}, err
+		}
+	}
+	unit, err := deployFile("systemd", unitFile, substitution{shownBinary, o.Binary}, directory)
+	if err != nil {
+		return Deployment{}, err
+	}
+	user, err := deployFile("systemd", sysusersFile)
+	if err != nil {
+		return Deployment{}, err
+	}
+	return Deployment{Files: []File{unit, user}, Steps: systemdSteps(o)}, nil
+}
+
+func checkUnitPath(file string) error {
+	if !path.IsAbs(file) {
+		return fmt.Errorf("%s: %w", file, errRelative)
+	}
+	for _, hidden := range []string{"/home", "/root", "/run/user"} {
+		if strings.HasPrefix(file+"/", hidden+"/") {
+			return fmt.Errorf("%s: %w", file, errHidden)
+		}
+	}
+	return nil
+}
+
+func systemdSteps(o Options) []Step {
+	var steps []Step
+	if o.Program != o.Binary {
+		steps = append(steps, Step{
+			Text:     "Put the program where the service starts it.",
+			Commands: []string{"install -D -m 0755 " + shellQuote(o.Program) + " " + o.Binary},
+		})
+	}
+	return append(steps,
+		Step{
+			Text: "Make the user that jobgate runs as, give it the certificates, and see that it can read everything.",
+			Commands: []string{
+				"install -D -m 0644 " + deployed(o, sysusersFile) + " /etc/sysusers.d/jobgate.conf",
+				"systemd-sysusers /etc/sysusers.d/jobgate.conf",
+				"chown -R jobgate:jobgate " + path.Join(o.NodeDir, PKIDir),
+				"runuser -u jobgate -- " + o.Binary + " config validate " + path.Join(o.NodeDir, ConfigFile),
+			},
+		},
+		Step{
+			Text: "Start jobgate, now and with the node, and wait until it is ready.",
+			Commands: []string{
+				"install -m 0644 " + deployed(o, unitFile) + " /etc/systemd/system/" + unitFile,
+				"systemctl daemon-reload",
+				"systemctl enable " + unitFile,
+				"systemctl restart " + unitFile,
+				"until curl --silent --show-error --fail " + HealthURL(o) + "/readyz; do sleep 2; done",
+			},
+		},
+		Step{
+			Text: "Give this node's kube-apiserver the flags above, take --authorization-mode and every --authorization-webhook-*" +
+				" away, and restart it. In a container it needs " + o.NodeDir + " mounted at the same path, read-only and as" +
+				" a folder. If it does not run as root: put its user into the group jobgate, and give" +
+				" " + path.Join(o.NodeDir, PKIDir, certs.ClientFile) + " the mode 0640, which renewals keep.",
+		},
+	)
+}
+
+// HealthURL is where the node itself finds jobgate's health.
+func HealthURL(o Options) string { return "http://" + dialAddress(o.HealthAddress) }
+
+// shellQuote is one word for a shell.
+func shellQuote(word string) string {
+	if checkPlain("word", word, "/._-:@=+,") == nil {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
