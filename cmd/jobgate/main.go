@@ -53,7 +53,10 @@ func newCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newInitCommand())
-	root.AddCommand(newServeCommand(), newConfigCommand(), newExplainCommand(), newCertsCommand(), newVersionCommand())
+	root.AddCommand(
+		newInitCommand(), newServeCommand(), newConfigCommand(), newCertsCommand(), newExplainCommand(), // for the cluster's admin
+		newKubeconfigCommand(), newDoctorCommand(), // in a job
+		newVersionCommand(),
+	)
 	return root
 }

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/jobgate/jobgate/internal/cijob"
+	"github.com/jobgate/jobgate/internal/gitlabtest"
+)
+
+// ciJob is the environment of a running job that may use the agents 4 (prod) and 5 (staging).
+type ciJob struct {
+	gitlab *gitlabtest.Server
+	token  string
+}
+
+const tunnelURL = "https://kas.gitlab.example.com/k8s-proxy/"
+
+func runCIJob(t *testing.T) *ciJob {
+	t.Helper()
+	agent := func(id int64, name string) gitlabtest.Agent {
+		return gitlabtest.Agent{ID: id, Name: name, Project: 7, Config: "ci_access:\n  projects:\n  - id: acme/web\n" +
+			"    default_namespace: web\n    access_as: {ci_job: {}}\n"}
+	}
+	s := gitlabtest.New(t, gitlabtest.World{
+		Settings: gitlabtest.Settings{Licensed: true},
+		Groups:   []gitlabtest.Group{{ID: 23, Path: "acme"}},
+		Projects: []gitlabtest.Project{{ID: 150, Group: 23, Path: "acme/web"}, {ID: 7, Group: 23, Path: "acme/agents"}},
+		Users:    []gitlabtest.User{{ID: 9, Username: "jdoe"}},
+		Agents:   []gitlabtest.Agent{agent(4, "prod"), agent(5, "staging")},
+		Jobs:     []gitlabtest.Job{{ID: 1001, Project: 150, User: 9, Status: "running"}},
+	})
+	w := s.World()
+	j := &ciJob{gitlab: s, token: w.Job(1001).Token}
+	for name, value := range map[string]string{
+		"CI_JOB_TOKEN": j.token, "CI_JOB_ID": "1001", "CI_PROJECT_ID": "150", "CI_API_V4_URL": s.URL() + "/api/v4",
+		"CI_SERVER_TLS_CA_FILE": "", "KUBE_URL": "https://api.example.com:6443", "KUBE_CA_FILE": "", "KUBE_CONTEXT": "",
+		"KUBECONFIG": filepath.Join(t.TempDir(), "KUBECONFIG"), "HOME": t.TempDir(),
+	} {
+		t.Setenv(name, value)
+	}
+	raw, err := s.Kubeconfig(1001, tunnelURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(os.Getenv("KUBECONFIG"), raw, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return j
+}
+
+// runApart runs a command line with standard output and error apart.
+func runApart(t *testing.T, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	var out, notes bytes.Buffer
+	cmd := newCommand()
+	cmd.SetArgs(args)
+	cmd.SetOut(&out)
+	cmd.SetErr(&notes)
+	err = cmd.ExecuteContext(t.Context())
+	return out.String(), notes.String(), err
+}
+
+// servers are the servers of the file's contexts, and its current context.
+func servers(t *testing.T, file string) string {
+	t.Helper()
+	config, err := cijob.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := ""
+	for _, name := range []string{"acme/agents:prod", "acme/agents:staging"} {
+		if c := config.Contexts[name]; c != nil {
+			text += fmt.Sprintf("%s %s; ", config.Clusters[c.Cluster].Server, c.Namespace)
+		}
+	}
+	return text + config.CurrentContext
+}
+
+func TestKubeconfig(t *testing.T) {
+	const own = "https://api.example.com:6443 web; "
+	rows := []struct {
+		name string
+		args string
+		env  map[string]string
+		want string // in $KUBECONFIG
+		note string
+	}{
+		{"every agent", "", nil, own + own, "no context is current"},
+		{"one agent", "--agent=4", nil, own + tunnelURL + " web; acme/agents:prod", "the current context is acme/agents:prod"},
+		{"one agent by its context", "--agent=acme/agents:staging", nil, tunnelURL + " web; " + own + "acme/agents:staging", "agent 5"},
+		{"a context to be current", "--context=acme/agents:staging", nil, own + own + "acme/agents:staging", ""},
+		{"KUBE_CONTEXT", "", map[string]string{"KUBE_CONTEXT": "acme/agents:prod"}, own + own + "acme/agents:prod", ""},
+		{"the flags come first", "--context=acme/agents:prod --server=https://other.example.com -n shop",
+			map[string]string{"KUBE_CONTEXT": "acme/agents:staging"},
+			"https://other.example.com shop; https://other.example.com shop; acme/agents:prod", ""},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			j := runCIJob(t)
+			for name, value := range row.env {
+				t.Setenv(name, value)
+			}
+			stdout, notes, err := runApart(t, append([]string{"kubeconfig"}, strings.Fields(row.args)...)...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := os.Getenv("KUBECONFIG")
+			if got := servers(t, file); got != row.want {
+				t.Errorf("the file has %q, want %q", got, row.want)
+			}
+			if info, err := os.Stat(file); err != nil || info.Mode() != 0o600 {
+				t.Errorf("mode is %v, %v", info.Mode(), err)
+			}
+			if stdout != "" || !strings.Contains(notes, row.note) {
+				t.Errorf("standard output is %q, notes are %q, want %q", stdout, notes, row.note)
+			}
+			if strings.Contains(notes, j.token) {
+				t.Error("the notes show the token")
+			}
+		})
+	}
+}
+
+func TestKubeconfig_OutputFile(t *testing.T) {
+	j := runCIJob(t)
+	own := filepath.Join(t.TempDir(), "it's mine")
+	stdout, _, err := runApart(t, "kubeconfig", "--agent=4", "--output-file", own)
+	if want := "export KUBECONFIG='" + strings.ReplaceAll(own, "'", `'\''`) + "'\n"; err != nil || stdout != want {
+		t.Fatalf("standard output is %q, want %q (%v)", stdout, want, err)
+	}
+	if got := servers(t, os.Getenv("KUBECONFIG")); got != tunnelURL+" web; "+tunnelURL+" web; " {
+		t.Errorf("GitLab's file was changed: %s", got)
+	}
+	// A second cluster, into the same file.
+	if _, _, err := runApart(t, "kubeconfig", "--agent=5", "--server=https://two.example.com", "-o", own); err != nil {
+		t.Fatal(err)
+	}
+	if got := servers(t, own); got != "https://api.example.com:6443 web; https://two.example.com web; acme/agents:staging" {
+		t.Errorf("after two runs the file has %s", got)
+	}
+	stdout, _, err = runApart(t, "kubeconfig", "-o", "-")
+	if err != nil || !strings.Contains(stdout, "ci:4:"+j.token) {
+		t.Errorf("standard output has no kubeconfig: %v", err)
+	}
+}
+
+func TestKubeconfig_Refuses(t *testing.T) {
+	end := func(t *testing.T, j *ciJob) {
+		if err := j.gitlab.Update(func(w *gitlabtest.World) { w.Job(1001).Status = "success" }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	setenv := func(name, value string) func(*testing.T, *ciJob) {
+		return func(t *testing.T, _ *ciJob) { t.Setenv(name, value) }
+	}
+	rows := []struct {
+		name    string
+		args    string
+		arrange func(*testing.T, *ciJob)
+		want    string
+	}{
+		{"no token", "", setenv("CI_JOB_TOKEN", ""), "CI_JOB_TOKEN is not set"},
+		{"a token that is none", "", func(t *testing.T, j *ciJob) { t.Setenv("CI_JOB_TOKEN", j.token+"\n") }, "characters that no GitLab token has"},
+		{"no API server", "", setenv("KUBE_URL", ""), "the API server is not known"},
+		{"no encryption", "--server=http://api", nil, "must begin with https://"},
+		{"the tunnel", "--server=" + tunnelURL, nil, "GitLab's tunnel"},
+		{"a CA that is not there", "--certificate-authority=/nonexistent", nil, "read the API server's CA"},
+		{"an agent that is none", "--agent=0", nil, `--agent: "0" is no agent`},
+		{"an agent that is not listed", "--agent=9", nil, "job 1001 of project 150: GitLab does not list agent 9 for this job (it lists 4, 5)"},
+		{"a context that is not there", "--context=acme/agents:other", nil, `there is no context "acme/agents:other"`},
+		{"a job that has ended", "", end, "401"},
+		{"no KUBECONFIG", "", setenv("KUBECONFIG", ""), `export KUBECONFIG="$CI_PROJECT_DIR.tmp/kubeconfig"`},
+		{"several files", "", setenv("KUBECONFIG", "/a:/b"), "names 2 files"},
+		{"a folder that is not there", "-o /nonexistent/kubeconfig", nil, "name another file with --output-file"},
+		{"a kubeconfig that is none", "", func(t *testing.T, j *ciJob) {
+			if err := os.WriteFile(os.Getenv("KUBECONFIG"), []byte(j.token), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, "read the kubeconfig"},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			j := runCIJob(t)
+			if row.arrange != nil {
+				row.arrange(t, j)
+			}
+			stdout, notes, err := runApart(t, append([]string{"kubeconfig"}, strings.Fields(row.args)...)...)
+			if err == nil || !strings.Contains(err.Error(), row.want) {
+				t.Fatalf("error is %v, want %q", err, row.want)
+			}
+			if all := stdout + notes + err.Error(); strings.Contains(all, j.token[len(j.token)-12:]) {
+				t.Error("the token shows")
+			}
+		})
+	}
+}
+
+// Without GitLab's agent server there is no kubeconfig, and nobody who says the agents' names.
+func TestKubeconfig_WithoutGitLabs(t *testing.T) {
+	runCIJob(t)
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	t.Setenv("KUBECONFIG", file)
+	_, notes, err := runApart(t, "kubeconfig", "--agent=4=acme/agents:prod,5")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(notes, "context acme/agents:agent-5 (agent 5)") || !strings.Contains(notes, "name it with --agent=5=CONTEXT") {
+		t.Errorf("notes are %q", notes)
+	}
+	if got := servers(t, file); got != "https://api.example.com:6443 web; " {
+		t.Errorf("the file has %q", got)
+	}
+}

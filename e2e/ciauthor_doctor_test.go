@@ -1,0 +1,173 @@
+package e2e_test
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/jobgate/jobgate/internal/config"
+	"github.com/jobgate/jobgate/internal/gitlabtest"
+	"github.com/jobgate/jobgate/internal/pkitest"
+)
+
+// The exit codes of jobgate doctor.
+const (
+	isWell      = 0
+	hasWarnings = 1
+	hasFailures = 2
+)
+
+// doctorReport is what jobgate doctor --output=json prints, as far as it is looked at.
+type doctorReport struct {
+	State    string
+	Findings []struct {
+		Name, State, What, Do string
+		Details               []string
+	}
+	Job      struct{ ID int64 }
+	Identity struct{ Username string }
+	Rights   []struct{ Verb, Resource string }
+}
+
+// sick is a job with something wrong about it, and what the doctor finds.
+type sick struct {
+	name     string
+	job      gitlabtest.Job
+	env      []string
+	arrange  func(*testing.T, job) // before the doctor comes
+	prelude  string                // of the script
+	flags    string
+	exitCode int
+	states   map[string]string
+	says     map[string]string // a part of what a check says
+}
+
+func (s sick) check(t *testing.T) {
+	t.Helper()
+	j := authorJob(t, s.job, s.env...)
+	if s.arrange != nil {
+		s.arrange(t, j)
+	}
+	text := j.shell(t, s.prelude+"\njobgate doctor "+s.flags)
+	result := j.shell(t, s.prelude+"\njobgate doctor --output=json "+s.flags)
+	if text.ExitCode != s.exitCode || result.ExitCode != s.exitCode {
+		t.Errorf("exit codes are %d and %d, want %d: %s", text.ExitCode, result.ExitCode, s.exitCode, text)
+	}
+	// The prelude may have printed something before.
+	var report doctorReport
+	if err := json.Unmarshal([]byte(result.Stdout[strings.Index(result.Stdout, "\n{\n")+1:]), &report); err != nil {
+		t.Fatalf("the report is no JSON: %v: %s", err, result)
+	}
+	for _, f := range report.Findings {
+		if want, ok := s.states[f.Name]; ok && f.State != want {
+			t.Errorf("%s is %s, want %s: %s", f.Name, f.State, want, f.What)
+		}
+		said := strings.Join(append([]string{f.What, f.Do}, f.Details...), "\n")
+		if want := s.says[f.Name]; !strings.Contains(said, want) {
+			t.Errorf("%s does not say %q: %s", f.Name, want, said)
+		}
+		if !strings.Contains(text.Stdout, f.Name) {
+			t.Errorf("the text lacks %s: %s", f.Name, text)
+		}
+	}
+}
+
+const pointed = "jobgate kubeconfig 2> /dev/null"
+
+func TestCIAuthor_Doctor(t *testing.T) {
+	authors(t)
+	prod := gitlabtest.Job{Environment: authorEnvironment}
+	other, err := pkitest.NewAuthority("another cluster")
+	if err != nil {
+		t.Fatal(err)
+	}
+	otherCA, err := other.WriteCertificate(t.TempDir(), "other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const ok, failed, skipped = "ok", "failure", "not checked"
+	rows := []sick{
+		{name: "all is well", job: prod, prelude: pointed, exitCode: isWell, states: map[string]string{
+			"variables": ok, "token": ok, "gitlab": ok, "job": ok, "kubeconfig": ok, "agent": ok, "access": ok,
+			"server": ok, "dns": ok, "tcp": ok, "tls": ok, "identity": ok, "rights": ok,
+		}, says: map[string]string{
+			"identity": "gitlab:project_env:190:prod", "rights": `in namespace "author" the job may get pods`,
+		}},
+		{name: "the agent is not listed", job: gitlabtest.Job{}, prelude: pointed, flags: "--agent=" + strconv.Itoa(closedAgent),
+			exitCode: hasFailures, states: map[string]string{"gitlab": ok, "agent": failed, "access": skipped, "tls": ok, "identity": failed},
+			says: map[string]string{
+				"agent": "the job has no environment", "identity": "GitLab does not list the agent: see agent, above",
+			}},
+		{name: "no agent is listed", job: gitlabtest.Job{Project: lonelyProject}, exitCode: hasFailures,
+			states: map[string]string{"kubeconfig": failed, "agent": failed, "identity": skipped, "rights": skipped},
+			says:   map[string]string{"agent": "GitLab lists no agent for this job"}},
+		{name: "the agent is another cluster's", job: gitlabtest.Job{Project: twoAgentsProject}, exitCode: hasFailures,
+			prelude: pointed + " --context=" + farContext,
+			states:  map[string]string{"agent": ok, "access": ok, "identity": failed, "rights": skipped},
+			says:    map[string]string{"identity": "GitLab lists agent 202, so ask the cluster's admin: does it stand for this cluster"}},
+		{name: "the job has ended", job: prod, arrange: func(t *testing.T, j job) {
+			succeed(t, j.Workspace, "config", "set-cluster", "gitlab", "--server="+site.API.URL, "--certificate-authority="+site.Plane.CAFile())
+			succeed(t, j.Workspace, "config", "use-context", authorContext)
+			j.end(t)
+		}, exitCode: hasFailures,
+			states: map[string]string{"gitlab": failed, "job": skipped, "agent": skipped, "tls": ok, "identity": failed},
+			says:   map[string]string{"gitlab": "401", "identity": "GitLab refuses it, too"}},
+		{name: "jobgate denies the job", job: gitlabtest.Job{Project: strictProject, Environment: "preprod"}, prelude: pointed, exitCode: hasFailures,
+			states: map[string]string{"agent": ok, "access": "warning", "identity": failed, "rights": skipped},
+			says: map[string]string{
+				"access":   `it is for environments "prod*", and the job's is "preprod"`,
+				"identity": `refused (403): jobgate: the ci_access entry of agent 203 does not admit job`,
+			}},
+		{name: "the CA is another cluster's", job: prod, prelude: pointed, env: []string{"KUBE_CA_FILE=" + otherCA}, exitCode: hasFailures,
+			states: map[string]string{"agent": ok, "tcp": ok, "tls": failed, "identity": skipped},
+			says:   map[string]string{"tls": "which the CA of this context is not"}},
+		{name: "the API server is down", job: prod, prelude: pointed, env: []string{"KUBE_URL=" + elsewhere(t)}, exitCode: hasFailures,
+			states: map[string]string{"agent": ok, "dns": ok, "tcp": failed, "tls": skipped, "identity": skipped},
+			says:   map[string]string{"tcp": "connection refused"}},
+		{name: "still at the tunnel", job: prod, env: []string{"KUBE_URL="}, prelude: "kubectl config use-context " + authorContext,
+			exitCode: hasFailures, states: map[string]string{"kubeconfig": ok, "agent": ok, "server": failed, "identity": skipped},
+			says: map[string]string{"server": "GitLab's tunnel"}},
+		{name: "still at the tunnel, beside KUBE_URL", job: prod, prelude: "kubectl config use-context " + authorContext,
+			exitCode: hasFailures, states: map[string]string{"server": failed, "tls": ok, "identity": ok, "rights": ok}},
+		{name: "no variables", job: prod, env: []string{"CI_API_V4_URL=", "CI_PROJECT_ID=", "KUBECONFIG=", "KUBE_URL=", "KUBE_CA_FILE="}, exitCode: hasFailures,
+			prelude: "unset CI_JOB_TOKEN CI_JOB_ID",
+			states:  map[string]string{"variables": failed, "token": skipped, "gitlab": skipped, "kubeconfig": failed, "server": failed},
+			says:    map[string]string{"variables": "CI_JOB_TOKEN is not set"}},
+		{name: "a context that kubectl would not use", job: gitlabtest.Job{Project: twoAgentsProject}, exitCode: hasWarnings,
+			prelude: pointed, flags: "--context=" + authorContext,
+			states: map[string]string{"kubeconfig": "warning", "identity": ok},
+			says:   map[string]string{"kubeconfig": "kubectl would use none"}},
+	}
+	for _, row := range rows {
+		t.Run(row.name, row.check)
+	}
+}
+
+// A restriction of the cluster's shows where the doctor asks for rights.
+func TestCIAuthor_DoctorShowsRestrictions(t *testing.T) {
+	authors(t)
+	reconfigure(t, func(c *config.Configuration) {
+		c.Restrictions = append(c.Restrictions, config.Restriction{
+			Name: "author's production", Agents: []int64{authorAgent}, Namespaces: []string{authorNamespace},
+			Verbs: []string{"create"}, APIGroups: []string{"apps"},
+			Require: config.Requirements{EnvironmentTiers: []string{"production"}},
+		})
+	})
+	sick{
+		job: gitlabtest.Job{Environment: "staging"}, prelude: pointed, exitCode: hasWarnings,
+		states: map[string]string{"identity": "ok", "rights": "warning"},
+		says:   map[string]string{"rights": `create deployments.apps: jobgate: restriction "author's production" does not let job`},
+	}.check(t)
+}
+
+// Nothing of a token is in what the doctor says while GitLab itself repeats it.
+func TestCIAuthor_DoctorWhileGitLabIsUnwell(t *testing.T) {
+	authors(t)
+	unwell(t, gitlabtest.Fault{Endpoint: gitlabtest.AllowedAgents, Status: 403, EchoToken: true})
+	sick{
+		job: gitlabtest.Job{}, exitCode: hasFailures,
+		states: map[string]string{"gitlab": "failure", "job": "not checked"},
+		says:   map[string]string{"gitlab": "403"},
+	}.check(t)
+}

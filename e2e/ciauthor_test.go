@@ -1,0 +1,247 @@
+package e2e_test
+
+import (
+	"encoding/base64"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/jobgate/jobgate/internal/gitlabtest"
+)
+
+// use is a job's own script: it shows who the job is, and needs a right in the namespace of the agent's authors.
+var use = []string{"kubectl auth whoami", "kubectl get pods", "kubectl config view --minify --output=jsonpath='{..namespace}'"}
+
+// wantUsed fails unless the script, which ends with use, ran to its end as the job, in the namespace.
+func wantUsed(t *testing.T, j job, script, namespace string) {
+	t.Helper()
+	result := j.shell(t, script)
+	if !result.OK() || !strings.Contains(result.Stdout, j.username()) || !strings.HasSuffix(result.Stdout, "\n"+namespace) {
+		t.Errorf("the script should have ended as %s in the namespace %s: %s", j.username(), namespace, result)
+	}
+}
+
+// The include and the component are one script, which reads the same variables.
+func TestCIAuthor_IncludeAndComponentAreOneScript(t *testing.T) {
+	include, component := hidden(t, includeFile, nil), hidden(t, componentFile, nil)
+	if diff := cmp.Diff(include.BeforeScript, component.BeforeScript); diff != "" {
+		t.Errorf("before_script of the include (-) and of the component (+):\n%s", diff)
+	}
+	for name, value := range component.Variables {
+		if value != "" || !strings.Contains(include.script(), name) {
+			t.Errorf("variable %s is %q by default, or the include does not read it", name, value)
+		}
+	}
+}
+
+func TestCIAuthor_IncludePointsTheJobAtTheCluster(t *testing.T) {
+	authors(t)
+	pem, err := os.ReadFile(site.Plane.CAFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := strconv.Itoa(authorAgent)
+	const own, elsewhere = authorNamespace, "default"
+	rows := []struct {
+		name      string
+		project   int64
+		env       []string
+		prelude   string
+		namespace string
+	}{
+		{"the only agent", authorProject, nil, "", own},
+		{"one of several agents", twoAgentsProject, []string{"KUBE_CONTEXT=" + authorContext}, "", own},
+		{"another namespace", authorProject, []string{"JOBGATE_NAMESPACE=" + elsewhere}, "", elsewhere},
+		{"the CA as PEM", authorProject, []string{"KUBE_CA_FILE=" + string(pem)}, "", own},
+		{"the CA in base64", authorProject, []string{"KUBE_CA_FILE=" + base64.StdEncoding.EncodeToString(pem)}, "", own},
+		{"the CA in SSL_CERT_FILE", authorProject, []string{"KUBE_CA_FILE=", "SSL_CERT_FILE=" + site.Plane.CAFile()}, "", own},
+		{"a KUBECONFIG that cannot be written to", authorProject, nil, `exec 9< "$KUBECONFIG"; export KUBECONFIG=/dev/fd/9`, own},
+		{"by the agent's id", authorProject, []string{"AGENT_ID=" + id, "JOBGATE_NAMESPACE=author", "KUBECONFIG="}, "", own},
+		{"by the agent's id, beside GitLab's", twoAgentsProject,
+			[]string{"AGENT_ID=" + id, "KUBE_CONTEXT=my-context", "JOBGATE_NAMESPACE=author"}, "", own},
+		{"where what is not set is an error", authorProject, nil, "set -u", own},
+	}
+	include := hidden(t, includeFile, nil)
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			j := authorJob(t, gitlabtest.Job{Project: row.project, Environment: authorEnvironment}, row.env...)
+			before, err := os.ReadFile(j.Kubeconfig)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines := append([]string{`test "$(stat -c %a "$KUBECONFIG")" = 600`}, use...)
+			if row.namespace == elsewhere {
+				lines = []string{use[0], use[1] + " --namespace=" + own, use[2]}
+			}
+			wantUsed(t, j, row.prelude+"\n"+include.script(lines...), row.namespace)
+			after, err := os.ReadFile(j.Kubeconfig)
+			if err != nil || string(after) != string(before) {
+				t.Errorf("GitLab's own file has changed (%v)", err)
+			}
+		})
+	}
+}
+
+// A second cluster's agents keep what they have.
+func TestCIAuthor_IncludeLeavesOtherAgentsAlone(t *testing.T) {
+	authors(t)
+	include := hidden(t, includeFile, nil)
+	j := authorJob(t, gitlabtest.Job{Project: twoAgentsProject})
+	result := j.shell(t, "KUBE_CONTEXT="+authorContext+"\n"+include.script()+
+		"\nKUBE_URL=https://far.example.com KUBE_CA_FILE= KUBE_CONTEXT="+farContext+"\n"+include.script(
+		"kubectl config view --output=jsonpath='{range .contexts[*]}{.name} {.context.cluster}{\"\\n\"}{end}'",
+		"kubectl config view --output=jsonpath='{range .clusters[*]}{.name} {.cluster.server}{\"\\n\"}{end}'",
+		"kubectl config current-context"))
+	if !result.OK() {
+		t.Fatalf("the script failed: %s", result)
+	}
+	for _, want := range []string{
+		authorContext + " " + authorContext + "\n", farContext + " " + farContext + "\n",
+		authorContext + " " + site.API.URL + "\n", farContext + " https://far.example.com\n", "gitlab https://kas.gitlab.example.com/k8s-proxy/\n",
+	} {
+		if !strings.Contains(result.Stdout, want) {
+			t.Errorf("the kubeconfig lacks %q:\n%s", want, result.Stdout)
+		}
+	}
+	if !strings.HasSuffix(result.Stdout, farContext+"\n") {
+		t.Errorf("the current context is not %s:\n%s", farContext, result.Stdout)
+	}
+}
+
+func TestCIAuthor_IncludeSaysWhatIsMissing(t *testing.T) {
+	authors(t)
+	rows := []struct {
+		name    string
+		project int64
+		env     []string
+		want    string
+	}{
+		{"no URL", authorProject, []string{"KUBE_URL="}, "must begin with https://, or kubectl sends no token; set KUBE_URL"},
+		{"no encryption", authorProject, []string{"KUBE_URL=http://api.example.com"}, "must begin with https://"},
+		{"the tunnel", authorProject, []string{"KUBE_URL=https://kas.gitlab.example.com/k8s-proxy/"}, "GitLab's tunnel"},
+		{"several agents", twoAgentsProject, nil, "set KUBE_CONTEXT to one of: " + authorContext + " " + farContext},
+		{"another context", twoAgentsProject, []string{"KUBE_CONTEXT=a:b"}, "GitLab has made no context a:b for this job; it has made: " + authorContext},
+		{"no agent", lonelyProject, []string{"KUBECONFIG="}, "GitLab has set no KUBECONFIG"},
+		{"an empty kubeconfig", lonelyProject, nil, "the kubeconfig has no context"},
+		{"an agent's name for its id", authorProject, []string{"AGENT_ID=author"}, "must be a number"},
+		{"a CA that is not there", authorProject, []string{"KUBE_CA_FILE=/nonexistent/ca.crt"}, "/nonexistent/ca.crt"},
+	}
+	include := hidden(t, includeFile, nil)
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			j := authorJob(t, gitlabtest.Job{Project: row.project}, row.env...)
+			result := j.shell(t, include.script("echo the script went on"))
+			if result.OK() || !strings.Contains(result.Stderr, row.want) || strings.Contains(result.Stdout, "went on") {
+				t.Errorf("the script should have ended with %q: %s", row.want, result)
+			}
+		})
+	}
+}
+
+func TestCIAuthor_ComponentPointsTheJobAtTheCluster(t *testing.T) {
+	authors(t)
+	pem, err := os.ReadFile(site.Plane.CAFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := []struct {
+		name   string
+		inputs map[string]string
+		env    []string
+	}{
+		{"every input", map[string]string{
+			"job": ".prod", "api_server": site.API.URL, "certificate_authority": "$MY_CA_FILE", "context": authorContext, "namespace": authorNamespace,
+		}, []string{"KUBE_URL=https://other.example.com", "KUBE_CA_FILE=/nonexistent", "KUBE_CONTEXT=other", "MY_CA_FILE=" + site.Plane.CAFile()}},
+		{"the CA in base64", map[string]string{
+			"certificate_authority": base64.StdEncoding.EncodeToString(pem), "context": authorContext,
+		}, []string{"KUBE_CA_FILE="}},
+		{"variables of the same names", map[string]string{
+			"api_server": "$KUBE_URL", "certificate_authority": "${KUBE_CA_FILE}", "context": authorContext,
+		}, nil},
+		{"by the agent's id", map[string]string{"agent_id": strconv.Itoa(authorAgent), "namespace": authorNamespace}, []string{"KUBECONFIG="}},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			component := hidden(t, componentFile, row.inputs)
+			env := append([]string{"KUBE_URL=" + site.API.URL, "KUBE_CA_FILE=" + site.Plane.CAFile()}, row.env...)
+			for name, value := range component.Variables {
+				env = append(env, name+"="+expand(value, env))
+			}
+			j := authorJob(t, gitlabtest.Job{Project: twoAgentsProject, Environment: authorEnvironment}, env...)
+			wantUsed(t, j, component.script(use...), authorNamespace)
+		})
+	}
+}
+
+// expand is what the runner makes of variables in variables: the last of a name counts, and one that is not set is
+// empty.
+func expand(text string, env []string) string {
+	return os.Expand(text, func(name string) string {
+		value := ""
+		for _, variable := range env {
+			if rest, ok := strings.CutPrefix(variable, name+"="); ok {
+				value = rest
+			}
+		}
+		return value
+	})
+}
+
+func TestCIAuthor_KubeconfigCommand(t *testing.T) {
+	authors(t)
+	id := strconv.Itoa(authorAgent)
+	rows := []struct {
+		name    string
+		project int64
+		env     []string
+		command string
+	}{
+		{"the only agent", authorProject, nil, "jobgate kubeconfig"},
+		{"one of several agents", twoAgentsProject, nil, "jobgate kubeconfig --agent=" + authorContext},
+		{"flags alone", authorProject, []string{"KUBE_URL=", "KUBE_CA_FILE="}, "jobgate kubeconfig --server=" + site.API.URL +
+			" --certificate-authority=" + site.Plane.CAFile()},
+		{"another file", twoAgentsProject, nil, `eval "$(jobgate kubeconfig --agent=` + id + ` -o "$TMPDIR/own")"; test "$KUBECONFIG" = "$TMPDIR/own"`},
+		{"standard output", authorProject, nil, `umask 077; jobgate kubeconfig -o - > "$TMPDIR/own"; export KUBECONFIG="$TMPDIR/own"`},
+		{"without GitLab's kubeconfig", twoAgentsProject, nil,
+			`export KUBECONFIG="$TMPDIR/none/own"; mkdir "$TMPDIR/none"; jobgate kubeconfig --agent=` + id + "=" + authorContext +
+				`; test "$(kubectl config current-context)" = ` + authorContext},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			j := authorJob(t, gitlabtest.Job{Project: row.project, Environment: authorEnvironment}, row.env...)
+			wantUsed(t, j, strings.Join(append([]string{row.command, `test "$(stat -c %a "$KUBECONFIG")" = 600`}, use...), "\n"), authorNamespace)
+		})
+	}
+}
+
+func TestCIAuthor_KubeconfigCommandRefuses(t *testing.T) {
+	authors(t)
+	ended := authorJob(t, gitlabtest.Job{})
+	ended.end(t)
+	rows := []struct {
+		name    string
+		job     job
+		command string
+		want    string
+	}{
+		{"a job that has ended", ended, "jobgate kubeconfig", "401 Unauthorized"},
+		{"an agent that is not listed", authorJob(t, gitlabtest.Job{}), "jobgate kubeconfig --agent=" + strconv.Itoa(closedAgent),
+			"GitLab does not list agent 204 for this job (it lists 201)"},
+		{"no agent", authorJob(t, gitlabtest.Job{Project: lonelyProject}), "jobgate kubeconfig", "GitLab lists no agent for this job"},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			result := row.job.shell(t, row.command)
+			if result.ExitCode != 1 || !strings.Contains(result.Stderr, "jobgate: ") || !strings.Contains(result.Stderr, row.want) {
+				t.Errorf("want exit code 1 and %q: %s", row.want, result)
+			}
+			if left, _ := filepath.Glob(row.job.Kubeconfig + ".*"); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+}

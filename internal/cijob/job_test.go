@@ -1,0 +1,277 @@
+package cijob_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/jobgate/jobgate/internal/cijob"
+	"github.com/jobgate/jobgate/internal/gitlab"
+	"github.com/jobgate/jobgate/internal/gitlabtest"
+	"github.com/jobgate/jobgate/internal/pkitest"
+	"github.com/jobgate/jobgate/tokenreview"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// secret is a token of GitLab's form.
+const secret = "glcbt-64_SecretSecretSecret12"
+
+// variables are a job's variables.
+func variables(v map[string]string) cijob.Variables {
+	return func(name string) string { return v[name] }
+}
+
+func TestRead(t *testing.T) {
+	complete := map[string]string{
+		"CI_JOB_TOKEN": secret, "CI_JOB_ID": "1001", "CI_PROJECT_ID": "150",
+		"CI_API_V4_URL": "https://gitlab.example.com/api/v4", "CI_SERVER_URL": "https://other.example.com",
+	}
+	rows := []struct {
+		name   string
+		change map[string]string
+		want   cijob.Job
+		err    error
+	}{
+		{"complete", nil, cijob.Job{GitLabURL: "https://gitlab.example.com", ID: 1001, ProjectID: 150}, nil},
+		{"relative URL root", map[string]string{"CI_API_V4_URL": "https://example.com/gitlab/api/v4"},
+			cijob.Job{GitLabURL: "https://example.com/gitlab", ID: 1001, ProjectID: 150}, nil},
+		{"only the server's URL", map[string]string{"CI_API_V4_URL": ""},
+			cijob.Job{GitLabURL: "https://other.example.com", ID: 1001, ProjectID: 150}, nil},
+		{"ids that are none", map[string]string{"CI_JOB_ID": "x", "CI_PROJECT_ID": "-1"},
+			cijob.Job{GitLabURL: "https://gitlab.example.com"}, nil},
+		{"no token", map[string]string{"CI_JOB_TOKEN": ""},
+			cijob.Job{GitLabURL: "https://gitlab.example.com", ID: 1001, ProjectID: 150}, cijob.ErrNoToken},
+		{"no URL", map[string]string{"CI_API_V4_URL": "", "CI_SERVER_URL": ""},
+			cijob.Job{ID: 1001, ProjectID: 150}, cijob.ErrNoURL},
+		{"a URL with a password", map[string]string{"CI_API_V4_URL": "https://a:" + secret + "@gitlab.example.com/api/v4"},
+			cijob.Job{ID: 1001, ProjectID: 150}, cijob.ErrURL},
+		{"no URL at all", map[string]string{"CI_API_V4_URL": "gitlab.example.com:443"},
+			cijob.Job{ID: 1001, ProjectID: 150}, cijob.ErrURL},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			got, err := cijob.Read(func(name string) string {
+				if value, ok := row.change[name]; ok {
+					return value
+				}
+				return complete[name]
+			})
+			if !errors.Is(err, row.err) || (row.err == nil) != (err == nil) {
+				t.Errorf("error is %v, want %v", err, row.err)
+			}
+			if err != nil && strings.Contains(err.Error(), secret) {
+				t.Error("the error shows the token")
+			}
+			if want := !errors.Is(row.err, cijob.ErrNoToken); want == got.Token.Empty() {
+				t.Errorf("there is a token: %t, want %t", !got.Token.Empty(), want)
+			}
+			got.Token = cijob.Token{}
+			if diff := cmp.Diff(row.want, got, cmp.AllowUnexported(cijob.Token{})); diff != "" {
+				t.Errorf("job (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestToken_PrintsNothingOfItself(t *testing.T) {
+	token := cijob.NewToken(secret)
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		for _, value := range []any{token, &token, struct{ T cijob.Token }{token}, cijob.Job{Token: token}} {
+			if text := fmt.Sprintf(verb, value); strings.Contains(text, "Secret") || strings.Contains(text, "5365637265") {
+				t.Errorf("%s of a %T shows the token", verb, value)
+			}
+		}
+	}
+	if got := token.Redact("before " + secret + " after"); got != "before [token] after" {
+		t.Errorf("redacted text is %q", got)
+	}
+	if got := (cijob.Token{}).Redact("text"); got != "text" {
+		t.Errorf("without a token, redacted text is %q", got)
+	}
+}
+
+func TestParseCredential(t *testing.T) {
+	expiring := jwtJob(t, time.Hour)
+	rows := []struct {
+		name, text string
+		agent      int64
+		reason     tokenreview.Reason
+		err        error
+	}{
+		{"a job's", "ci:4:" + secret, 4, "", nil},
+		{"a JWT", "ci:7:" + expiring, 7, "", nil},
+		{"a JWT that has expired", "ci:7:" + jwtJob(t, -time.Hour), 7, tokenreview.ReasonExpired, nil},
+		{"somebody else's", "eyJhbGciOi", 0, "", cijob.ErrNotForJobgate},
+		{"empty", "", 0, "", cijob.ErrNotForJobgate},
+		{"without a job token", "ci:4:", 0, tokenreview.ReasonMalformed, nil},
+		{"without an agent", "ci::" + secret, 0, tokenreview.ReasonMalformed, nil},
+		{"the wrong way around", "ci:" + secret + ":4", 0, tokenreview.ReasonMalformed, nil},
+		{"with a line's end", "ci:4:" + secret + "\n", 0, tokenreview.ReasonMalformed, nil},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			got, err := cijob.ParseCredential(row.text)
+			var rejected *tokenreview.RejectedError
+			switch {
+			case row.err != nil:
+				if !errors.Is(err, row.err) {
+					t.Errorf("error is %v, want %v", err, row.err)
+				}
+			case row.reason != "":
+				if !errors.As(err, &rejected) || rejected.Reason != row.reason {
+					t.Errorf("error is %v, want the reason %s", err, row.reason)
+				}
+			case err != nil:
+				t.Error(err)
+			}
+			if err != nil && strings.Contains(err.Error(), secret) {
+				t.Error("the error shows the token")
+			}
+			if got.AgentID != row.agent {
+				t.Errorf("agent is %d, want %d", got.AgentID, row.agent)
+			}
+			if isJWT := row.text == "ci:7:"+expiring; isJWT == got.Expires.IsZero() {
+				t.Errorf("expires %v", got.Expires)
+			}
+		})
+	}
+}
+
+// jwtJob is the token of a job whose JWT expires after a while.
+func jwtJob(t *testing.T, after time.Duration) string {
+	t.Helper()
+	w := world()
+	w.Jobs[0].TokenFormat, w.Jobs[0].TokenExpires = "jwt", time.Now().Add(after)
+	s := gitlabtest.New(t, w)
+	current := s.World()
+	return current.Job(1001).Token
+}
+
+func world() gitlabtest.World {
+	return gitlabtest.World{
+		Settings: gitlabtest.Settings{Licensed: true},
+		Groups:   []gitlabtest.Group{{ID: 23, Path: "acme"}},
+		Projects: []gitlabtest.Project{{ID: 150, Group: 23, Path: "acme/web"}, {ID: 7, Group: 23, Path: "acme/agents"}},
+		Users:    []gitlabtest.User{{ID: 9, Username: "jdoe"}},
+		Agents: []gitlabtest.Agent{{ID: 4, Name: "prod", Project: 7, Config: "ci_access:\n  projects:\n  - id: acme/web\n" +
+			"    default_namespace: web\n    access_as: {ci_job: {}}\n"}},
+		Jobs: []gitlabtest.Job{{ID: 1001, Project: 150, User: 9, Status: "running"}},
+	}
+}
+
+func TestReadCA(t *testing.T) {
+	dir := t.TempDir()
+	authority, err := pkitest.NewAuthority("ca")
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, err := authority.WriteCertificate(dir, "ca")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pem, err := os.ReadFile(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad, large := filepath.Join(dir, "bad"), filepath.Join(dir, "large")
+	for file, text := range map[string]string{bad: "no PEM", large: strings.Repeat("a", 1<<20+1)} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rows := []struct {
+		name, value string
+		ok          bool
+	}{
+		{"a file", good, true},
+		{"PEM itself", string(pem), true},
+		{"no file", filepath.Join(dir, "none"), false},
+		{"a file without PEM", bad, false},
+		{"a file that is too large", large, false},
+		{"half of a certificate", string(pem[:len(pem)/2]), false},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			got, err := cijob.ReadCA(row.value)
+			if (err == nil) != row.ok {
+				t.Fatalf("error is %v", err)
+			}
+			if row.ok && string(got) != string(pem) {
+				t.Errorf("read %d bytes of %d", len(got), len(pem))
+			}
+		})
+	}
+}
+
+func TestJob_ClientTrustsTheRunnersCA(t *testing.T) {
+	s, err := gitlabtest.Start(gitlabtest.Options{World: world(), TLS: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	ca := filepath.Join(t.TempDir(), "ca.crt")
+	if err := os.WriteFile(ca, s.CACertPEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w := s.World()
+	job, err := cijob.Read(variables(map[string]string{
+		"CI_JOB_TOKEN": w.Job(1001).Token, "CI_API_V4_URL": s.URL() + "/api/v4", "CI_SERVER_TLS_CA_FILE": ca,
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := job.Client("jobgate/test", 10*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	reply, err := client.AllowedAgents(t.Context(), job.Token.Text(), gitlab.Login)
+	if err != nil || reply.JobID != 1001 {
+		t.Errorf("GitLab says %+v, %v", reply, err)
+	}
+	job.GitLabCA = filepath.Join(t.TempDir(), "none")
+	if _, err := job.Client("jobgate/test", time.Second); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("with a CA that is not there: %v", err)
+	}
+}
+
+func TestCheckServer(t *testing.T) {
+	rows := []struct {
+		name, url string
+		want      error
+	}{
+		{"an API server", "https://api.example.com:6443", nil},
+		{"behind a proxy with a path", "https://rancher.example.com/k8s/clusters/c-1", nil},
+		{"an address", "https://[2001:db8::1]:6443/", nil},
+		{"none", "", cijob.ErrNoServer},
+		{"without encryption", "http://api.example.com", cijob.ErrServerScheme},
+		{"without scheme", "api.example.com:6443", cijob.ErrServerURL},
+		{"without host", "https://:6443", cijob.ErrServerURL},
+		{"with a password", "https://a:b@api.example.com", cijob.ErrServerURL},
+		{"with a query", "https://api.example.com?token=a", cijob.ErrServerURL},
+		{"a path", "/api", cijob.ErrServerURL},
+		{"no URL", "https://%zz", cijob.ErrServerURL},
+		{"the tunnel", "https://kas.gitlab.example.com/k8s-proxy/", cijob.ErrTunnel},
+		{"the tunnel of Omnibus", "https://gitlab.example.com/-/kubernetes-agent/k8s-proxy", cijob.ErrTunnel},
+		{"a host that is called like the tunnel", "https://k8s-proxy.example.com", nil},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			u, err := cijob.CheckServer(row.url)
+			if !errors.Is(err, row.want) || (row.want == nil) != (err == nil) {
+				t.Fatalf("error is %v, want %v", err, row.want)
+			}
+			if err == nil && u.String() != row.url {
+				t.Errorf("URL is %s", u)
+			}
+		})
+	}
+}

@@ -1,0 +1,239 @@
+package cijob_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/jobgate/jobgate/internal/cijob"
+	"github.com/jobgate/jobgate/internal/gitlab"
+)
+
+// injected is GitLab's kubeconfig for the agents 4 and 5, in a job that also has a cluster of the deprecated kind.
+const injected = `
+apiVersion: v1
+kind: Config
+clusters:
+- {name: gitlab, cluster: {server: "https://kas.example.com/k8s-proxy/"}}
+- {name: gitlab-deploy, cluster: {server: "https://legacy.example.com"}}
+users:
+- {name: "agent:4", user: {token: "ci:4:old"}}
+- {name: "agent:5", user: {token: "ci:5:old"}}
+- {name: gitlab-deploy, user: {token: legacy}}
+contexts:
+- {name: "acme/agents:prod", context: {cluster: gitlab, user: "agent:4"}}
+- {name: "acme/agents:staging", context: {cluster: gitlab, user: "agent:5", namespace: stage}}
+- {name: gitlab-deploy, context: {cluster: gitlab-deploy, user: gitlab-deploy}}
+current-context: gitlab-deploy
+`
+
+const (
+	server     = "https://api.example.com:6443/"
+	ownCluster = "api.example.com:6443"
+)
+
+func agent(id int64, configuration string) gitlab.AllowedAgent {
+	return gitlab.AllowedAgent{ID: id, ConfigProjectID: 7, ConfigProjectPath: "acme/agents", Configuration: []byte(configuration)}
+}
+
+// contextOf is a context in short: cluster, user and namespace.
+func contextOf(c *clientcmdapi.Config, name string) string {
+	if c.Contexts[name] == nil {
+		return "none"
+	}
+	return strings.Join([]string{c.Contexts[name].Cluster, c.Contexts[name].AuthInfo, c.Contexts[name].Namespace}, " ")
+}
+
+func TestPoint(t *testing.T) {
+	const direct = ownCluster + " "
+	listed := []gitlab.AllowedAgent{
+		agent(4, `{"default_namespace":"web","access_as":{"ci_job":{}}}`), agent(5, `{"default_namespace":"other"}`), agent(6, `{}`),
+	}
+	rows := []struct {
+		name     string
+		target   cijob.Target
+		contexts map[string]string
+		current  string
+		err      error
+	}{
+		{"every agent, and the names of all that GitLab names", cijob.Target{}, map[string]string{
+			"acme/agents:prod": direct + "agent:4 web", "acme/agents:staging": direct + "agent:5 stage",
+			"acme/agents:agent-6": direct + "agent:6 ", "gitlab-deploy": "gitlab-deploy gitlab-deploy ",
+		}, "gitlab-deploy", nil},
+		{"one agent by its id, the others keep the tunnel", cijob.Target{Agents: []cijob.Wanted{{ID: 4}}}, map[string]string{
+			"acme/agents:prod": direct + "agent:4 web", "acme/agents:staging": "gitlab agent:5 stage", "acme/agents:agent-6": "none",
+		}, "acme/agents:prod", nil},
+		{"one agent by its context", cijob.Target{Agents: []cijob.Wanted{{Context: "acme/agents:staging"}}}, map[string]string{
+			"acme/agents:prod": "gitlab agent:4 ", "acme/agents:staging": direct + "agent:5 stage",
+		}, "acme/agents:staging", nil},
+		{"an agent that GitLab does not name", cijob.Target{Agents: []cijob.Wanted{{ID: 6, Context: "acme/agents:new"}}}, map[string]string{
+			"acme/agents:new": direct + "agent:6 ", "acme/agents:agent-6": "none",
+		}, "acme/agents:new", nil},
+		{"another name besides GitLab's", cijob.Target{Agents: []cijob.Wanted{{ID: 4, Context: "mine"}}}, map[string]string{
+			"mine": direct + "agent:4 web", "acme/agents:prod": direct + "agent:4 web",
+		}, "mine", nil},
+		{"two names for one agent", cijob.Target{Agents: []cijob.Wanted{{ID: 6, Context: "a"}, {ID: 6, Context: "b"}}}, map[string]string{
+			"a": direct + "agent:6 ", "b": direct + "agent:6 ",
+		}, "gitlab-deploy", nil},
+		{"a context to be current", cijob.Target{Context: "acme/agents:staging"}, map[string]string{
+			"acme/agents:staging": direct + "agent:5 stage",
+		}, "acme/agents:staging", nil},
+		{"a namespace for all", cijob.Target{Namespace: "mine", Agents: []cijob.Wanted{{ID: 4}, {ID: 5}}}, map[string]string{
+			"acme/agents:prod": direct + "agent:4 mine", "acme/agents:staging": direct + "agent:5 mine",
+		}, "gitlab-deploy", nil},
+
+		{"an agent that is not listed", cijob.Target{Agents: []cijob.Wanted{{ID: 9}}}, nil, "", cijob.ErrNotListed},
+		{"a context that nobody has", cijob.Target{Agents: []cijob.Wanted{{Context: "acme/agents:other"}}}, nil, "", cijob.ErrNoContext},
+		{"a context without an agent", cijob.Target{Agents: []cijob.Wanted{{Context: "gitlab-deploy"}}}, nil, "", cijob.ErrNoContext},
+		{"a name that is taken", cijob.Target{Agents: []cijob.Wanted{{ID: 6, Context: "gitlab-deploy"}}}, nil, "", cijob.ErrTaken},
+		{"a current context that nobody has", cijob.Target{Context: "acme/agents:other"}, nil, "", cijob.ErrNoContext},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			config, err := clientcmd.Load([]byte(injected))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if row.target.Server, err = cijob.CheckServer(server); err != nil {
+				t.Fatal(err)
+			}
+			row.target.CA = []byte("PEM")
+			pointed, err := cijob.Point(config, listed, cijob.NewToken(secret), row.target)
+			if !errors.Is(err, row.err) || (row.err == nil) != (err == nil) {
+				t.Fatalf("error is %v, want %v", err, row.err)
+			}
+			if row.err != nil {
+				return
+			}
+			for name, want := range row.contexts {
+				if got := contextOf(config, name); got != want {
+					t.Errorf("context %s is %q, want %q", name, got, want)
+				}
+			}
+			if config.CurrentContext != row.current || pointed.Current != row.current {
+				t.Errorf("current are %q and %q, want %q", config.CurrentContext, pointed.Current, row.current)
+			}
+			for _, c := range pointed.Contexts {
+				user := config.AuthInfos[cijob.UserOf(c.AgentID)]
+				if want := cijob.NewToken(secret).Credential(c.AgentID); user.Token != want {
+					t.Errorf("agent %d presents another token", c.AgentID)
+				}
+				if want := c.Name == "acme/agents:agent-6"; c.Invented != want {
+					t.Errorf("the name %s is jobgate's own: %t", c.Name, c.Invented)
+				}
+			}
+			if diff := cmp.Diff(&clientcmdapi.Cluster{Server: server, CertificateAuthorityData: []byte("PEM")},
+				config.Clusters[ownCluster]); diff != "" {
+				t.Errorf("cluster (-want +got):\n%s", diff)
+			}
+			if config.Clusters["gitlab"].Server != "https://kas.example.com/k8s-proxy/" || config.AuthInfos["gitlab-deploy"].Token != "legacy" {
+				t.Error("what is GitLab's has changed")
+			}
+		})
+	}
+}
+
+func TestPoint_WithoutGitLabsKubeconfig(t *testing.T) {
+	rows := []struct {
+		name    string
+		listed  []gitlab.AllowedAgent
+		current string
+		want    string
+		err     error
+	}{
+		{"one agent", []gitlab.AllowedAgent{agent(4, `{"default_namespace":"web"}`)}, "acme/agents:agent-4", "web", nil},
+		{"a namespace that is none", []gitlab.AllowedAgent{agent(4, `{"default_namespace":"../web"}`)}, "acme/agents:agent-4", "", nil},
+		{"an agent without a path", []gitlab.AllowedAgent{{ID: 4, ConfigProjectID: 7}}, "agent-4", "", nil},
+		{"an agent that is listed twice: the first counts", []gitlab.AllowedAgent{
+			agent(4, `{"default_namespace":"web"}`), agent(4, `{"default_namespace":"other"}`),
+		}, "", "web", nil},
+		{"no agent", nil, "", "", cijob.ErrNoAgent},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			u, err := cijob.CheckServer(server)
+			if err != nil {
+				t.Fatal(err)
+			}
+			config := clientcmdapi.NewConfig()
+			_, err = cijob.Point(config, row.listed, cijob.NewToken(secret), cijob.Target{Server: u})
+			if !errors.Is(err, row.err) || (row.err == nil) != (err == nil) {
+				t.Fatalf("error is %v, want %v", err, row.err)
+			}
+			if row.err != nil {
+				return
+			}
+			for name, c := range config.Contexts {
+				if c.Namespace != row.want {
+					t.Errorf("context %s has namespace %q, want %q", name, c.Namespace, row.want)
+				}
+			}
+			if row.current != "" && (config.CurrentContext != row.current || len(config.Contexts) != 1) {
+				t.Errorf("current context is %q of %d, want %q", config.CurrentContext, len(config.Contexts), row.current)
+			}
+		})
+	}
+}
+
+// A second run for another cluster leaves the first cluster's contexts as they are.
+func TestPoint_SeveralClusters(t *testing.T) {
+	config, err := clientcmd.Load([]byte(injected))
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := []gitlab.AllowedAgent{agent(4, `{}`), agent(5, `{}`)}
+	for id, url := range map[int64]string{4: "https://one.example.com", 5: "https://two.example.com:6443"} {
+		u, err := cijob.CheckServer(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		target := cijob.Target{Server: u, Agents: []cijob.Wanted{{ID: id}}}
+		if _, err := cijob.Point(config, listed, cijob.NewToken(secret), target); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := map[string]string{}
+	for name, c := range config.Contexts {
+		got[name] = config.Clusters[c.Cluster].Server
+	}
+	want := map[string]string{
+		"acme/agents:prod": "https://one.example.com", "acme/agents:staging": "https://two.example.com:6443",
+		"gitlab-deploy": "https://legacy.example.com",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("servers of the contexts (-want +got):\n%s", diff)
+	}
+}
+
+func TestParseWanted(t *testing.T) {
+	rows := []struct {
+		name, text string
+		want       *cijob.Wanted // nil: an error
+	}{
+		{"id", "4", &cijob.Wanted{ID: 4}},
+		{"context", "acme/agents:prod", &cijob.Wanted{Context: "acme/agents:prod"}},
+		{"both", "4=acme/agents:prod", &cijob.Wanted{ID: 4, Context: "acme/agents:prod"}},
+		{"context that begins with a number", "4x:prod", &cijob.Wanted{Context: "4x:prod"}},
+		{"empty", "", nil},
+		{"zero", "0", nil},
+		{"too large", "9223372036854775808", nil},
+		{"no name", "4=", nil},
+		{"no id", "=prod", nil},
+		{"name before the id", "prod=4", nil},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			got, err := cijob.ParseWanted(row.text)
+			if (err == nil) != (row.want != nil) {
+				t.Fatalf("error is %v", err)
+			}
+			if row.want != nil && got != *row.want {
+				t.Errorf("wanted is %+v, want %+v", got, *row.want)
+			}
+		})
+	}
+}

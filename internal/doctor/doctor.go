@@ -1,0 +1,120 @@
+// Package doctor finds out, from within a CI job, why the job cannot use a cluster, and says what to do about it.
+//
+// It looks at the way of a request in its order: the job's variables and token, what GitLab says of them, the kubeconfig,
+// the network between runner and API server, and at last whom the API server takes the job for and what it lets it do.
+// Every check makes one Finding, and one that cannot be made says why. It asks only what any job may ask with its own
+// token, changes nothing, and every question has a limit in time and size.
+//
+// Nothing of the token is ever part of a report. What others wrote (names, messages, certificates) is quoted, made
+// printable and cut.
+package doctor
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/jobgate/jobgate/internal/cijob"
+)
+
+// Bounds of one question each, within the bound of the whole.
+const (
+	gitlabTimeout  = 10 * time.Second
+	networkTimeout = 5 * time.Second
+	apiTimeout     = 10 * time.Second
+)
+
+// Options are what is examined, and how the world is reached.
+type Options struct {
+	// Variables are the job's. Required.
+	Variables cijob.Variables
+	// Context is the kubeconfig's context to examine; empty: that of AgentID, the current one, $KUBE_CONTEXT, or the only one.
+	Context string
+	// AgentID is the agent in question; 0: that of the context.
+	AgentID int64
+	// Server and CA are used in place of the kubeconfig's; CA is a file or PEM. Empty: the kubeconfig's, or else
+	// $KUBE_URL and $KUBE_CA_FILE.
+	Server, CA string
+	// Namespace is where rights are asked for; empty: that of the context, or default.
+	Namespace string
+	// UserAgent names this program and version.
+	UserAgent string
+
+	// Resolver looks up names; net.DefaultResolver when nil.
+	Resolver Resolver
+	// Proxy says through which proxy a request goes; http.ProxyFromEnvironment when nil.
+	Proxy func(*http.Request) (*url.URL, error)
+	// Now is the clock that certificates are judged by; time.Now when nil.
+	Now func() time.Time
+}
+
+// Resolver is the part of net.Resolver that is used.
+type Resolver interface {
+	LookupHost(ctx context.Context, host string) (addresses []string, err error)
+}
+
+// examination is what the checks have learnt so far. Each check reads what the earlier ones have left.
+type examination struct {
+	Options
+	report  *Report
+	secrets []cijob.Token // that a report must not show
+
+	job       cijob.Job
+	malformed bool        // checkToken: the token must not leave the job
+	gitlab    answer      // checkGitLab
+	subject   subject     // checkKubeconfig
+	agentID   int64       // checkKubeconfig, checkAgent; 0: it is not known which
+	expects   expectation // checkAccess
+	target    target      // checkServer
+	network   network     // checkDNS, checkTCP, checkTLS
+	api       *api        // checkIdentity; nil: the API server does not know the job
+}
+
+// Run makes every check, in the order in which a request meets what is checked. It ends with ctx.
+func Run(ctx context.Context, o Options) *Report {
+	e := newExamination(o)
+	for _, check := range []func(context.Context) Finding{
+		e.checkVariables,
+		e.checkToken,
+		e.checkGitLab,
+		e.checkJob,
+		e.checkKubeconfig,
+		e.checkAgent,
+		e.checkAccess,
+		e.checkServer,
+		e.checkDNS,
+		e.checkTCP,
+		e.checkTLS,
+		e.checkIdentity,
+		e.checkRights,
+	} {
+		e.report.add(e.clean(check(ctx)))
+	}
+	e.network.close()
+	if e.api != nil {
+		e.api.close()
+	}
+	return e.report
+}
+
+func newExamination(o Options) *examination {
+	if o.Resolver == nil {
+		o.Resolver = net.DefaultResolver
+	}
+	if o.Proxy == nil {
+		o.Proxy = http.ProxyFromEnvironment
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	original := o.Variables
+	e := &examination{Options: o, report: &Report{State: OK}}
+	// What is missing is for checkVariables to say.
+	e.job, _ = cijob.Read(original)
+	e.secrets = []cijob.Token{e.job.Token}
+	// A variable that repeats the token is shown without it, whatever is cut or quoted later.
+	e.Variables = func(name string) string { return e.redact(original(name)) }
+	return e
+}

@@ -1,0 +1,133 @@
+package doctor_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/jobgate/jobgate/internal/doctor"
+)
+
+func TestRun_AllIsWell(t *testing.T) {
+	s := newScene(t)
+	r := s.run()
+	for _, f := range r.Findings {
+		if f.State != doctor.OK || f.Do != "" {
+			t.Errorf("%s is %s: %s", f.Name, f.State, text(f))
+		}
+	}
+	if r.State != doctor.OK {
+		t.Errorf("state is %s", r.State)
+	}
+	want := &doctor.Job{
+		ID: 1001, Pipeline: 1001, Project: 150, Groups: []int64{23}, User: 9, Username: "jdoe",
+		EnvironmentSlug: "prod", EnvironmentTier: "production", Agents: []int64{4, 5, 6, 8, 9},
+	}
+	if diff := cmp.Diff(want, r.Job); diff != "" {
+		t.Errorf("job (-want +got):\n%s", diff)
+	}
+	if r.Identity.Username != "gitlab:ci_job:1001" || len(r.Rights) != 9 || r.Rights[0].Namespace != "web" {
+		t.Errorf("identity is %+v, rights %+v", r.Identity, r.Rights)
+	}
+	for i, token := range s.api.seen {
+		if token != "ci:4:"+s.token {
+			t.Errorf("request %d shows another token", i)
+		}
+	}
+	if len(s.api.seen) != 10 {
+		t.Errorf("the API server was asked %d times", len(s.api.seen))
+	}
+}
+
+// One thing is wrong at a time; what can still be checked is.
+func TestRun_WhatIsNotChecked(t *testing.T) {
+	t.Run("outside of a job", func(t *testing.T) {
+		s := newScene(t)
+		s.vars = map[string]string{}
+		want := map[string]doctor.State{
+			"variables": doctor.Failure, "token": doctor.NotChecked, "gitlab": doctor.NotChecked, "job": doctor.NotChecked,
+			"kubeconfig": doctor.Failure, "agent": doctor.NotChecked, "access": doctor.NotChecked, "server": doctor.Failure,
+			"dns": doctor.NotChecked, "tcp": doctor.NotChecked, "tls": doctor.NotChecked,
+			"identity": doctor.NotChecked, "rights": doctor.NotChecked,
+		}
+		if diff := cmp.Diff(want, states(s.run())); diff != "" {
+			t.Errorf("states (-want +got):\n%s", diff)
+		}
+	})
+	t.Run("the job has ended", func(t *testing.T) {
+		s := newScene(t)
+		s.endJob()
+		want := map[string]doctor.State{
+			"variables": doctor.OK, "token": doctor.OK, "gitlab": doctor.Failure, "job": doctor.NotChecked,
+			"kubeconfig": doctor.OK, "agent": doctor.NotChecked, "access": doctor.NotChecked, "server": doctor.OK,
+			"dns": doctor.OK, "tcp": doctor.OK, "tls": doctor.OK, "identity": doctor.Failure, "rights": doctor.NotChecked,
+		}
+		r := s.run()
+		if diff := cmp.Diff(want, states(r)); diff != "" {
+			t.Errorf("states (-want +got):\n%s", diff)
+		}
+		for _, f := range r.Findings {
+			if f.State == doctor.NotChecked && !strings.HasPrefix(f.What, "not checked: ") {
+				t.Errorf("%s does not say why it was not checked: %s", f.Name, f.What)
+			}
+		}
+	})
+}
+
+func TestReport_Text(t *testing.T) {
+	r := &doctor.Report{
+		State: doctor.Failure,
+		Findings: []doctor.Finding{
+			{Name: "variables", State: doctor.OK, What: "all there"},
+			{Name: "gitlab", State: doctor.Warning, What: "slow", Do: "wait"},
+			{Name: "agent", State: doctor.Failure, What: "not listed", Do: "list it", Details: []string{"one", "two"}},
+			{Name: "rights", State: doctor.NotChecked, What: "not checked: no agent"},
+		},
+	}
+	const signs = "✓  variables  all there\n" +
+		"!  gitlab     slow\n" +
+		"                do: wait\n" +
+		"✗  agent      not listed\n" +
+		"                one\n" +
+		"                two\n" +
+		"                do: list it\n" +
+		"-  rights     not checked: no agent\n" +
+		"\n1 failed, 1 with a warning, 1 not checked\n"
+	words := strings.NewReplacer(
+		"✓  ", "ok       ", "!  ", "warning  ", "✗  ", "failed   ", "-  ", "-        ", "                ", "                      ",
+	).Replace(signs)
+	for withSigns, want := range map[bool]string{true: signs, false: words} {
+		var got bytes.Buffer
+		if err := r.WriteText(&got, withSigns); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got.String()); diff != "" {
+			t.Errorf("with signs %t (-want +got):\n%s", withSigns, diff)
+		}
+	}
+	var well bytes.Buffer
+	if err := (&doctor.Report{State: doctor.OK}).WriteText(&well, false); err != nil || well.String() != "\nall is well\n" {
+		t.Errorf("without findings: %q, %v", well.String(), err)
+	}
+}
+
+func TestReport_JSON(t *testing.T) {
+	s := newScene(t)
+	r := s.run()
+	var text bytes.Buffer
+	if err := r.WriteJSON(&text); err != nil {
+		t.Fatal(err)
+	}
+	var got doctor.Report
+	decoder := json.NewDecoder(&text)
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(r, &got); diff != "" {
+		t.Errorf("what was encoded and what was decoded (-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,198 @@
+package doctor
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/jobgate/jobgate/internal/rule"
+)
+
+// Bounds of what is tried and said.
+const (
+	maxAddresses = 4                  // of one name
+	expiresSoon  = 7 * 24 * time.Hour // before its end, a certificate is worth a warning
+	lastPart     = 10                 // of a short-lived one: in the last tenth of its life, when it should long be renewed
+)
+
+// network is the way to the API server, step by step.
+type network struct {
+	addresses  []string // checkDNS
+	connection net.Conn // checkTCP; nil: none
+	broken     string   // the first step that failed; empty: none
+}
+
+func (n *network) close() {
+	if n.connection != nil {
+		n.connection.Close()
+	}
+}
+
+// blocked says why the next step cannot be checked; empty where it can.
+func (e *examination) blocked() string {
+	switch {
+	case e.target.url == nil:
+		return e.target.why
+	case e.target.proxy != nil:
+		return "requests go through a proxy"
+	default:
+		return e.network.broken
+	}
+}
+
+// checkDNS looks up the API server's name.
+func (e *examination) checkDNS(ctx context.Context) Finding {
+	f := Finding{Name: "dns"}
+	if why := e.blocked(); why != "" {
+		return f.notChecked(why)
+	}
+	host := e.target.url.Hostname()
+	if net.ParseIP(host) != nil {
+		e.network.addresses = []string{host}
+		f.State, f.What = OK, host+" is an address"
+		return f
+	}
+	ctx, cancel := context.WithTimeout(ctx, networkTimeout)
+	defer cancel()
+	addresses, err := e.Resolver.LookupHost(ctx, host)
+	if err == nil && len(addresses) == 0 {
+		err = errors.New("no addresses")
+	}
+	if err != nil {
+		e.network.broken = "the API server's name is not known"
+		f.State, f.What = Failure, fmt.Sprintf("the name %s cannot be looked up: %v", e.quote(host), err)
+		f.Do = "check the name, and that the runner's DNS knows it; or use an address that the API server's certificate has"
+		return f
+	}
+	e.network.addresses = addresses[:min(len(addresses), maxAddresses)]
+	f.State, f.What = OK, fmt.Sprintf("%s is %s", host, strings.Join(e.network.addresses, ", "))
+	return f
+}
+
+// checkTCP connects to the first of the addresses that lets it.
+func (e *examination) checkTCP(ctx context.Context) Finding {
+	f := Finding{Name: "tcp"}
+	if why := e.blocked(); why != "" {
+		return f.notChecked(why)
+	}
+	port := e.target.url.Port()
+	if port == "" {
+		port = "443"
+	}
+	var errs []error
+	for _, address := range e.network.addresses {
+		address = net.JoinHostPort(address, port)
+		connection, err := (&net.Dialer{Timeout: networkTimeout}).DialContext(ctx, "tcp", address)
+		if err == nil {
+			e.network.connection = connection
+			f.State, f.What = OK, "connected to "+address
+			return f
+		}
+		errs = append(errs, err)
+	}
+	e.network.broken = "there is no connection to the API server"
+	f.State, f.What = Failure, strings.ReplaceAll(errors.Join(errs...).Error(), "\n", "; ")
+	f.Do = "check the port, that the API server runs, and the firewalls between it and the runner"
+	return f
+}
+
+// checkTLS shakes hands and judges the API server's certificate itself, so as to be able to say what is wrong with it.
+// No token is sent over this connection.
+func (e *examination) checkTLS(ctx context.Context) Finding {
+	f := Finding{Name: "tls"}
+	if why := e.blocked(); why != "" {
+		return f.notChecked(why)
+	}
+	name := e.target.serverName
+	if name == "" {
+		name = e.target.url.Hostname()
+	}
+	ctx, cancel := context.WithTimeout(ctx, networkTimeout)
+	defer cancel()
+	// The handshake is to succeed whatever the certificate is: judge says whether it is good.
+	connection := tls.Client(e.network.connection, &tls.Config{
+		ServerName: name, InsecureSkipVerify: true, MinVersion: tls.VersionTLS12,
+	})
+	if err := connection.HandshakeContext(ctx); err != nil {
+		e.network.broken = "the API server does not speak TLS"
+		f.State, f.What = Failure, "no TLS handshake: "+err.Error()
+		f.Do = "check the port: something else than an API server, or a proxy, answers there"
+		return f
+	}
+	state := connection.ConnectionState()
+	if err := e.judge(state.PeerCertificates, name); err != nil && !e.target.insecure {
+		e.network.broken = "the API server's certificate is not trusted"
+		f.State = Failure
+		f.What, f.Do = explainCertificate(err, state.PeerCertificates[0])
+		return f
+	}
+	return describeCertificate(f, tls.VersionName(state.Version), state.PeerCertificates[0], e.Now())
+}
+
+// judge verifies the certificates as kubectl would. A server always sends at least one (RFC 8446, section 4.4.2).
+func (e *examination) judge(chain []*x509.Certificate, name string) error {
+	options := x509.VerifyOptions{DNSName: name, CurrentTime: e.Now(), Intermediates: x509.NewCertPool()}
+	for _, c := range chain[1:] {
+		options.Intermediates.AddCert(c)
+	}
+	if len(e.target.ca) > 0 {
+		options.Roots = x509.NewCertPool()
+		options.Roots.AppendCertsFromPEM(e.target.ca)
+	}
+	_, err := chain[0].Verify(options)
+	return err
+}
+
+// explainCertificate says what is wrong with a certificate, and what to do.
+func explainCertificate(err error, leaf *x509.Certificate) (what, do string) {
+	var (
+		unknown  x509.UnknownAuthorityError
+		hostname x509.HostnameError
+		invalid  x509.CertificateInvalidError
+	)
+	switch {
+	case errors.As(err, &hostname):
+		return fmt.Sprintf("the certificate is for %s, not for %s", names(leaf), rule.Quote(hostname.Host)),
+			"use one of these names in the URL, or have the name added to the API server's certificate"
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return fmt.Sprintf("the certificate is valid from %s to %s, and not now", day(leaf.NotBefore), day(leaf.NotAfter)),
+			"have the API server's certificate renewed; check the runner's clock"
+	case errors.As(err, &unknown):
+		return fmt.Sprintf("the certificate is signed by %s, which the CA of this context is not",
+				rule.Quote(leaf.Issuer.String())),
+			"give the CA of this cluster (KUBE_CA_FILE, --certificate-authority): the one in its admin's kubeconfig"
+	default:
+		return "the certificate cannot be verified: " + err.Error(), "have the API server's certificate mended"
+	}
+}
+
+func describeCertificate(f Finding, version string, leaf *x509.Certificate, now time.Time) Finding {
+	left, life := leaf.NotAfter.Sub(now), leaf.NotAfter.Sub(leaf.NotBefore)
+	f.State = OK
+	f.What = fmt.Sprintf("%s, certificate of %s, valid until %s", version, rule.Quote(leaf.Issuer.String()), day(leaf.NotAfter))
+	if left < min(expiresSoon, life/lastPart) {
+		f.State = Warning
+		f.What += ", which is in " + roughly(left)
+		f.Do = "have the API server's certificate renewed"
+	}
+	return f
+}
+
+// names are the names and addresses in a certificate, as many as a message may have.
+func names(c *x509.Certificate) string {
+	all := append([]string{}, c.DNSNames...)
+	for _, ip := range c.IPAddresses {
+		all = append(all, ip.String())
+	}
+	if len(all) == 0 {
+		return "no name"
+	}
+	return rule.List(all)
+}
+
+func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }

@@ -1,0 +1,271 @@
+package doctor_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/jobgate/jobgate/internal/cijob"
+	"github.com/jobgate/jobgate/internal/doctor"
+	"github.com/jobgate/jobgate/internal/pkitest"
+)
+
+func TestRun_Network(t *testing.T) {
+	named := func(s *scene, name string) {
+		u, err := url.Parse(s.api.URL)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		at("https://" + net.JoinHostPort(name, u.Port()))(s)
+	}
+	rows := []row{
+		{"an address", func(*scene) {}, "dns", doctor.OK, []string{"127.0.0.1 is an address"}, nil},
+		{"a name", func(s *scene) {
+			s.options.Resolver = resolver{"example.com": {"127.0.0.1"}}
+			named(s, "example.com")
+		}, "dns", doctor.OK, []string{"example.com is 127.0.0.1"}, nil},
+		{"a name that nobody knows", func(s *scene) {
+			s.options.Resolver = resolver{}
+			named(s, "example.com")
+		}, "dns", doctor.Failure, []string{"no such host", "DNS"}, nil},
+		{"a name without addresses", func(s *scene) {
+			s.options.Resolver = resolver{"example.com": nil}
+			named(s, "example.com")
+		}, "dns", doctor.Failure, []string{"no addresses"}, nil},
+		{"what follows a name that nobody knows", func(s *scene) {
+			s.options.Resolver = resolver{}
+			named(s, "example.com")
+		}, "identity", doctor.NotChecked, []string{"name is not known"}, nil},
+		{"the second of two addresses", func(s *scene) {
+			s.options.Resolver = resolver{"example.com": {"127.0.0.2", "127.0.0.1"}}
+			named(s, "example.com")
+		}, "tcp", doctor.OK, []string{"connected to 127.0.0.1:"}, nil},
+		{"nobody listens", (*scene).stopAPI, "tcp", doctor.Failure, []string{"connection refused", "firewalls"}, nil},
+		{"what follows when nobody listens", (*scene).stopAPI, "tls", doctor.NotChecked, []string{"no connection"}, nil},
+		{"a good certificate", func(*scene) {}, "tls", doctor.OK, []string{"TLS 1.3", "valid until"}, nil},
+		{"a chain", withIntermediate, "tls", doctor.OK, nil, nil},
+		{"another CA", func(s *scene) {
+			cluster(func(c *clientcmdapi.Cluster) { c.CertificateAuthorityData = otherCA(s.t) })(s)
+		}, "tls", doctor.Failure, []string{"signed by", "KUBE_CA_FILE"}, nil},
+		{"what follows another CA", func(s *scene) {
+			cluster(func(c *clientcmdapi.Cluster) { c.CertificateAuthorityData = otherCA(s.t) })(s)
+		}, "identity", doctor.NotChecked, []string{"certificate is not trusted"}, nil},
+		{"the system's CAs", cluster(func(c *clientcmdapi.Cluster) { c.CertificateAuthorityData = nil }), "tls", doctor.Failure,
+			[]string{"signed by"}, nil},
+		{"another name", func(s *scene) {
+			s.options.Resolver = resolver{"api.internal": {"127.0.0.1"}}
+			named(s, "api.internal")
+		}, "tls", doctor.Failure, []string{`"example.com"`, `not for "api.internal"`}, nil},
+		{"another name, and the certificate's", func(s *scene) {
+			s.options.Resolver = resolver{"api.internal": {"127.0.0.1"}}
+			named(s, "api.internal")
+			server := s.server()
+			cluster(func(c *clientcmdapi.Cluster) { c.Server, c.TLSServerName = server, "example.com" })(s)
+		}, "tls", doctor.OK, nil, nil},
+		{"a certificate that has expired", clock(100 * 365), "tls", doctor.Failure, []string{"and not now", "clock"}, nil},
+		{"a certificate that expires soon", soon, "tls", doctor.Warning, []string{"which is in 3 days"}, nil},
+		{"no TLS", func(s *scene) {
+			plain := httptest.NewServer(http.NotFoundHandler())
+			s.t.Cleanup(plain.Close)
+			at(strings.Replace(plain.URL, "http:", "https:", 1))(s)
+		}, "tls", doctor.Failure, []string{"no TLS handshake"}, nil},
+	}
+	for _, row := range rows {
+		t.Run(row.name, row.check)
+	}
+}
+
+// server is where the kubeconfig finds the API server.
+func (s *scene) server() string {
+	s.t.Helper()
+	config, err := cijob.Load(s.vars["KUBECONFIG"])
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return config.Clusters["own"].Server
+}
+
+func TestDescribeCertificate(t *testing.T) {
+	const day = 24 * time.Hour
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	rows := []struct {
+		name       string
+		life, left time.Duration
+		want       doctor.State
+	}{
+		{"a year, half of it over", 365 * day, 180 * day, doctor.OK},
+		{"a year, eight days left", 365 * day, 8 * day, doctor.OK},
+		{"a year, six days left", 365 * day, 6 * day, doctor.Warning},
+		{"a day, half of it over", day, 12 * time.Hour, doctor.OK},
+		{"a day, an hour left", day, time.Hour, doctor.Warning},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			leaf := &x509.Certificate{NotBefore: now.Add(row.left - row.life), NotAfter: now.Add(row.left)}
+			if got := doctor.DescribeCertificate(doctor.Finding{}, "TLS 1.3", leaf, now); got.State != row.want || (got.Do == "") != (row.want == doctor.OK) {
+				t.Errorf("finding is %+v, want %s", got, row.want)
+			}
+		})
+	}
+}
+
+// stopAPI leaves an address at which nobody listens.
+func (s *scene) stopAPI() { s.api.Close() }
+
+func clock(days int) func(*scene) {
+	return func(s *scene) { s.options.Now = func() time.Time { return time.Now().AddDate(0, 0, days) } }
+}
+
+// soon is three days before the certificate's end.
+func soon(s *scene) {
+	end := s.api.Certificate().NotAfter
+	s.options.Now = func() time.Time { return end.Add(-73 * time.Hour) }
+}
+
+// withIntermediate has the API server show a certificate whose authority is itself signed by the one that is trusted.
+func withIntermediate(s *scene) {
+	s.t.Helper()
+	root, ca := issue(s.t, nil, func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid = true, true })
+	intermediate, _ := issue(s.t, root, func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid = true, true })
+	leaf, _ := issue(s.t, intermediate, func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)} })
+	leaf.Certificate = append(leaf.Certificate, intermediate.Certificate[0])
+	s.api.TLS.Certificates[0] = *leaf
+	cluster(func(c *clientcmdapi.Cluster) { c.CertificateAuthorityData = ca })(s)
+}
+
+// issue makes a certificate, signed by itself if there is no issuer.
+func issue(t *testing.T, issuer *tls.Certificate, change func(*x509.Certificate)) (*tls.Certificate, []byte) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: serial, Subject: pkix.Name{CommonName: serial.String()},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	change(template)
+	parent, signer := template, any(key)
+	if issuer != nil {
+		parent, signer = issuer.Leaf, issuer.PrivateKey
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf},
+		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+}
+
+func otherCA(t *testing.T) []byte {
+	t.Helper()
+	authority, err := pkitest.NewAuthority("other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := authority.WriteCertificate(t.TempDir(), "other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem
+}
+
+// The connection that shows what is wrong with a certificate carries no token, whoever is at its other end.
+func TestRun_ShowsNoTokenToAServerThatIsNotTrusted(t *testing.T) {
+	s := newScene(t)
+	s.writeKubeconfig(func(c *clientcmdapi.Config) { c.Clusters["own"].CertificateAuthorityData = otherCA(t) })
+	s.run()
+	if len(s.api.seen) != 0 {
+		t.Errorf("the server has heard %d requests", len(s.api.seen))
+	}
+}
+
+// Through a proxy there is no handshake to look at beforehand; the real one does not trust just anybody either.
+func TestRun_ThroughAProxyTrustsNobodyElse(t *testing.T) {
+	s := newScene(t)
+	s.writeKubeconfig(func(c *clientcmdapi.Config) { c.Clusters["own"].CertificateAuthorityData = otherCA(t) })
+	proxy := newProxy(t)
+	s.options.Proxy = func(*http.Request) (*url.URL, error) { return url.Parse(proxy) }
+	f := finding(t, s.run(), "identity")
+	if f.State != doctor.Failure || !strings.Contains(f.What, "certificate") {
+		t.Errorf("identity is %s: %s", f.State, text(f))
+	}
+	s.writeKubeconfig(nil)
+	if f := finding(t, s.run(), "identity"); f.State != doctor.OK {
+		t.Errorf("identity is %s: %s", f.State, text(f))
+	}
+}
+
+// newProxy is an HTTP proxy that tunnels (RFC 9110, section 9.3.6).
+func newProxy(t *testing.T) string {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		to, err := net.Dial("tcp", r.Host)
+		if err != nil {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		defer to.Close()
+		from, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer from.Close()
+		if _, err := from.Write([]byte("HTTP/1.1 200 OK\r\n\r\n")); err != nil {
+			return
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			copyUntilEnd(to, from)
+		}()
+		copyUntilEnd(from, to)
+		from.Close()
+		<-done
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+func copyUntilEnd(to net.Conn, from net.Conn) {
+	buffer := make([]byte, 4096)
+	for {
+		n, err := from.Read(buffer)
+		if n > 0 {
+			if _, err := to.Write(buffer[:n]); err != nil {
+				break
+			}
+		}
+		if err != nil {
+			break
+		}
+	}
+	to.Close()
+}

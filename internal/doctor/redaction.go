@@ -1,0 +1,59 @@
+package doctor
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/jobgate/jobgate/internal/cijob"
+	"github.com/jobgate/jobgate/internal/rule"
+)
+
+// Bounds of a report: characters of a line and of a name in it, and numbers of lines and of names.
+const (
+	maxLine    = 1200
+	maxName    = 256
+	maxDetails = 12
+	maxGroups  = 256
+	maxExtras  = 64
+)
+
+// minSecret keeps what is too short to be a secret from blotting out words, in bytes.
+const minSecret = 8
+
+// keepSecret notes what is secret in a kubeconfig: its tokens can be others than the job's own.
+func (e *examination) keepSecret(config *clientcmdapi.Config) {
+	for _, user := range config.AuthInfos {
+		for _, secret := range []string{user.Token, user.Token[strings.LastIndexByte(user.Token, ':')+1:], user.Password} {
+			if len(secret) >= minSecret {
+				e.secrets = append(e.secrets, cijob.NewToken(secret))
+			}
+		}
+	}
+}
+
+// redact takes every secret out of a text.
+func (e *examination) redact(text string) string {
+	for _, secret := range e.secrets {
+		text = secret.Redact(text)
+	}
+	return text
+}
+
+// quote shows a name that others chose. Secrets go first, so that none leaves a part behind where the name is cut.
+func (e *examination) quote(name string) string { return fmt.Sprintf("%.*q", maxName, e.redact(name)) }
+
+// line makes a text fit for the report, in the same order.
+func (e *examination) line(text string) string { return rule.Printable(e.redact(text), maxLine) }
+
+// clean makes a finding fit for the report, wherever its words came from.
+func (e *examination) clean(f Finding) Finding {
+	f.What, f.Do = e.line(f.What), e.line(f.Do)
+	f.Details = slices.Clone(f.Details[:min(len(f.Details), maxDetails)])
+	for i, text := range f.Details {
+		f.Details[i] = e.line(text)
+	}
+	return f
+}

@@ -1,0 +1,87 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jobgate/jobgate/internal/cijob"
+	"github.com/jobgate/jobgate/tokenreview"
+)
+
+const runInJob = "run this in the script of a CI job, with the job's own variables"
+
+// checkVariables looks for what every question needs.
+func (e *examination) checkVariables(context.Context) Finding {
+	f := Finding{Name: "variables"}
+	if _, err := cijob.Read(e.Variables); err != nil {
+		f.State, f.What, f.Do = Failure, strings.ReplaceAll(err.Error(), "\n", "; "), runInJob
+		return f
+	}
+	for _, v := range []struct {
+		name string
+		id   int64
+		lost string
+	}{
+		{cijob.VarJobID, e.job.ID, "whether the token is this job's"},
+		{cijob.VarProjectID, e.job.ProjectID, "whether the token is of this project"},
+	} {
+		if v.id == 0 {
+			f.State, f.Do = Warning, runInJob
+			f.What = fmt.Sprintf("%s is not set, or is no number: %s cannot be told", v.name, v.lost)
+			return f
+		}
+	}
+	if strings.HasPrefix(e.job.GitLabURL, "http:") {
+		f.State = Warning
+		f.What = fmt.Sprintf("%s begins with http: the job's token travels unencrypted", cijob.VarAPIURL)
+		f.Do = "have GitLab's administrator set up TLS"
+		return f
+	}
+	f.State = OK
+	f.What = fmt.Sprintf("job %d of project %d on %s", e.job.ID, e.job.ProjectID, e.job.GitLabURL)
+	return f
+}
+
+// checkToken reads the token as jobgate will: nobody is asked yet.
+func (e *examination) checkToken(context.Context) Finding {
+	f := Finding{Name: "token"}
+	if e.job.Token.Empty() {
+		return f.notChecked("there is no " + cijob.VarJobToken)
+	}
+	// Any agent will do: the grammar is that of the job's token.
+	credential, err := cijob.ParseCredential(e.job.Token.Credential(1))
+	var rejected *tokenreview.RejectedError
+	switch {
+	case errors.As(err, &rejected) && rejected.Reason == tokenreview.ReasonExpired:
+		f.State = Failure
+		f.What = cijob.VarJobToken + " is a JWT that has expired: the job is over, or the runner's clock is wrong"
+		f.Do = "run the job again"
+	case err != nil:
+		e.malformed = true
+		f.State, f.What = Failure, err.Error()
+		f.Do = "use " + cijob.VarJobToken + " as GitLab sets it; no CI/CD variable may have that name"
+	case !credential.Expires.IsZero():
+		f.State = OK
+		f.What = fmt.Sprintf("%s is a JWT, good for %s", cijob.VarJobToken, roughly(credential.Expires.Sub(e.Now())))
+	default:
+		f.State, f.What = OK, cijob.VarJobToken+" has the form of GitLab's tokens"
+	}
+	return f
+}
+
+func (f Finding) notChecked(why string) Finding {
+	f.State, f.What = NotChecked, "not checked: "+why
+	return f
+}
+
+// roughly is a duration as people say it.
+func roughly(d time.Duration) string {
+	const day = 24 * time.Hour
+	if d >= 2*day {
+		return fmt.Sprintf("%d days", d/day)
+	}
+	return d.Round(time.Minute).String()
+}
