@@ -9,7 +9,8 @@ import "embed"
 // Authorization is the name in Files of the AuthorizationConfiguration that jobgate recommends.
 const Authorization = "authorization-configuration.yaml"
 
-// Files are the manifests: Authorization, and a folder for each target of init that has any.
+// Files are the manifests: Authorization, a folder for each target of init that has any, and what an admin or the authors of
+// jobs take as they are.
 //
-//go:embed authorization-configuration.yaml k3s kubeadm kustomize rke2 systemd talos
+//go:embed authorization-configuration.yaml admission gitlab-ci rbac restrictions k3s kubeadm kustomize rke2 systemd talos
 var Files embed.FS

@@ -54,7 +54,7 @@ func newCommand() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.AddCommand(
-		newInitCommand(), newServeCommand(), newConfigCommand(), newCertsCommand(), newExplainCommand(), // for the cluster's admin
+		newInitCommand(), newServeCommand(), newConfigCommand(), newCertsCommand(), newExplainCommand(), newManifestsCommand(), // for the cluster's admin
 		newKubeconfigCommand(), newDoctorCommand(), // in a job
 		newVersionCommand(),
 	)
