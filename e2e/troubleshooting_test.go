@@ -25,6 +25,7 @@ import (
 //
 //   - kubectl: what kubectl prints
 //   - log: what jobgate logs as the message, reason or err of a line
+//   - init: what jobgate init finds wrong with its input
 //   - any other: what may stand in the place of a <word> of the same name in another block; several joined by "; "
 //
 // Other words in angle brackets stand for anything, after a quote for anything but a quote, and for a number where
@@ -34,6 +35,7 @@ const troubleshootingPage = "../docs/troubleshooting.md"
 const (
 	kubectlBlock = "kubectl"
 	logBlock     = "log"
+	initBlock    = "init"
 )
 
 var (
@@ -66,7 +68,7 @@ var readPage = sync.OnceValues(func() (*page, error) {
 			p.blocks[block] = append(p.blocks[block], line)
 		}
 	}
-	for _, block := range []string{kubectlBlock, logBlock} {
+	for _, block := range []string{kubectlBlock, logBlock, initBlock} {
 		if p.shown[block], err = regexp.Compile(`\A` + p.expression(block) + `\z`); err != nil {
 			return nil, fmt.Errorf("read the messages of %s: %w", troubleshootingPage, err)
 		}
@@ -162,6 +164,9 @@ var loggedMessages = map[string]string{
 	"Request denied":                       "message",
 	"Job logged in with a denied identity": "reason",
 	"Token could not be checked":           "err",
+
+	"Certificates could not be renewed, those in use stay":      "err",
+	"Certificate files refused, the last good ones stay in use": "err",
 }
 
 // sweepForUnexplained looks for every refusal that the run's jobgates have logged on the page of troubleshooting.

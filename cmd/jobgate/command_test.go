@@ -6,7 +6,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -172,36 +171,5 @@ func TestExplain_LiveToken(t *testing.T) {
 	}
 	if strings.Contains(out, w.Job(1001).Token) {
 		t.Error("the output repeats the token")
-	}
-}
-
-// The README's configuration is valid but for the files it names, and its copies of manifests are copies.
-func TestReadme(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	block := func(kind string) string {
-		m := regexp.MustCompile("(?s)( *)```yaml " + kind + "\n(.*?)\n *```").FindSubmatch(readme)
-		if m == nil {
-			t.Fatalf("README has no block %q", kind)
-		}
-		return strings.ReplaceAll("\n"+string(m[2]), "\n"+string(m[1]), "\n")[1:] + "\n"
-	}
-	if _, err := config.Parse("README.md", []byte(block("config"))); err != nil {
-		t.Error(err)
-	}
-	for kind, file := range map[string]string{
-		"authorizers": "../../manifests/authorization-configuration.yaml",
-		"rbac":        "../../manifests/rbac/deploy-from-prod.yaml",
-	} {
-		manifest, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		uncommented := regexp.MustCompile(`(?m)^ *#.*\n`).ReplaceAllString(string(manifest), "")
-		if diff := cmp.Diff(uncommented, block(kind)); diff != "" {
-			t.Errorf("README's %s differ from %s (-manifest +README):\n%s", kind, file, diff)
-		}
 	}
 }

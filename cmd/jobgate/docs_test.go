@@ -1,0 +1,246 @@
+package main
+
+import (
+	"context"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"sigs.k8s.io/yaml"
+
+	"github.com/jobgate/jobgate/certs"
+	"github.com/jobgate/jobgate/internal/config"
+)
+
+const (
+	root           = "../../"
+	operationsPage = root + "docs/operations.md"
+)
+
+// The table of metrics has every metric of a running jobgate with its labels, and no other.
+func TestOperations_ListsEveryMetric(t *testing.T) {
+	documented := map[string]string{}
+	row := regexp.MustCompile("(?m)^\\| `(jobgate_[a-z_]+)(?:\\{([a-z_,]+)\\})?` \\|")
+	for _, m := range row.FindAllStringSubmatch(section(t, operationsPage, "Metrics"), -1) {
+		if _, twice := documented[m[1]]; twice {
+			t.Errorf("%s is listed twice", m[1])
+		}
+		documented[m[1]] = m[2]
+	}
+	registered := map[string]string{}
+	for name, labels := range servedMetrics(t) {
+		registered[name] = strings.Join(labels, ",")
+	}
+	if diff := cmp.Diff(registered, documented); diff != "" {
+		t.Errorf("metrics and their labels (-registered +documented):\n%s", diff)
+	}
+}
+
+// The page names every reason of a rejected token and every rule of a denied request that a metric can show.
+func TestOperations_ListsReasonsAndRules(t *testing.T) {
+	text := section(t, operationsPage, "Metrics")
+	for _, kind := range []struct{ heading, file, typeName string }{
+		{"Reasons of a rejected token", root + "tokenreview/rejected.go", "Reason"},
+		{"Rules of a denied request", root + "authz/denial.go", "Rule"},
+	} {
+		_, list, found := strings.Cut(text, "### "+kind.heading+"\n")
+		if !found {
+			t.Errorf("there is no %q under Metrics", kind.heading)
+			continue
+		}
+		list, _, _ = strings.Cut(list, "\n### ")
+		var documented []string
+		for _, m := range regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\|").FindAllStringSubmatch(list, -1) {
+			documented = append(documented, m[1])
+		}
+		if diff := cmp.Diff(stringConstants(t, kind.file, kind.typeName), documented); diff != "" {
+			t.Errorf("%s (-%s +documented):\n%s", kind.heading, kind.file, diff)
+		}
+	}
+}
+
+// alertRules is a file of Prometheus' alerting rules, as far as the page uses it.
+type alertRules struct {
+	Groups []struct {
+		Name  string `json:"name"`
+		Rules []struct {
+			Alert       string            `json:"alert"`
+			Expr        string            `json:"expr"`
+			For         string            `json:"for"`
+			Labels      map[string]string `json:"labels"`
+			Annotations map[string]string `json:"annotations"`
+		} `json:"rules"`
+	} `json:"groups"`
+}
+
+// The page's alerts are a file that Prometheus reads, about metrics and labels that jobgate has.
+func TestOperations_AlertsAreAboutWhatThereIs(t *testing.T) {
+	var file alertRules
+	if err := yaml.UnmarshalStrict([]byte(block(t, operationsPage, "yaml alerts")), &file); err != nil {
+		t.Fatal(err)
+	}
+	metrics, names := servedMetrics(t), map[string]bool{}
+	for _, group := range file.Groups {
+		for _, r := range group.Rules {
+			t.Run(r.Alert, func(t *testing.T) {
+				if names[r.Alert] || !strings.HasPrefix(r.Alert, "Jobgate") {
+					t.Error("the name is there twice, or is not of jobgate's")
+				}
+				names[r.Alert] = true
+				if !slices.Contains([]string{"critical", "warning", "info"}, r.Labels["severity"]) ||
+					r.Annotations["summary"] == "" || r.Annotations["action"] == "" {
+					t.Errorf("labels %v and annotations %v lack a severity, a summary or an action", r.Labels, r.Annotations)
+				}
+				if r.For != "" && !regexp.MustCompile(`^[1-9][0-9]*[smhd]$`).MatchString(r.For) {
+					t.Errorf("for: %q is no duration", r.For)
+				}
+				checkExpression(t, r.Expr, metrics)
+			})
+		}
+	}
+	if len(names) == 0 {
+		t.Error("there is no alert")
+	}
+}
+
+// checkExpression is no parser of PromQL. It finds what a change of the metrics would break: names, and labels in selectors.
+func checkExpression(t *testing.T, expression string, metrics map[string][]string) {
+	t.Helper()
+	for open, closed := range map[string]string{"(": ")", "{": "}", "[": "]"} {
+		if strings.Count(expression, open) != strings.Count(expression, closed) {
+			t.Errorf("%s and %s are not balanced in %s", open, closed, expression)
+		}
+	}
+	used := regexp.MustCompile(`(jobgate_[a-z_]+)(?:\{([^}]*)\})?`).FindAllStringSubmatch(expression, -1)
+	for _, m := range used {
+		labels, known := metrics[m[1]]
+		if !known { // the series of a histogram
+			for _, suffix := range []string{"_bucket", "_count", "_sum"} {
+				if base, ok := strings.CutSuffix(m[1], suffix); ok {
+					labels, known = metrics[base]
+				}
+			}
+		}
+		if !known {
+			t.Errorf("there is no metric %s", m[1])
+		}
+		for _, matcher := range regexp.MustCompile(`([a-z_]+)(?:=~|!~|!=|=)"`).FindAllStringSubmatch(m[2], -1) {
+			if !slices.Contains(labels, matcher[1]) {
+				t.Errorf("%s has no label %s", m[1], matcher[1])
+			}
+		}
+	}
+}
+
+// servedMetrics are the metrics of jobgate's own that serve registers, with their labels, whether or not they have
+// values yet.
+func servedMetrics(t *testing.T) map[string][]string {
+	t.Helper()
+	file := writeConfig(t, "https://gitlab.example.com", "")
+	cfg, err := config.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Serving.Address, cfg.Serving.HealthAddress = "127.0.0.1:0", "127.0.0.1:0"
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(buildInfo())
+	newReloader(file, metrics)
+	pki := filepath.Join(t.TempDir(), "pki")
+	if _, err := certs.OpenPKI(pki).Issue(certs.Request{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := newKeeper(t.Context(), pki, metrics); err != nil {
+		t.Fatal(err)
+	}
+	d, err := newDaemon(cfg, 0, metrics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended, end := context.WithCancel(t.Context())
+	end() // so that it only gives back what it holds
+	defer func() {
+		if err := d.run(ended, func(context.Context) {}); err != nil {
+			t.Error(err)
+		}
+	}()
+	descs := make(chan *prometheus.Desc)
+	go func() {
+		metrics.Describe(descs)
+		close(descs)
+	}()
+	// A Desc has no other way to be read than its text.
+	form := regexp.MustCompile(`fqName: "(jobgate_[a-z_]+)".* constLabels: \{(.*)\}, variableLabels: \{([a-z_,]*)\}`)
+	constant := regexp.MustCompile(`([a-z_]+)="[^"]*"`)
+	named := map[string][]string{}
+	for d := range descs {
+		m := form.FindStringSubmatch(d.String())
+		if m == nil {
+			continue
+		}
+		labels := constant.ReplaceAllString(m[2], "$1") + "," + m[3]
+		named[m[1]] = strings.FieldsFunc(labels, func(r rune) bool { return r == ',' })
+	}
+	if len(named) == 0 {
+		t.Fatal("no metric of jobgate's could be read")
+	}
+	return named
+}
+
+// stringConstants are the values of a file's constants of a type, in their order.
+func stringConstants(t *testing.T, file, typeName string) []string {
+	t.Helper()
+	tree, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var values []string
+	ast.Inspect(tree, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok {
+			return true
+		}
+		if name, ok := spec.Type.(*ast.Ident); ok && name.Name == typeName {
+			value, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			values = append(values, value)
+		}
+		return true
+	})
+	return values
+}
+
+// section is what stands under a heading of the second level.
+func section(t *testing.T, page, heading string) string {
+	t.Helper()
+	_, text, found := strings.Cut(readPage(t, page), "\n## "+heading+"\n")
+	if !found {
+		t.Fatalf("%s has no section %q", page, heading)
+	}
+	text, _, _ = strings.Cut(text, "\n## ")
+	return text
+}
+
+// block is the one block of code of a kind.
+func block(t *testing.T, page, kind string) string {
+	t.Helper()
+	var found []string
+	for _, m := range fence.FindAllStringSubmatch(readPage(t, page), -1) {
+		if m[1] == kind {
+			found = append(found, m[2])
+		}
+	}
+	if len(found) != 1 {
+		t.Fatalf("%s has %d blocks %q, want one", page, len(found), kind)
+	}
+	return found[0]
+}

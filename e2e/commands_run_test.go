@@ -1,0 +1,226 @@
+package e2e_test
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/jobgate/jobgate/internal/gitlabtest"
+
+	"github.com/jobgate/jobgate/e2e/docs"
+	"github.com/jobgate/jobgate/e2e/kubectl"
+)
+
+// shownAPIServer is what pages call the API server.
+const shownAPIServer = "https://api.prod.example.com:6443"
+
+// forEachPage calls f with the blocks of a kind, page by page.
+func forEachPage(t *testing.T, kind []string, f func(*testing.T, []docs.Block)) {
+	t.Helper()
+	found := false
+	for _, page := range allPages(t) {
+		var blocks []docs.Block
+		for _, block := range page.Blocks {
+			if block.Is(kind[0], kind[1:]...) {
+				blocks = append(blocks, block)
+			}
+		}
+		if len(blocks) == 0 {
+			continue
+		}
+		found = true
+		t.Run(page.Path, func(t *testing.T) { f(t, blocks) })
+	}
+	if !found {
+		t.Errorf("no page has a block ```%s", strings.Join(kind, " "))
+	}
+}
+
+// Blocks of an administrator run in the repository's folder. What they apply is gone afterwards.
+func TestCommands_OfAnAdministrator(t *testing.T) {
+	forEachPage(t, []string{shell, wayRun, "admin"}, func(t *testing.T, blocks []docs.Block) {
+		w := admin(t)
+		if err := os.Symlink(repositoryFile(t, "manifests"), filepath.Join(w.Dir, "manifests")); err != nil && !errors.Is(err, fs.ErrExist) {
+			t.Fatal(err)
+		}
+		for _, block := range blocks {
+			for _, m := range regexp.MustCompile(`apply -f (\S+)`).FindAllStringSubmatch(block.Text, -1) {
+				t.Cleanup(func() {
+					if result, err := w.Run(context.WithoutCancel(t.Context()), "delete", "--ignore-not-found", "-f", m[1]); err != nil || !result.OK() {
+						t.Errorf("take %s away: %v: %s", m[1], err, result)
+					}
+				})
+			}
+			result, err := w.Script(t.Context(), block.Text)
+			if err != nil || !result.OK() {
+				t.Errorf("%s: %v: %s", block, err, result)
+			}
+		}
+	})
+}
+
+// readersRights let the jobs of pages deploy to their namespaces.
+const readersRights = `
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: readers-of-pages}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: edit}
+subjects:
+- {apiGroup: rbac.authorization.k8s.io, kind: Group, name: "gitlab:project:150"}
+`
+
+// A deployment.yaml, which scripts on pages apply.
+const readersDeployment = `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: readers-of-pages}
+`
+
+// pageReader is a CI job that may do all that pages have jobs do, in project 150, to which several agents are open.
+func pageReader(t *testing.T, environment string, env ...string) job {
+	t.Helper()
+	j := gitlabtest.Job{Project: project, Environment: environment}
+	env = append([]string{"KUBE_URL=" + site.API.URL, "KUBE_CA_FILE=" + site.Plane.CAFile()}, env...)
+	running := runJob(t, j, append(gitlabVariables(t, j), env...)...)
+	writeFile(t, running.Dir, "deployment.yaml", []byte(readersDeployment))
+	return running
+}
+
+// grantReaders gives jobs of pages their rights, and returns what takes them away again.
+func grantReaders(t *testing.T) (revoke func()) {
+	t.Helper()
+	effective := func(want bool) {
+		eventually(t, func() error {
+			result := try(t, admin(t), "auth", "can-i", "create", "configmaps", "--as=anybody", "--as-group=gitlab:project:150")
+			if result.OK() != want {
+				return errors.New("the rights have not changed yet")
+			}
+			return nil
+		})
+	}
+	apply(t, readersRights)
+	effective(true)
+	return func() {
+		for _, what := range []string{"clusterrolebinding", "configmap"} {
+			succeed(t, admin(t), "delete", what, "readers-of-pages", "--ignore-not-found")
+		}
+		effective(false)
+	}
+}
+
+// Blocks of a job are its script, in the environment "prod".
+func TestCommands_OfAJob(t *testing.T) {
+	defer grantReaders(t)()
+	forEachPage(t, []string{shell, wayRun, "job"}, func(t *testing.T, blocks []docs.Block) {
+		var script strings.Builder
+		for _, block := range blocks {
+			script.WriteString(strings.ReplaceAll(block.Text, shownAPIServer, site.API.URL))
+		}
+		if result := pageReader(t, "prod").shell(t, script.String()); !result.OK() {
+			t.Errorf("%s: %s", blocks[0], result)
+		}
+	})
+}
+
+// shownJob is a job as a page's .gitlab-ci.yml has it.
+type shownJob struct {
+	Extends      string            `json:"extends"`
+	Environment  string            `json:"environment"`
+	Variables    map[string]string `json:"variables"`
+	BeforeScript []string          `json:"before_script"`
+	Script       []string          `json:"script"`
+}
+
+// The jobs in a page's .gitlab-ci.yml run as they are shown. What they include is the file or the component of
+// manifests/gitlab-ci, with the page's inputs; other names of hidden jobs are the page's own.
+func TestCommands_OfAPipeline(t *testing.T) {
+	defer grantReaders(t)()
+	forEachPage(t, []string{"yaml", wayRun, "job"}, func(t *testing.T, blocks []docs.Block) {
+		for _, block := range blocks {
+			jobs, hiddenJobs := pipeline(t, strings.ReplaceAll(block.Text, shownAPIServer, site.API.URL))
+			for name, j := range jobs {
+				if len(j.Script) == 0 {
+					continue
+				}
+				base, ok := hiddenJobs[j.Extends]
+				if j.Extends != "" && !ok {
+					t.Errorf("%s: %s extends %s, which nothing defines", block, name, j.Extends)
+				}
+				if result := j.run(t, base); !result.OK() {
+					t.Errorf("%s: job %s: %s", block, name, result)
+				}
+			}
+		}
+	})
+}
+
+// run runs a job that extends another.
+func (j shownJob) run(t *testing.T, base shownJob) kubectl.Result {
+	t.Helper()
+	known := map[string]string{"KUBE_CA_FILE": site.Plane.CAFile(), "KUBE_URL": site.API.URL}
+	variables := map[string]string{}
+	maps.Copy(variables, base.Variables)
+	maps.Copy(variables, j.Variables)
+	env := make([]string, 0, len(variables))
+	for key, value := range variables {
+		env = append(env, key+"="+os.Expand(value, func(name string) string { return known[name] }))
+	}
+	before := j.BeforeScript
+	if len(before) == 0 {
+		before = base.BeforeScript
+	}
+	return pageReader(t, cmp.Or(j.Environment, "prod"), env...).shell(t, strings.Join(slices.Concat(before, j.Script), "\n"))
+}
+
+// pipeline reads a .gitlab-ci.yml: its jobs, and what they may extend.
+func pipeline(t *testing.T, text string) (jobs, hiddenJobs map[string]shownJob) {
+	t.Helper()
+	var all map[string]any
+	if err := yaml.UnmarshalStrict([]byte(text), &all); err != nil {
+		t.Fatal(err)
+	}
+	included, err := yaml.Marshal(all["include"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var includes []struct {
+		File, Component string
+		Inputs          map[string]string
+	}
+	if err := yaml.Unmarshal(included, &includes); err != nil {
+		t.Fatal(err)
+	}
+	delete(all, "include")
+	rest, err := yaml.Marshal(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.UnmarshalStrict(rest, &jobs); err != nil {
+		t.Fatal(err)
+	}
+	hiddenJobs = map[string]shownJob{}
+	for name, j := range jobs {
+		if strings.HasPrefix(name, ".") {
+			hiddenJobs[name] = j
+		}
+	}
+	for _, include := range includes {
+		file, name := includeFile, hiddenJob
+		if include.Component != "" {
+			file, name = componentFile, cmp.Or(include.Inputs["job"], hiddenJob)
+		}
+		h := hidden(t, file, include.Inputs)
+		hiddenJobs[name] = shownJob{BeforeScript: h.BeforeScript, Variables: h.Variables}
+	}
+	return jobs, hiddenJobs
+}
