@@ -100,8 +100,8 @@ func tierBindsWhateverJobsActAs(t *testing.T) {
 func tierLabelIsNotForJobs(t *testing.T) {
 	const (
 		label = "jobgate.io/environment-tier"
-		given = "may not change the label jobgate.io/environment-tier of namespace unbound from (none) to "
-		kept  = "may not change the label jobgate.io/environment-tier of namespace bound from production to "
+		given = `may not change the label jobgate.io/environment-tier of namespace unbound from "(none)" to "`
+		kept  = `may not change the label jobgate.io/environment-tier of namespace bound from "production" to "`
 	)
 	staging := loggedIn(t, gitlabtest.Job{Environment: "staging"}, ciJobContext).Workspace
 	production := loggedIn(t, gitlabtest.Job{Environment: "prod"}, ciJobContext).Workspace
@@ -113,14 +113,14 @@ func tierLabelIsNotForJobs(t *testing.T) {
 		command string
 		want    string
 	}{
-		{"taken away", staging, "label namespace bound " + label + "-", kept + "(none): "},
-		{"taken away by a job of the tier", production, "label namespace bound " + label + "-", kept + "(none): "},
-		{"changed to the job's own", staging, "label namespace bound --overwrite " + label + "=staging", kept + "staging: "},
-		{"emptied", production, "label namespace bound --overwrite " + label + "=", kept + ": "},
+		{"taken away", staging, "label namespace bound " + label + "-", kept + `(none)": `},
+		{"taken away by a job of the tier", production, "label namespace bound " + label + "-", kept + `(none)": `},
+		{"changed to the job's own", staging, "label namespace bound --overwrite " + label + "=staging", kept + `staging": `},
+		{"emptied", production, "label namespace bound --overwrite " + label + "=", kept + `": `},
 		{"through status", production, "patch namespace bound --subresource=status --type=merge -p " +
-			`{"metadata":{"labels":{"` + label + `":"staging"}}}`, kept + "staging: "},
-		{"given to a namespace", production, "label namespace unbound " + label + "=production", given + "production: "},
-		{"given empty", production, "label namespace unbound " + label + "=", given + ": "},
+			`{"metadata":{"labels":{"` + label + `":"staging"}}}`, kept + `staging": `},
+		{"given to a namespace", production, "label namespace unbound " + label + "=production", given + `production": `},
+		{"given empty", production, "label namespace unbound " + label + "=", given + `": `},
 		{"another change", staging, "annotate namespace bound a=b", foreign},
 		{"another change by a job of the tier", production, "annotate namespace bound a=b", ""},
 		{"another change of a free namespace", staging, "annotate namespace unbound a=b", ""},
@@ -134,12 +134,12 @@ func tierLabelIsNotForJobs(t *testing.T) {
 	}
 	t.Run("through finalize", func(t *testing.T) {
 		script(t, production, `kubectl get namespace bound -o json | sed 's/"production"/"staging"/' |
-			kubectl replace --raw /api/v1/namespaces/bound/finalize -f -`, kept+"staging: ")
+			kubectl replace --raw /api/v1/namespaces/bound/finalize -f -`, kept+`staging": `)
 	})
 	t.Run("on a new namespace", func(t *testing.T) {
 		script(t, production, `kubectl create -f - <<'EOF'
 {apiVersion: v1, kind: Namespace, metadata: {name: own, labels: {jobgate.io/environment-tier: production}}}
-EOF`, "of namespace own from (none) to production: ")
+EOF`, `of namespace own from "(none)" to "production": `)
 	})
 	t.Run("as it is", func(t *testing.T) {
 		script(t, production, `kubectl apply --server-side --force-conflicts -f - <<'EOF'
