@@ -265,21 +265,9 @@ func (m *machine) installJobgate(t *testing.T) *strings.Replacer {
 	if path, err = exec.LookPath(path); err != nil {
 		t.Fatal(err)
 	}
-	child, err := process.Start(process.Spec{Name: "a page's jobgate", Path: path, Args: args, Env: env, LogFile: filepath.Join(m.dir, "log")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := child.Stop(); err != nil {
-			t.Error(err)
-		}
+	(&node{health: health}).startAndWait(t, process.Spec{
+		Name: "a page's jobgate", Path: path, Args: args, Env: env, LogFile: filepath.Join(m.dir, "log"),
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	ready := &node{health: health}
-	if err := child.WaitReady(ctx, func(ctx context.Context) error { return ready.get(ctx, "/readyz") }); err != nil {
-		t.Fatal(err)
-	}
 	return strings.NewReplacer(shownGitLab, present.GitLab.URL, shownHealth, health, shownServing, serving)
 }
 

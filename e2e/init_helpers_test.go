@@ -100,9 +100,15 @@ func (n *node) startJobgate(t *testing.T) {
 		t.Fatalf("the unit starts nothing:\n%s", unit)
 	}
 	command := strings.Fields(line[1])
-	child, err := process.Start(process.Spec{
+	n.startAndWait(t, process.Spec{
 		Name: filepath.Base(n.log), Path: command[0], Args: command[1:], LogFile: n.log, Env: []string{"GORACE=halt_on_error=1"},
 	})
+}
+
+// startAndWait starts the node's jobgate, waits until it is ready, and stops it when the test ends.
+func (n *node) startAndWait(t *testing.T, spec process.Spec) {
+	t.Helper()
+	child, err := process.Start(spec)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"syscall"
 )
 
 const (
@@ -125,38 +124,15 @@ func fill(f *os.File, file string, content []byte, mode fs.FileMode) error {
 	if _, err := f.Write(content); err != nil {
 		return err
 	}
-	if info, err := os.Stat(file); err == nil {
-		if owner, ok := info.Sys().(*syscall.Stat_t); ok {
-			if err := keepOwner(f, owner); err != nil {
-				return err
-			}
+	if present, err := os.Stat(file); err == nil {
+		if err := keepOwner(f, present); err != nil {
+			return err
 		}
 	}
 	if err := f.Chmod(mode); err != nil {
 		return err
 	}
 	return f.Sync()
-}
-
-// keepOwner changes nothing where nothing differs: who is not root may not even try.
-func keepOwner(f *os.File, want *syscall.Stat_t) error {
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	if is, ok := info.Sys().(*syscall.Stat_t); ok && is.Uid == want.Uid && is.Gid == want.Gid {
-		return nil
-	}
-	return f.Chown(int(want.Uid), int(want.Gid))
-}
-
-// sync makes a rename last through a power failure.
-func sync(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // makeDirs makes what is missing of a directory, for others to enter whatever the umask.
