@@ -57,6 +57,7 @@ unit: ## unit tests with the race detector
 
 .PHONY: test-image
 test-image: ## assemble the container image and run it, without an engine
+	@hack/need /etc/ssl/certs/ca-certificates.crt
 	cd image && $(TOOL) gotestsum --format pkgname-and-test-fails -- -count=1 -timeout 10m ./...
 
 .PHONY: e2e-binaries
@@ -65,6 +66,7 @@ e2e-binaries: ## build kube-apiserver, etcd, kubectl and the rest into .cache (m
 
 .PHONY: e2e
 e2e: e2e-binaries ## end-to-end tests on a real API server
+	@hack/need curl openssl unshare sha256sum
 	cd e2e && $(TOOL) gotestsum --format testname -- -race -count=1 -timeout 15m ./...
 
 .PHONY: bench

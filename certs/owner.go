@@ -1,9 +1,7 @@
 package certs
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 )
 
@@ -54,7 +52,7 @@ func (o owner) give(path string, m mode) error {
 	if err == nil {
 		return nil
 	}
-	if !errors.Is(err, fs.ErrPermission) || o.required {
+	if !notPermitted(err) || o.required {
 		return fmt.Errorf("give it to %s: %w", wanted, err)
 	}
 	if os.Chown(path, -1, wanted.gid) == nil {

@@ -17,6 +17,12 @@ func ownerOf(info fs.FileInfo) owner {
 	return anybody
 }
 
+// notPermitted says that an error of a chown is about who the process is. In a user namespace an owner that it does not know
+// is invalid.
+func notPermitted(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EINVAL)
+}
+
 // tryLock takes the lock on an open directory, which ends when that is closed; false while somebody else has it.
 func tryLock(directory *os.File) (bool, error) {
 	err := syscall.Flock(int(directory.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)

@@ -3,6 +3,7 @@
 package certs
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 )
@@ -10,6 +11,8 @@ import (
 // jobgate serves on Linux. Elsewhere its command line works, without owners and locks.
 
 func ownerOf(fs.FileInfo) owner { return anybody }
+
+func notPermitted(err error) bool { return errors.Is(err, fs.ErrPermission) }
 
 func tryLock(*os.File) (bool, error) { return true, nil }
 
