@@ -46,7 +46,9 @@ func newInstallation(t testing.TB, jobs int) *installation {
 		t.Fatal(err)
 	}
 	registry, err := job.NewRegistry(source, job.Settings{
-		FreshFor: 10 * time.Second, StaleFor: 2 * time.Minute, RejectedFor: 10 * time.Second,
+		// Longer than any run: on a busy machine a thousand handshakes can outlast the defaults, and GitLab is then rightly
+		// asked again.
+		FreshFor: time.Hour, StaleFor: time.Hour, RejectedFor: time.Hour,
 		MaxJobs: 65536, MaxRejected: 65536, Timeout: 10 * time.Second,
 		Agents: []job.ServedAgent{{ID: 4, FiltersProtectedBranches: true}},
 	}, nil)
