@@ -398,7 +398,7 @@ func eventually(t *testing.T, what string, condition func() bool) {
 }
 
 func TestNewServer_NamesTheAddressThatIsTaken(t *testing.T) {
-	s := newServer(t, &tls.Config{}, nil)
+	s := newServer(t, newPKI(t).serve(t, nil), nil)
 	taken := s.Address().String()
 	_, err := webhook.NewServer(webhook.Options{Address: taken, HealthAddress: "127.0.0.1:0"})
 	if err == nil || !strings.Contains(err.Error(), taken) {
