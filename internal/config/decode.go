@@ -1,156 +1,205 @@
 package config
 
 import (
-	"bytes"
-	gojson "encoding/json"
-	"errors"
 	"fmt"
+	"math"
 	"reflect"
+	"slices"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-	"sigs.k8s.io/json"
-	sigsyaml "sigs.k8s.io/yaml"
 )
 
-// maxDecodedBytes bounds what decode reads in all its rounds: 100 rounds for a file of 40 KiB, 4 for the largest.
-const maxDecodedBytes = 4 << 20
-
-// decode fills a Configuration, over the defaults, as the Kubernetes API machinery does: YAML to JSON, and JSON
-// strictly into the type. It reports the keys that the type has not and the values that do not fit; where a value does
-// not fit, the default stays.
+// decoder reads the nodes of a file into Go values. A mistake leaves the value as it was, and reading goes on, so that
+// one pass finds all of them.
 //
-// The JSON decoder tells only the first value that does not fit. So that value is made null, which fits everywhere and
-// changes nothing, and the text is decoded again.
-func decode(root *yaml.Node, data []byte) (c *Configuration, unknown, mistyped []Problem) {
-	text, err := sigsyaml.YAMLToJSON(data)
-	if err != nil {
-		return Default(), nil, []Problem{{Line: root.Line, Message: err.Error()}}
-	}
-	for decoded := 0; decoded <= maxDecodedBytes && len(mistyped) < maxProblems; decoded += len(text) {
-		c = Default()
-		strict, err := json.UnmarshalStrict(text, c)
-		if err == nil {
-			return c, unknownKeys(root, strict), mistyped
-		}
-		value, typeErr := locate(text, err)
-		if typeErr == nil {
-			return c, nil, append(mistyped, Problem{Line: root.Line, Message: err.Error()})
-		}
-		path := value.path.String()
-		mistyped = append(mistyped, Problem{Line: lineOf(root, path), Path: path, Message: typeMessage(typeErr)})
-		text = bytes.Join([][]byte{text[:value.start], text[value.end:]}, []byte("null"))
-	}
-	return c, nil, append(mistyped, Problem{Line: root.Line, Message: "has more values of a wrong type than are listed"})
+// It follows no alias. Every pattern of a configuration may begin with "*", which makes an alias if it is not quoted; and
+// without aliases a file of bounded size has a content of bounded size.
+type decoder struct {
+	problems []Problem
+	// lines has the line of every key and list item that was read, by its path. Of duplicate keys the last counts.
+	lines map[string]int
+	// unread has the paths of the values that were not read, and around the paths of what they are in.
+	unread, around map[string]bool
 }
 
-func unknownKeys(root *yaml.Node, strict []error) []Problem {
-	problems := make([]Problem, 0, len(strict))
-	for _, err := range strict {
-		var fieldErr json.FieldError
-		if errors.As(err, &fieldErr) {
-			path := fieldErr.FieldPath()
-			problems = append(problems, Problem{Line: lineOf(root, path), Path: path, Message: "unknown key"})
-		}
-	}
-	return problems
+// decode reads a whole file into the value that a pointer points to.
+func decode(root *yaml.Node, into any) *decoder {
+	d := &decoder{lines: map[string]int{"": root.Line}, unread: map[string]bool{}, around: map[string]bool{}}
+	d.value(root, nil, reflect.ValueOf(into).Elem())
+	return d
 }
 
-// typeMessage says it in YAML's words, where the decoder speaks of Go types.
-func typeMessage(err *gojson.UnmarshalTypeError) string {
-	want := map[reflect.Kind]string{
-		reflect.Struct:  "an object",
-		reflect.Slice:   "a list",
-		reflect.String:  "a string",
-		reflect.Bool:    "a boolean",
-		reflect.Int:     "an integer",
-		reflect.Int64:   "an integer",
-		reflect.Float64: "a number",
-	}[err.Type.Kind()]
-	kind, literal, _ := strings.Cut(err.Value, " ")
-	got := map[string]string{
-		"object": "an object",
-		"array":  "a list",
-		"string": "a string",
-		"bool":   "a boolean",
-		"number": "a number",
-	}[kind]
-	if literal != "" {
-		got = literal
-	}
-	return fmt.Sprintf("must be %s, not %s", want, got)
-}
-
-// jsonValue is where a value stands in JSON text.
-type jsonValue struct {
-	path       *field.Path
-	start, end int64
-}
-
-// locate finds the value that a type error is about; any other error has none. The offset in a type error is that of
-// the byte after the value, or, for an object or a list, after the opening bracket: where the tokenizer is once it has
-// read the value's first token.
-func locate(text []byte, err error) (jsonValue, *gojson.UnmarshalTypeError) {
-	var typeErr *gojson.UnmarshalTypeError
-	if !errors.As(err, &typeErr) {
-		return jsonValue{}, nil
-	}
-	l := locator{text: text, offset: typeErr.Offset, tokens: gojson.NewDecoder(bytes.NewReader(text))}
-	value, found := l.value(nil)
-	if !found || value.path == nil {
-		return jsonValue{}, nil
-	}
-	whole := gojson.NewDecoder(bytes.NewReader(text[value.start:]))
-	var raw gojson.RawMessage
-	if err := whole.Decode(&raw); err != nil {
-		return jsonValue{}, nil
-	}
-	value.end = value.start + whole.InputOffset()
-	return value, typeErr
-}
-
-type locator struct {
-	text   []byte
-	offset int64
-	tokens *gojson.Decoder
-}
-
-// value reads the next value, and stops at the one looked for.
-func (l *locator) value(path *field.Path) (jsonValue, bool) {
-	start := l.tokens.InputOffset()
-	start += int64(len(l.text[start:]) - len(bytes.TrimLeft(l.text[start:], ",:")))
-	token, err := l.tokens.Token()
-	if err != nil {
-		return jsonValue{}, false
-	}
-	if l.tokens.InputOffset() == l.offset {
-		return jsonValue{path: path, start: start}, true
-	}
-	switch token {
-	case gojson.Delim('{'), gojson.Delim('['):
-		return l.members(token == gojson.Delim('['), path)
+func (d *decoder) value(node *yaml.Node, path *field.Path, into reflect.Value) {
+	switch {
+	case node.Style&yaml.TaggedStyle != 0:
+		d.refuse(path, "must not have a YAML tag")
+	case node.Kind == yaml.AliasNode:
+		d.refuse(path, "must not be an alias"+aliasHint)
+	case node.ShortTag() == "!!null":
+	case into.Kind() == reflect.Pointer:
+		into.Set(reflect.New(into.Type().Elem()))
+		d.value(node, path, into.Elem())
+	case into.Type() == reflect.TypeFor[Duration]():
+		d.duration(node, path, into)
+	case into.Kind() == reflect.Struct:
+		d.object(node, path, into)
+	case into.Kind() == reflect.Slice:
+		d.list(node, path, into)
 	default:
-		return jsonValue{}, false
+		d.scalar(node, path, into)
 	}
 }
 
-// members reads what is in an object or a list, and its closing bracket.
-func (l *locator) members(list bool, path *field.Path) (jsonValue, bool) {
-	for index := 0; l.tokens.More(); index++ {
-		child := path.Index(index)
-		if !list {
-			key, err := l.tokens.Token()
-			name, ok := key.(string)
-			if err != nil || !ok {
-				return jsonValue{}, false
-			}
-			child = path.Child(name)
-		}
-		if value, found := l.value(child); found {
-			return value, true
-		}
+func (d *decoder) object(node *yaml.Node, path *field.Path, into reflect.Value) {
+	if node.Kind != yaml.MappingNode {
+		d.mistyped(node, path, "an object")
+		return
 	}
-	_, _ = l.tokens.Token()
-	return jsonValue{}, false
+	known := keysOf(into.Type())
+	first := make(map[string]int, len(node.Content)/2)
+	for i := 0; i < len(node.Content); i += 2 {
+		name, value := node.Content[i], node.Content[i+1]
+		if name.Kind != yaml.ScalarNode || name.ShortTag() != "!!str" {
+			d.report(name.Line, path, "must have only strings as keys")
+			continue
+		}
+		child := path.Child(name.Value)
+		if line, twice := first[name.Value]; twice {
+			d.report(name.Line, child, fmt.Sprintf("duplicate key, first set on line %d", line))
+		} else {
+			first[name.Value] = name.Line
+		}
+		at := slices.IndexFunc(known, func(k key) bool { return k.name == name.Value })
+		if at < 0 {
+			d.report(name.Line, child, "unknown key")
+			continue
+		}
+		d.lines[child.String()] = name.Line
+		d.value(value, child, into.FieldByIndex(known[at].field.Index))
+	}
+}
+
+func (d *decoder) list(node *yaml.Node, path *field.Path, into reflect.Value) {
+	if node.Kind != yaml.SequenceNode {
+		d.mistyped(node, path, "a list")
+		return
+	}
+	into.Set(reflect.MakeSlice(into.Type(), len(node.Content), len(node.Content)))
+	for i, item := range node.Content {
+		child := path.Index(i)
+		d.lines[child.String()] = item.Line
+		d.value(item, child, into.Index(i))
+	}
+}
+
+func (d *decoder) duration(node *yaml.Node, path *field.Path, into reflect.Value) {
+	const want = "a duration, such as 10s or 2m30s"
+	parsed, err := time.ParseDuration(node.Value)
+	switch {
+	case node.ShortTag() != "!!str":
+		d.mistyped(node, path, want)
+	case err != nil:
+		d.refuse(path, fmt.Sprintf("must be %s, not %q", want, node.Value))
+	default:
+		into.Set(reflect.ValueOf(Duration{Duration: parsed}))
+	}
+}
+
+// scalars are what the file calls a Go value, and what YAML calls the text that may stand for it.
+var scalars = map[reflect.Kind]struct {
+	name string
+	tags []string
+}{
+	reflect.String:  {"a string", []string{"!!str", "!!timestamp"}},
+	reflect.Bool:    {"true or false", []string{"!!bool"}},
+	reflect.Int:     {"an integer", []string{"!!int"}},
+	reflect.Int64:   {"an integer", []string{"!!int"}},
+	reflect.Float64: {"a number", []string{"!!int", "!!float"}},
+}
+
+func (d *decoder) scalar(node *yaml.Node, path *field.Path, into reflect.Value) {
+	kind, ok := scalars[into.Kind()]
+	if !ok {
+		panic(fmt.Sprintf("%s: a configuration cannot hold a %s", pathString(path), into.Type()))
+	}
+	value := reflect.New(into.Type())
+	if !slices.Contains(kind.tags, node.ShortTag()) || node.Decode(value.Interface()) != nil || !isFinite(value.Elem()) {
+		d.mistyped(node, path, kind.name)
+		return
+	}
+	into.Set(value.Elem())
+}
+
+func isFinite(number reflect.Value) bool {
+	return !number.CanFloat() || !(math.IsInf(number.Float(), 0) || math.IsNaN(number.Float()))
+}
+
+// mistyped repeats a number, but no text: that could be a secret in the wrong place.
+func (d *decoder) mistyped(node *yaml.Node, path *field.Path, want string) {
+	got := node.Value
+	switch {
+	case node.Kind == yaml.MappingNode:
+		got = "an object"
+	case node.Kind == yaml.SequenceNode:
+		got = "a list"
+	case node.ShortTag() == "!!str":
+		got = "a string"
+	case want == "a string":
+		got += ": put it in quotes"
+	}
+	d.refuse(path, fmt.Sprintf("must be %s, not %s", want, got))
+}
+
+// refuse reports a value that is not read.
+func (d *decoder) refuse(path *field.Path, message string) {
+	d.report(d.lines[pathString(path)], path, message)
+	d.forget(pathString(path))
+}
+
+func (d *decoder) report(line int, path *field.Path, message string) {
+	d.problems = append(d.problems, Problem{Line: line, Path: pathString(path), Message: message})
+}
+
+// forget marks a value as one that says nothing about what the file says.
+func (d *decoder) forget(path string) {
+	d.unread[path] = true
+	for path != "" {
+		path = parent(path)
+		d.around[path] = true
+	}
+}
+
+// wasRead says that neither the value at a path, nor one in it or around it, was left unread.
+func (d *decoder) wasRead(path string) bool {
+	if d.around[path] {
+		return false
+	}
+	for path != "" && !d.unread[path] {
+		path = parent(path)
+	}
+	return !d.unread[path]
+}
+
+// line is where the key or item at a path is, or the nearest one around it that the file has.
+func (d *decoder) line(path string) int {
+	for {
+		if line, ok := d.lines[path]; ok {
+			return line
+		}
+		path = parent(path)
+	}
+}
+
+// parent is the path of what holds a key or an item; it is empty for the file.
+func parent(path string) string { return path[:max(strings.LastIndexAny(path, ".["), 0)] }
+
+// pathString is empty for the file, which field.Path calls <nil>.
+func pathString(path *field.Path) string {
+	if path == nil {
+		return ""
+	}
+	return path.String()
 }

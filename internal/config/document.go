@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
+	"regexp"
+	"sort"
 	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 // parseDocument reads the one YAML document of a file into nodes, which know their lines. Reading nodes follows no
@@ -29,11 +29,7 @@ func parseDocument(data []byte) (*yaml.Node, *Problem) {
 		line := documents[1].Line
 		return nil, &Problem{Line: line, Message: "must be the only YAML document in the file, not one of several"}
 	}
-	root := documents[0].Content[0]
-	if root.Kind != yaml.MappingNode {
-		return nil, &Problem{Line: root.Line, Message: "must be an object (a YAML mapping)"}
-	}
-	return root, nil
+	return documents[0].Content[0], nil
 }
 
 // readDocuments reads no more than two, which is one too many.
@@ -54,105 +50,38 @@ func readDocuments(data []byte) ([]yaml.Node, error) {
 	return documents, nil
 }
 
-// inspector looks for what the decoder would pass over in silence, or would fail on without saying where.
-type inspector struct {
-	problems  []Problem
-	decodable bool
-}
+// yamlErrorLine is how the errors of the YAML parser tell a line, if they do: they have it only as text.
+var yamlErrorLine = regexp.MustCompile(`yaml: (?:line (\d+): )?`)
 
-// inspect reports duplicate keys, aliases, explicit tags, keys that are no strings and numbers that are not finite.
-// Only the first leaves something that can be decoded.
+// aliasHint helps with what an unquoted pattern such as *-prod turns into.
+const aliasHint = ": put what begins with * in quotes"
+
+// syntaxProblem says where a file stops being YAML.
 //
-// Aliases are refused because every pattern of a configuration may begin with "*", and unquoted that makes an alias;
-// and because without them a file of bounded size has a content of bounded size.
-func inspect(root *yaml.Node) (problems []Problem, decodable bool) {
-	i := inspector{decodable: true}
-	i.node(root, nil)
-	return i.problems, i.decodable
-}
-
-func (i *inspector) node(node *yaml.Node, path *field.Path) {
-	if node.Style&yaml.TaggedStyle != 0 {
-		i.refuse(node.Line, path, "must not have a YAML tag")
-		return
+// The parser names no line for some mistakes, and for others one that is a line or two away, for it counts from 0 or
+// from 1 and means the mistake or what it is in. The exact one is that with which the text begins to fail in this way.
+func syntaxProblem(data []byte, err error) *Problem {
+	lines := bytes.SplitAfter(data, []byte("\n"))
+	message := yamlErrorLine.ReplaceAllString(err.Error(), "")
+	failsWith := func(count int) bool {
+		_, err := readDocuments(bytes.Join(lines[:count], nil))
+		return err != nil && yamlErrorLine.ReplaceAllString(err.Error(), "") == message
 	}
-	switch node.Kind {
-	case yaml.MappingNode:
-		i.mapping(node, path)
-	case yaml.SequenceNode:
-		for index, item := range node.Content {
-			i.node(item, path.Index(index))
-		}
-	case yaml.AliasNode:
-		i.refuse(node.Line, path, "must not be an alias"+aliasHint)
-	case yaml.ScalarNode:
-		var number float64
-		if node.ShortTag() == "!!float" && node.Decode(&number) == nil && (math.IsInf(number, 0) || math.IsNaN(number)) {
-			i.refuse(node.Line, path, "must be a finite number")
-		}
-	}
-}
-
-func (i *inspector) mapping(node *yaml.Node, path *field.Path) {
-	first := make(map[string]int, len(node.Content)/2)
-	for k := 0; k < len(node.Content); k += 2 {
-		key, value := node.Content[k], node.Content[k+1]
-		if key.Kind != yaml.ScalarNode || key.ShortTag() != "!!str" {
-			i.refuse(key.Line, path, "must have only strings as keys")
-			continue
-		}
-		child := path.Child(key.Value)
-		if line, ok := first[key.Value]; ok {
-			message := fmt.Sprintf("duplicate key, first set on line %d", line)
-			i.problems = append(i.problems, Problem{Line: key.Line, Path: child.String(), Message: message})
-		} else {
-			first[key.Value] = key.Line
-		}
-		i.node(value, child)
-	}
-}
-
-func (i *inspector) refuse(line int, path *field.Path, message string) {
-	i.decodable = false
-	i.problems = append(i.problems, Problem{Line: line, Path: pathString(path), Message: message})
-}
-
-// lineOf returns the line of the key or item at a path, or of the nearest one around it that the file has. Of duplicate
-// keys the last counts, as it does for the decoder.
-func lineOf(node *yaml.Node, path string) int {
-	line := node.Line
-	for path != "" {
-		var found bool
-		if node, line, path, found = step(node, line, path); !found {
-			break
-		}
-	}
-	return line
-}
-
-// step goes from a node to what the first part of the path names: a key, with the line it is on, or an item.
-func step(node *yaml.Node, line int, path string) (next *yaml.Node, at int, rest string, found bool) {
-	switch node.Kind {
-	case yaml.MappingNode:
-		for k := len(node.Content) - 2; k >= 0; k -= 2 {
-			if key := node.Content[k]; within(path, key.Value) {
-				return node.Content[k+1], key.Line, strings.TrimPrefix(path[len(key.Value):], "."), true
+	var line int
+	if match := yamlErrorLine.FindStringSubmatch(err.Error()); len(match) == 2 && match[1] != "" {
+		told, _ := strconv.Atoi(match[1])
+		line = told
+		for near := max(told-1, 1); near <= min(told+2, len(lines)); near++ {
+			if failsWith(near) {
+				line = near
+				break
 			}
 		}
-	case yaml.SequenceNode:
-		text, rest, _ := strings.Cut(strings.TrimPrefix(path, "["), "]")
-		if index, err := strconv.Atoi(text); err == nil && index >= 0 && index < len(node.Content) {
-			item := node.Content[index]
-			return item, item.Line, strings.TrimPrefix(rest, "."), true
-		}
+	} else {
+		line = 1 + sort.Search(len(lines)-1, func(i int) bool { return failsWith(i + 1) })
 	}
-	return node, line, path, false
-}
-
-// pathString is empty for the root, which field.Path calls <nil>.
-func pathString(path *field.Path) string {
-	if path == nil {
-		return ""
+	if strings.Contains(message, "unknown anchor") || strings.Contains(message, "alphabetic or numeric character") {
+		message += aliasHint
 	}
-	return path.String()
+	return &Problem{Line: line, Message: message}
 }

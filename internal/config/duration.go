@@ -1,41 +1,29 @@
 package config
 
 import (
-	"encoding/json"
-	"fmt"
+	"encoding"
+	"strings"
 	"time"
 )
 
-var (
-	_ json.Unmarshaler = (*Duration)(nil)
-	_ json.Marshaler   = Duration{}
-)
-
-// UnmarshalJSON reads a string in the format of time.ParseDuration. It never fails: what is not a duration becomes
-// Unparsed, for validation to report. As everywhere in encoding/json, null changes nothing.
-func (d *Duration) UnmarshalJSON(data []byte) error {
-	if string(data) == "null" {
-		return nil
-	}
-	var text string
-	err := json.Unmarshal(data, &text)
-	parsed, parseErr := time.ParseDuration(text)
-	if err != nil || parseErr != nil {
-		*d = Duration{Unparsed: string(data)}
-	} else {
-		*d = Duration{Duration: parsed}
-	}
-	return nil
+// Duration is a length of time that a file writes as Go does: 10s, 2m30s.
+type Duration struct {
+	time.Duration
 }
 
-// MarshalJSON writes what UnmarshalJSON read.
-func (d Duration) MarshalJSON() ([]byte, error) {
-	if d.Unparsed != "" {
-		return []byte(d.Unparsed), nil
+var _ encoding.TextMarshaler = Duration{}
+
+// String leaves out what is zero at the end: 2m, where Go has 2m0s.
+func (d Duration) String() string {
+	text := d.Duration.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
 	}
-	data, err := json.Marshal(d.String())
-	if err != nil {
-		return nil, fmt.Errorf("writing a duration: %w", err)
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
 	}
-	return data, nil
+	return text
 }
+
+// MarshalText writes what Load and Parse read.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }

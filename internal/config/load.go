@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -38,39 +37,18 @@ func build(name string, data []byte, checkFiles func(*Configuration) field.Error
 	if problem != nil {
 		return nil, newError(name, []Problem{*problem})
 	}
-	problems, decodable := inspect(root)
-	if !decodable {
-		return nil, newError(name, problems)
-	}
-	configuration, unknown, mistyped := decode(root, data)
-	problems = append(problems, unknown...)
-	problems = append(problems, mistyped...)
+	configuration := Default()
+	decoded := decode(root, configuration)
+	problems := decoded.problems
 	for _, err := range append(configuration.validate(), checkFiles(configuration)...) {
-		if !overlapsAny(err.Field, mistyped) {
-			problems = append(problems, problemOf(err, lineOf(root, err.Field)))
+		if decoded.wasRead(err.Field) {
+			problems = append(problems, problemOf(err, decoded.line(err.Field)))
 		}
 	}
 	if err := newError(name, problems); err != nil {
 		return nil, err
 	}
 	return configuration, nil
-}
-
-// overlapsAny says that a path is at, in or around a value that could not be decoded: what validation finds there is
-// not what the file says.
-func overlapsAny(path string, mistyped []Problem) bool {
-	for _, problem := range mistyped {
-		if within(path, problem.Path) || within(problem.Path, path) {
-			return true
-		}
-	}
-	return false
-}
-
-// within says that a path is an ancestor's own or below it. Everything is below the empty path.
-func within(path, ancestor string) bool {
-	rest, ok := strings.CutPrefix(path, ancestor)
-	return ok && (rest == "" || ancestor == "" || rest[0] == '.' || rest[0] == '[')
 }
 
 // readBounded reads at most one byte more than a configuration file may have.

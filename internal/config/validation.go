@@ -49,9 +49,7 @@ func validateConstant(value, want string, path *field.Path) field.ErrorList {
 
 func (g *GitLab) validate(path *field.Path) field.ErrorList {
 	errs := g.validateURL(path.Child("url"))
-	if invalid := invalidDuration(g.Timeout, path.Child("timeout")); invalid != nil {
-		errs = append(errs, invalid)
-	} else if d := g.Timeout.Duration; d <= 0 || d > maxTimeout {
+	if d := g.Timeout; d.Duration <= 0 || d.Duration > maxTimeout {
 		detail := fmt.Sprintf("must be above 0s and at most %s", maxTimeout)
 		errs = append(errs, field.Invalid(path.Child("timeout"), d.String(), detail))
 	}
@@ -99,11 +97,8 @@ func (c *Cache) validate(path *field.Path) field.ErrorList {
 		name  string
 		value Duration
 	}{{"freshFor", c.FreshFor}, {"staleFor", c.StaleFor}, {"rejectedFor", c.RejectedFor}} {
-		child := path.Child(entry.name)
-		if invalid := invalidDuration(entry.value, child); invalid != nil {
-			errs = append(errs, invalid)
-		} else if entry.value.Duration < 0 {
-			errs = append(errs, field.Invalid(child, entry.value.String(), "must not be negative"))
+		if entry.value.Duration < 0 {
+			errs = append(errs, field.Invalid(path.Child(entry.name), entry.value.String(), "must not be negative"))
 		}
 	}
 	errs = append(errs, validateRange(c.MaxJobs, maxCacheSize, path.Child("maxJobs"))...)
@@ -159,15 +154,6 @@ func isLoopback(host string) bool {
 func isPort(text string, least uint64) bool {
 	port, err := strconv.ParseUint(text, 10, 16)
 	return err == nil && port >= least
-}
-
-// invalidDuration reports what stood in the place of a duration.
-func invalidDuration(d Duration, path *field.Path) *field.Error {
-	if d.Unparsed == "" {
-		return nil
-	}
-	detail := fmt.Sprintf("%s: must be a duration, such as 10s or 2m30s", d.Unparsed)
-	return field.TypeInvalid(path, field.OmitValueType{}, detail)
 }
 
 func validateRange(value, most int, path *field.Path) field.ErrorList {
