@@ -128,7 +128,7 @@ func authorJob(t *testing.T, j gitlabtest.Job, more ...string) job {
 	if j.Project == 0 {
 		j.Project = authorProject
 	}
-	env := append(gitlabVariables(t, j), "KUBE_URL="+site.API.URL, "KUBE_CA_FILE="+site.Plane.CAFile())
+	env := append(gitlabVariables(t, j), "JOBGATE_URL="+site.API.URL, "JOBGATE_CA_FILE="+site.Plane.CAFile())
 	running := runJob(t, j, append(env, more...)...)
 	// That is how the runner's docker executor leaves it.
 	if err := os.Chmod(running.Kubeconfig, 0o666); err != nil && !os.IsNotExist(err) {

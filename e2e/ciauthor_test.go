@@ -54,45 +54,54 @@ func TestCIAuthor_IncludePointsTheJobAtTheCluster(t *testing.T) {
 		namespace string
 	}{
 		{"the only agent", authorProject, nil, "", own},
-		{"one of several agents", twoAgentsProject, []string{"KUBE_CONTEXT=" + authorContext}, "", own},
+		{"one of several agents", twoAgentsProject, []string{"JOBGATE_CONTEXT=" + authorContext}, "", own},
 		{"another namespace", authorProject, []string{"JOBGATE_NAMESPACE=" + elsewhere}, "", elsewhere},
-		{"the CA as PEM", authorProject, []string{"KUBE_CA_FILE=" + string(pem)}, "", own},
-		{"the CA in base64", authorProject, []string{"KUBE_CA_FILE=" + base64.StdEncoding.EncodeToString(pem)}, "", own},
-		{"the CA in SSL_CERT_FILE", authorProject, []string{"KUBE_CA_FILE=", "SSL_CERT_FILE=" + site.Plane.CAFile()}, "", own},
+		{"the CA as PEM", authorProject, []string{"JOBGATE_CA_FILE=" + string(pem)}, "", own},
+		{"the CA in base64", authorProject, []string{"JOBGATE_CA_FILE=" + base64.StdEncoding.EncodeToString(pem)}, "", own},
+		{"the CA in SSL_CERT_FILE", authorProject, []string{"JOBGATE_CA_FILE=", "SSL_CERT_FILE=" + site.Plane.CAFile()}, "", own},
 		{"a KUBECONFIG that cannot be written to", authorProject, nil, `exec 9< "$KUBECONFIG"; export KUBECONFIG=/dev/fd/9`, own},
-		{"by the agent's id", authorProject, []string{"AGENT_ID=" + id, "JOBGATE_NAMESPACE=author", "KUBECONFIG="}, "", own},
-		{"by the agent's id, beside GitLab's", twoAgentsProject,
-			[]string{"AGENT_ID=" + id, "KUBE_CONTEXT=my-context", "JOBGATE_NAMESPACE=author"}, "", own},
+		{"by the agent's id", authorProject, []string{"JOBGATE_AGENT_ID=" + id, "JOBGATE_NAMESPACE=author", "KUBECONFIG="}, "", own},
+		{"by the agent's id, with the agent's default_namespace", twoAgentsProject, []string{"JOBGATE_AGENT_ID=" + id}, "", own},
+		{"by the agent's id, in a context of another name", twoAgentsProject,
+			[]string{"JOBGATE_AGENT_ID=" + id, "JOBGATE_CONTEXT=my-context"}, "", own},
+		{"beside a certificate-based cluster", authorProject, certificateCluster, certificateContext, own},
+		{"by the agent's id, beside a certificate-based cluster", authorProject,
+			append([]string{"JOBGATE_AGENT_ID=" + id}, certificateCluster...), certificateContext, own},
 		{"where what is not set is an error", authorProject, nil, "set -u", own},
 	}
 	include := hidden(t, includeFile, nil)
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			j := authorJob(t, gitlabtest.Job{Project: row.project, Environment: authorEnvironment}, row.env...)
-			before, err := os.ReadFile(j.Kubeconfig)
-			if err != nil {
-				t.Fatal(err)
-			}
-			lines := append([]string{`test "$(stat -c %a "$KUBECONFIG")" = 600`}, use...)
+			lines := append([]string{`cmp "$before" "$TMPDIR/before"`, `test "$(stat -c %a "$KUBECONFIG")" = 600`}, use...)
 			if row.namespace == elsewhere {
 				lines = []string{use[0], use[1] + " --namespace=" + own, use[2]}
 			}
-			wantUsed(t, j, row.prelude+"\n"+include.script(lines...), row.namespace)
-			after, err := os.ReadFile(j.Kubeconfig)
-			if err != nil || string(after) != string(before) {
-				t.Errorf("GitLab's own file has changed (%v)", err)
-			}
+			// GitLab's own file stays as it is.
+			const remember = `before="${KUBECONFIG:-/dev/null}"; cp "$before" "$TMPDIR/before"`
+			wantUsed(t, j, strings.Join([]string{row.prelude, remember, include.script(lines...)}, "\n"), row.namespace)
 		})
 	}
 }
+
+// certificateCluster are the variables that GitLab sets for a cluster that is connected with certificates.
+var certificateCluster = []string{"KUBE_URL=https://certificate.example.com", "KUBE_TOKEN=certificate-cluster", "KUBE_NAMESPACE=elsewhere"}
+
+// certificateContext makes GitLab's kubeconfig that of a job with such a cluster, whose context is the current one.
+const certificateContext = `
+kubectl config set-cluster gitlab-deploy --server=https://certificate.example.com
+kubectl config set-credentials gitlab-deploy --username=certificate-cluster
+kubectl config set-context gitlab-deploy --cluster=gitlab-deploy --user=gitlab-deploy --namespace=elsewhere
+kubectl config use-context gitlab-deploy
+`
 
 // A second cluster's agents keep what they have.
 func TestCIAuthor_IncludeLeavesOtherAgentsAlone(t *testing.T) {
 	authors(t)
 	include := hidden(t, includeFile, nil)
 	j := authorJob(t, gitlabtest.Job{Project: twoAgentsProject})
-	result := j.shell(t, "KUBE_CONTEXT="+authorContext+"\n"+include.script()+
-		"\nKUBE_URL=https://far.example.com KUBE_CA_FILE= KUBE_CONTEXT="+farContext+"\n"+include.script(
+	result := j.shell(t, "JOBGATE_CONTEXT="+authorContext+"\n"+include.script()+
+		"\nJOBGATE_URL=https://far.example.com JOBGATE_CA_FILE= JOBGATE_CONTEXT="+farContext+"\n"+include.script(
 		"kubectl config view --output=jsonpath='{range .contexts[*]}{.name} {.context.cluster}{\"\\n\"}{end}'",
 		"kubectl config view --output=jsonpath='{range .clusters[*]}{.name} {.cluster.server}{\"\\n\"}{end}'",
 		"kubectl config current-context"))
@@ -120,15 +129,20 @@ func TestCIAuthor_IncludeSaysWhatIsMissing(t *testing.T) {
 		env     []string
 		want    string
 	}{
-		{"no URL", authorProject, []string{"KUBE_URL="}, "must begin with https://, or kubectl sends no token; set KUBE_URL"},
-		{"no encryption", authorProject, []string{"KUBE_URL=http://api.example.com"}, "must begin with https://"},
-		{"the tunnel", authorProject, []string{"KUBE_URL=https://kas.gitlab.example.com/k8s-proxy/"}, "GitLab's tunnel"},
-		{"several agents", twoAgentsProject, nil, "set KUBE_CONTEXT to one of: " + authorContext + " " + farContext},
-		{"another context", twoAgentsProject, []string{"KUBE_CONTEXT=a:b"}, "GitLab has made no context a:b for this job; it has made: " + authorContext},
-		{"no agent", lonelyProject, []string{"KUBECONFIG="}, "GitLab has set no KUBECONFIG"},
-		{"an empty kubeconfig", lonelyProject, nil, "the kubeconfig has no context"},
-		{"an agent's name for its id", authorProject, []string{"AGENT_ID=author"}, "must be a number"},
-		{"a CA that is not there", authorProject, []string{"KUBE_CA_FILE=/nonexistent/ca.crt"}, "/nonexistent/ca.crt"},
+		{"no URL", authorProject, []string{"JOBGATE_URL="}, "JOBGATE_URL is not set. Set it to the address"},
+		{"GitLab's URL of another cluster", authorProject, append([]string{"JOBGATE_URL="}, certificateCluster...),
+			"JOBGATE_URL is not set. KUBE_URL is, but jobgate does not use it: GitLab sets it, with KUBE_TOKEN,"},
+		{"a URL of the old name", authorProject, []string{"JOBGATE_URL=", "KUBE_URL=" + site.API.URL}, "KUBE_URL is, but jobgate does not use it"},
+		{"no encryption", authorProject, []string{"JOBGATE_URL=http://api.example.com"}, "does not begin with https://"},
+		{"the tunnel", authorProject, []string{"JOBGATE_URL=https://kas.gitlab.example.com/k8s-proxy/"}, "GitLab's tunnel"},
+		{"several agents", twoAgentsProject, nil, "Set JOBGATE_CONTEXT to one of: " + authorContext + " " + farContext},
+		{"another context", twoAgentsProject, []string{"JOBGATE_CONTEXT=a:b"}, "JOBGATE_CONTEXT is a:b, but GitLab lists no agent of that name for this job. It lists: " + authorContext},
+		{"no agent", lonelyProject, []string{"KUBECONFIG="}, "KUBECONFIG is not set, so GitLab lists no agent"},
+		{"an empty kubeconfig", lonelyProject, nil, "KUBECONFIG has no context of an agent"},
+		{"the context of a certificate-based cluster", authorProject, []string{"JOBGATE_CONTEXT=gitlab-deploy"},
+			"JOBGATE_CONTEXT is gitlab-deploy, but GitLab lists no agent of that name"},
+		{"an agent's name for its id", authorProject, []string{"JOBGATE_AGENT_ID=author"}, "JOBGATE_AGENT_ID is not a number"},
+		{"a CA that is not there", authorProject, []string{"JOBGATE_CA_FILE=/nonexistent/ca.crt"}, "/nonexistent/ca.crt"},
 	}
 	include := hidden(t, includeFile, nil)
 	for _, row := range rows {
@@ -155,19 +169,19 @@ func TestCIAuthor_ComponentPointsTheJobAtTheCluster(t *testing.T) {
 	}{
 		{"every input", map[string]string{
 			"job": ".prod", "api_server": site.API.URL, "certificate_authority": "$MY_CA_FILE", "context": authorContext, "namespace": authorNamespace,
-		}, []string{"KUBE_URL=https://other.example.com", "KUBE_CA_FILE=/nonexistent", "KUBE_CONTEXT=other", "MY_CA_FILE=" + site.Plane.CAFile()}},
+		}, []string{"JOBGATE_URL=https://other.example.com", "JOBGATE_CA_FILE=/nonexistent", "JOBGATE_CONTEXT=other", "MY_CA_FILE=" + site.Plane.CAFile()}},
 		{"the CA in base64", map[string]string{
 			"certificate_authority": base64.StdEncoding.EncodeToString(pem), "context": authorContext,
-		}, []string{"KUBE_CA_FILE="}},
+		}, []string{"JOBGATE_CA_FILE="}},
 		{"variables of the same names", map[string]string{
-			"api_server": "$KUBE_URL", "certificate_authority": "${KUBE_CA_FILE}", "context": authorContext,
+			"api_server": "$JOBGATE_URL", "certificate_authority": "${JOBGATE_CA_FILE}", "context": authorContext,
 		}, nil},
 		{"by the agent's id", map[string]string{"agent_id": strconv.Itoa(authorAgent), "namespace": authorNamespace}, []string{"KUBECONFIG="}},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			component := hidden(t, componentFile, row.inputs)
-			env := append([]string{"KUBE_URL=" + site.API.URL, "KUBE_CA_FILE=" + site.Plane.CAFile()}, row.env...)
+			env := append([]string{"JOBGATE_URL=" + site.API.URL, "JOBGATE_CA_FILE=" + site.Plane.CAFile()}, row.env...)
 			for name, value := range component.Variables {
 				env = append(env, name+"="+expand(value, env))
 			}
@@ -202,7 +216,7 @@ func TestCIAuthor_KubeconfigCommand(t *testing.T) {
 	}{
 		{"the only agent", authorProject, nil, "jobgate kubeconfig"},
 		{"one of several agents", twoAgentsProject, nil, "jobgate kubeconfig --agent=" + authorContext},
-		{"flags alone", authorProject, []string{"KUBE_URL=", "KUBE_CA_FILE="}, "jobgate kubeconfig --server=" + site.API.URL +
+		{"flags alone", authorProject, []string{"JOBGATE_URL=", "JOBGATE_CA_FILE="}, "jobgate kubeconfig --server=" + site.API.URL +
 			" --certificate-authority=" + site.Plane.CAFile()},
 		{"another file", twoAgentsProject, nil, `eval "$(jobgate kubeconfig --agent=` + id + ` -o "$TMPDIR/own")"; test "$KUBECONFIG" = "$TMPDIR/own"`},
 		{"standard output", authorProject, nil, `umask 077; jobgate kubeconfig -o - > "$TMPDIR/own"; export KUBECONFIG="$TMPDIR/own"`},

@@ -90,7 +90,7 @@ metadata: {name: readers-of-pages}
 func pageReader(t *testing.T, environment string, env ...string) job {
 	t.Helper()
 	j := gitlabtest.Job{Project: project, Environment: environment}
-	env = append([]string{"KUBE_URL=" + site.API.URL, "KUBE_CA_FILE=" + site.Plane.CAFile()}, env...)
+	env = append([]string{"JOBGATE_URL=" + site.API.URL, "JOBGATE_CA_FILE=" + site.Plane.CAFile()}, env...)
 	running := runJob(t, j, append(gitlabVariables(t, j), env...)...)
 	writeFile(t, running.Dir, "deployment.yaml", []byte(readersDeployment))
 	return running
@@ -167,7 +167,7 @@ func TestCommands_OfAPipeline(t *testing.T) {
 // run runs a job that extends another.
 func (j shownJob) run(t *testing.T, base shownJob) kubectl.Result {
 	t.Helper()
-	known := map[string]string{"KUBE_CA_FILE": site.Plane.CAFile(), "KUBE_URL": site.API.URL}
+	known := map[string]string{"JOBGATE_CA_FILE": site.Plane.CAFile(), "JOBGATE_URL": site.API.URL}
 	variables := map[string]string{}
 	maps.Copy(variables, base.Variables)
 	maps.Copy(variables, j.Variables)

@@ -42,7 +42,7 @@ The exit status is 0 when all is well, 1 with a warning, 2 with a failure, 3 for
 const doctorExample = `  # in .gitlab-ci.yml, where a deployment fails; --agent for an agent that the job has no context of
   script:
     - jobgate doctor
-    - jobgate doctor --agent=4 --server="$KUBE_URL" --certificate-authority="$KUBE_CA_FILE"`
+    - jobgate doctor --agent=4 --server="$JOBGATE_URL" --certificate-authority="$JOBGATE_CA_FILE"`
 
 func newDoctorCommand() *cobra.Command {
 	o := doctorOptions{}
@@ -64,10 +64,10 @@ func newDoctorCommand() *cobra.Command {
 	cmd.SetFlagErrorFunc(badUsage)
 	f := cmd.Flags()
 	f.StringVar(&o.examined.Context, "context", "",
-		"the context to examine (default that of --agent, the current one, $KUBE_CONTEXT, or the only one)")
+		"the context to examine (default that of --agent, the current one, $JOBGATE_CONTEXT, or the only one)")
 	f.Int64Var(&o.examined.AgentID, "agent", 0, "the id of the agent in question (default that of the context)")
-	f.StringVar(&o.examined.Server, "server", "", "the API server's URL (default the context's, or $KUBE_URL)")
-	f.StringVar(&o.examined.CA, "certificate-authority", "", "a file with its CA (default the context's, or $KUBE_CA_FILE)")
+	f.StringVar(&o.examined.Server, "server", "", "the API server's URL (default the context's, or $JOBGATE_URL)")
+	f.StringVar(&o.examined.CA, "certificate-authority", "", "a file with its CA (default the context's, or $JOBGATE_CA_FILE)")
 	f.StringVarP(&o.examined.Namespace, "namespace", "n", "", "where to ask what the job may do (default the context's)")
 	f.StringVarP(&o.output, "output", "o", "text", "text or json")
 	f.BoolVar(&o.noColor, "no-color", false, "words instead of signs, as when the output is no terminal, or TERM is dumb")

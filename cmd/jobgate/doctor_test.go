@@ -30,7 +30,7 @@ func TestDoctor_ExitStatus(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			runCIJob(t)
 			t.Setenv("CI_JOB_TOKEN", "")
-			t.Setenv("KUBE_URL", "")
+			t.Setenv("JOBGATE_URL", "")
 			_, _, err := runApart(t, append([]string{"doctor"}, strings.Fields(row.args)...)...)
 			var status *statusError
 			if !errors.As(err, &status) || status.code != row.status {
@@ -43,7 +43,7 @@ func TestDoctor_ExitStatus(t *testing.T) {
 func TestDoctor_Output(t *testing.T) {
 	j := runCIJob(t)
 	out, _, _ := runApart(t, "doctor", "--agent=4")
-	for _, want := range []string{"failed   server", "do: ", "is that of GitLab's tunnel", "-        identity"} {
+	for _, want := range []string{"failed   server", "do: ", "is the address of GitLab's tunnel", "-        identity"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the text lacks %q:\n%s", want, out)
 		}

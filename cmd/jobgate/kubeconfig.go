@@ -47,7 +47,7 @@ agent server (KAS) is off, a context is called <config project>:agent-<id>; --ag
 
 The exit status is 0, or 1 with the reason on standard error. "jobgate doctor" says more.`
 
-const kubeconfigExample = `  # in .gitlab-ci.yml, with the CI/CD variables KUBE_URL and KUBE_CA_FILE (type file) set
+const kubeconfigExample = `  # in .gitlab-ci.yml, with the CI/CD variables JOBGATE_URL and JOBGATE_CA_FILE (type file) set
   script:
     - jobgate kubeconfig --agent=path/to/agent/project:agent-name
     - kubectl apply -f deployment.yaml
@@ -70,13 +70,13 @@ func newKubeconfigCommand() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.server, "server", "", "the API server's URL (default $"+cijob.VarKubeURL+")")
+	f.StringVar(&o.server, "server", "", "the API server's URL (default $"+cijob.VarURL+")")
 	f.StringVar(&o.caFile, "certificate-authority", "",
-		"a file with its CA, which is copied into the kubeconfig (default $"+cijob.VarKubeCAFile+", else the system's CAs)")
+		"a file with its CA, which is copied into the kubeconfig (default $"+cijob.VarCAFile+", else the system's CAs)")
 	f.StringSliceVar(&o.agents, "agent", nil,
 		"an agent of this cluster, as ID, CONTEXT or ID=CONTEXT; may be repeated (default all)")
 	f.StringVar(&o.context, "context", "",
-		"the context to be current (default $"+cijob.VarKubeContext+", else that of the only agent)")
+		"the context to be current (default $"+cijob.VarContext+", else that of the only agent)")
 	f.StringVarP(&o.namespace, "namespace", "n", "", "the contexts' namespace (default the agent's default_namespace)")
 	f.StringVarP(&o.outputFile, "output-file", "o", "",
 		"where to write, or - for standard output, which then shows the token (default $"+cijob.VarKubeconfig+")")
@@ -125,14 +125,14 @@ func (o *kubeconfigOptions) run(ctx context.Context, v cijob.Variables, stdout, 
 
 // target is what the flags say, and the job's variables where they say nothing.
 func (o *kubeconfigOptions) target(v cijob.Variables) (cijob.Target, error) {
-	t := cijob.Target{Context: cmp.Or(o.context, v(cijob.VarKubeContext)), Namespace: o.namespace}
+	t := cijob.Target{Context: cmp.Or(o.context, v(cijob.VarContext)), Namespace: o.namespace}
 	var err error
-	if t.Server, err = cijob.CheckServer(cmp.Or(o.server, v(cijob.VarKubeURL))); err != nil {
+	if t.Server, err = cijob.ServerURL(o.server, v); err != nil {
 		return t, err
 	}
-	if ca := cmp.Or(o.caFile, v(cijob.VarKubeCAFile)); ca != "" {
+	if ca := cmp.Or(o.caFile, v(cijob.VarCAFile)); ca != "" {
 		if t.CA, err = cijob.ReadCA(ca); err != nil {
-			return t, fmt.Errorf("read the API server's CA (--certificate-authority or %s): %w", cijob.VarKubeCAFile, err)
+			return t, fmt.Errorf("read the API server's CA (--certificate-authority or %s): %w", cijob.VarCAFile, err)
 		}
 	}
 	for _, text := range o.agents {
@@ -209,7 +209,7 @@ func report(w io.Writer, file string, t cijob.Target, p cijob.Pointed) {
 		}
 	}
 	if p.Current == "" {
-		fmt.Fprintln(w, "no context is current; choose one with --context, KUBE_CONTEXT or kubectl config use-context")
+		fmt.Fprintln(w, "no context is current; choose one with --context, JOBGATE_CONTEXT or kubectl config use-context")
 		return
 	}
 	fmt.Fprintf(w, "the current context is %s\n", printable(p.Current))

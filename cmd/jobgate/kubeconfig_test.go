@@ -38,7 +38,7 @@ func runCIJob(t *testing.T) *ciJob {
 	j := &ciJob{gitlab: s, token: w.Job(1001).Token}
 	for name, value := range map[string]string{
 		"CI_JOB_TOKEN": j.token, "CI_JOB_ID": "1001", "CI_PROJECT_ID": "150", "CI_API_V4_URL": s.URL() + "/api/v4",
-		"CI_SERVER_TLS_CA_FILE": "", "KUBE_URL": "https://api.example.com:6443", "KUBE_CA_FILE": "", "KUBE_CONTEXT": "",
+		"CI_SERVER_TLS_CA_FILE": "", "JOBGATE_URL": "https://api.example.com:6443", "JOBGATE_CA_FILE": "", "JOBGATE_CONTEXT": "",
 		"KUBECONFIG": filepath.Join(t.TempDir(), "KUBECONFIG"), "HOME": t.TempDir(),
 	} {
 		t.Setenv(name, value)
@@ -94,9 +94,9 @@ func TestKubeconfig(t *testing.T) {
 		{"one agent", "--agent=4", nil, own + tunnelURL + " web; acme/agents:prod", "the current context is acme/agents:prod"},
 		{"one agent by its context", "--agent=acme/agents:staging", nil, tunnelURL + " web; " + own + "acme/agents:staging", "agent 5"},
 		{"a context to be current", "--context=acme/agents:staging", nil, own + own + "acme/agents:staging", ""},
-		{"KUBE_CONTEXT", "", map[string]string{"KUBE_CONTEXT": "acme/agents:prod"}, own + own + "acme/agents:prod", ""},
+		{"JOBGATE_CONTEXT", "", map[string]string{"JOBGATE_CONTEXT": "acme/agents:prod"}, own + own + "acme/agents:prod", ""},
 		{"the flags come first", "--context=acme/agents:prod --server=https://other.example.com -n shop",
-			map[string]string{"KUBE_CONTEXT": "acme/agents:staging"},
+			map[string]string{"JOBGATE_CONTEXT": "acme/agents:staging"},
 			"https://other.example.com shop; https://other.example.com shop; acme/agents:prod", ""},
 	}
 	for _, row := range rows {
@@ -166,8 +166,13 @@ func TestKubeconfig_Refuses(t *testing.T) {
 	}{
 		{"no token", "", setenv("CI_JOB_TOKEN", ""), "CI_JOB_TOKEN is not set"},
 		{"a token that is none", "", func(t *testing.T, j *ciJob) { t.Setenv("CI_JOB_TOKEN", j.token+"\n") }, "characters that no GitLab token has"},
-		{"no API server", "", setenv("KUBE_URL", ""), "the API server is not known"},
-		{"no encryption", "--server=http://api", nil, "must begin with https://"},
+		{"no API server", "", setenv("JOBGATE_URL", ""), "JOBGATE_URL is not set"},
+		{"no API server but GitLab's KUBE_URL", "", func(t *testing.T, _ *ciJob) {
+			t.Setenv("JOBGATE_URL", "")
+			t.Setenv("KUBE_URL", "https://certificate.example.com")
+			t.Setenv("KUBE_TOKEN", "t")
+		}, "KUBE_URL is not used: it is GitLab's own"},
+		{"no encryption", "--server=http://api", nil, "begins with http://"},
 		{"the tunnel", "--server=" + tunnelURL, nil, "GitLab's tunnel"},
 		{"a CA that is not there", "--certificate-authority=/nonexistent", nil, "read the API server's CA"},
 		{"an agent that is none", "--agent=0", nil, `--agent: "0" is no agent`},

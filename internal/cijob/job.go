@@ -38,11 +38,21 @@ const (
 	VarKubeconfig      = "KUBECONFIG" // only where an agent is open to the job, and GitLab's agent server is on
 )
 
-// The variables that a job's author sets, as GitLab's own templates call them.
+// The variables that a job's author sets. GitLab uses none of these names. It does use KUBE_URL, so jobgate never reads
+// that one: see ServerURL.
 const (
-	VarKubeURL     = "KUBE_URL"     // the API server
-	VarKubeCAFile  = "KUBE_CA_FILE" // its CA: a variable of type file
-	VarKubeContext = "KUBE_CONTEXT" // the context to use
+	VarURL       = "JOBGATE_URL"       // the API server's address
+	VarCAFile    = "JOBGATE_CA_FILE"   // its CA: a variable of type file
+	VarContext   = "JOBGATE_CONTEXT"   // the context to use
+	VarNamespace = "JOBGATE_NAMESPACE" // the contexts' namespace
+	VarAgentID   = "JOBGATE_AGENT_ID"  // the agent to use, where GitLab makes no context
+)
+
+// GitLab sets these for a cluster that is connected with certificates (deprecated): the address of that cluster's API
+// server, and a token for it.
+const (
+	varKubeURL   = "KUBE_URL"
+	varKubeToken = "KUBE_TOKEN"
 )
 
 // How a job asks its GitLab: a question or two, one after the other.

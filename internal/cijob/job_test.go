@@ -275,3 +275,46 @@ func TestCheckServer(t *testing.T) {
 		})
 	}
 }
+
+func TestServerURL(t *testing.T) {
+	const own, gitlabs = "https://api.example.com", "https://certificate.example.com"
+	rows := []struct {
+		name string
+		flag string
+		vars map[string]string
+		want string // empty: ErrNoServer
+		say  []string
+		not  string
+	}{
+		{name: "flag", flag: own, vars: map[string]string{"JOBGATE_URL": gitlabs}, want: own},
+		{name: "variable", vars: map[string]string{"JOBGATE_URL": own}, want: own},
+		{name: "variable beside GitLab's", vars: map[string]string{"JOBGATE_URL": own, "KUBE_URL": gitlabs, "KUBE_TOKEN": "t"}, want: own},
+		{name: "neither", say: []string{"JOBGATE_URL is not set"}, not: "KUBE_URL"},
+		{name: "KUBE_URL alone", vars: map[string]string{"KUBE_URL": gitlabs},
+			say: []string{"JOBGATE_URL is not set", "KUBE_URL is not used"}, not: "KUBE_TOKEN"},
+		{name: "GitLab's KUBE_URL", vars: map[string]string{"KUBE_URL": gitlabs, "KUBE_TOKEN": "t"},
+			say: []string{"JOBGATE_URL is not set", "KUBE_URL is not used: it is GitLab's own", "KUBE_TOKEN"}},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			u, err := cijob.ServerURL(row.flag, variables(row.vars))
+			if row.want != "" {
+				if err != nil || u.String() != row.want {
+					t.Errorf("URL is %v (%v), want %s", u, err, row.want)
+				}
+				return
+			}
+			if !errors.Is(err, cijob.ErrNoServer) {
+				t.Fatalf("error is %v, want %v", err, cijob.ErrNoServer)
+			}
+			for _, want := range row.say {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("error lacks %q: %v", want, err)
+				}
+			}
+			if row.not != "" && strings.Contains(err.Error(), row.not) {
+				t.Errorf("error has %q: %v", row.not, err)
+			}
+		})
+	}
+}

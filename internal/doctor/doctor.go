@@ -30,12 +30,12 @@ const (
 type Options struct {
 	// Variables are the job's. Required.
 	Variables cijob.Variables
-	// Context is the kubeconfig's context to examine; empty: that of AgentID, the current one, $KUBE_CONTEXT, or the only one.
+	// Context is the kubeconfig's context to examine; empty: that of AgentID, the current one, $JOBGATE_CONTEXT, or the only one.
 	Context string
 	// AgentID is the agent in question; 0: that of the context.
 	AgentID int64
 	// Server and CA are used in place of the kubeconfig's; CA is a file or PEM. Empty: the kubeconfig's, or else
-	// $KUBE_URL and $KUBE_CA_FILE.
+	// $JOBGATE_URL and $JOBGATE_CA_FILE.
 	Server, CA string
 	// Namespace is where rights are asked for; empty: that of the context, or default.
 	Namespace string

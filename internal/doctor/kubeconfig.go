@@ -53,7 +53,7 @@ func (e *examination) checkKubeconfig(context.Context) Finding {
 	case name == "":
 		f.State = Failure
 		f.What = fmt.Sprintf("no context is chosen, so kubectl would ask localhost:8080; there are %s", e.contexts(config))
-		f.Do = "kubectl config use-context CONTEXT; or set " + cijob.VarKubeContext + " for jobgate kubeconfig or .jobgate"
+		f.Do = "kubectl config use-context CONTEXT; or set " + cijob.VarContext + " for jobgate kubeconfig or .jobgate"
 		return f
 	}
 	return e.examine(f, config, name, chosenBy)
@@ -88,7 +88,7 @@ const (
 	byFlag     = "--context"
 	byCurrent  = "current-context"
 	byAgent    = "--agent"
-	byVariable = cijob.VarKubeContext
+	byVariable = cijob.VarContext
 	byDefault  = "the only one"
 )
 
@@ -103,7 +103,7 @@ func (e *examination) choose(config *clientcmdapi.Config) (name, by string) {
 	if config.CurrentContext != "" {
 		return config.CurrentContext, byCurrent
 	}
-	if variable := e.Variables(cijob.VarKubeContext); variable != "" {
+	if variable := e.Variables(cijob.VarContext); variable != "" {
 		return variable, byVariable
 	}
 	if len(config.Contexts) == 1 {

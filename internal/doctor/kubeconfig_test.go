@@ -48,10 +48,10 @@ func TestRun_Kubeconfig(t *testing.T) {
 		}, "kubeconfig", doctor.Failure, []string{"read the kubeconfig", "write it anew"}, nil},
 		{"GitLab's, without a choice", kubeconfig(noCurrent), "kubeconfig", doctor.Failure,
 			[]string{"localhost:8080", `"acme/agents:prod"`, "kubectl config use-context"}, nil},
-		{"GitLab's, with KUBE_CONTEXT", func(s *scene) {
+		{"GitLab's, with JOBGATE_CONTEXT", func(s *scene) {
 			s.writeKubeconfig(noCurrent)
-			s.vars["KUBE_CONTEXT"] = prodContext
-		}, "kubeconfig", doctor.Warning, []string{"(KUBE_CONTEXT): agent 4", "kubectl would use none"}, nil},
+			s.vars["JOBGATE_CONTEXT"] = prodContext
+		}, "kubeconfig", doctor.Warning, []string{"(JOBGATE_CONTEXT): agent 4", "kubectl would use none"}, nil},
 		{"GitLab's, with the only context", func(s *scene) {
 			s.update(func(w *gitlabtest.World) { w.Agents = w.Agents[:1] })
 			s.writeKubeconfig(noCurrent)

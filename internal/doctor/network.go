@@ -165,7 +165,7 @@ func explainCertificate(err error, leaf *x509.Certificate) (what, do string) {
 	case errors.As(err, &unknown):
 		return fmt.Sprintf("the certificate is signed by %s, which the CA of this context is not",
 				rule.Quote(leaf.Issuer.String())),
-			"give the CA of this cluster (KUBE_CA_FILE, --certificate-authority): the one in its admin's kubeconfig"
+			"give the CA of this cluster (JOBGATE_CA_FILE, --certificate-authority): the one in its admin's kubeconfig"
 	default:
 		return "the certificate cannot be verified: " + err.Error(), "have the API server's certificate mended"
 	}

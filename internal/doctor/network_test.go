@@ -61,7 +61,7 @@ func TestRun_Network(t *testing.T) {
 		{"a chain", withIntermediate, "tls", doctor.OK, nil, nil},
 		{"another CA", func(s *scene) {
 			cluster(func(c *clientcmdapi.Cluster) { c.CertificateAuthorityData = otherCA(s.t) })(s)
-		}, "tls", doctor.Failure, []string{"signed by", "KUBE_CA_FILE"}, nil},
+		}, "tls", doctor.Failure, []string{"signed by", "JOBGATE_CA_FILE"}, nil},
 		{"what follows another CA", func(s *scene) {
 			cluster(func(c *clientcmdapi.Cluster) { c.CertificateAuthorityData = otherCA(s.t) })(s)
 		}, "identity", doctor.NotChecked, []string{"certificate is not trusted"}, nil},

@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,36 +23,51 @@ type target struct {
 	why        string // there is no URL
 }
 
-const pointDirect = "point the context at the cluster's own address: jobgate kubeconfig, or extend .jobgate " +
+const pointDirect = "make the context point at the cluster's own address: run jobgate kubeconfig, or let the job extend .jobgate " +
 	"(manifests/gitlab-ci)"
 
-// checkServer finds the API server: what the flags say, else what the context says, else what the variables say.
+// checkServer finds the API server: from the flags, else from the context, else from the variables.
 func (e *examination) checkServer(context.Context) Finding {
 	f := Finding{Name: "server"}
-	ofContext, variable := e.Server == "" && e.subject.cluster.Server != "", e.Variables(cijob.VarKubeURL)
-	u, err := cijob.CheckServer(cmp.Or(e.Server, e.subject.cluster.Server, variable))
+	inContext := e.Server == "" && e.subject.cluster.Server != ""
+	u, err := e.findServer(inContext)
 	if err != nil {
 		f.State, f.What, f.Do = Failure, err.Error(), pointDirect
 		e.target.why = "there is no API server to talk to"
 	}
-	// The tunnel is not what jobgate is about: the rest can still be said of the cluster itself.
-	if errors.Is(err, cijob.ErrTunnel) && ofContext && variable != "" {
-		ofContext = false
-		if u, err = cijob.CheckServer(variable); err == nil {
-			f.What += "; the rest is checked against $" + cijob.VarKubeURL
+	// The cluster itself can still be checked, if a variable has its address.
+	if inContext && (errors.Is(err, cijob.ErrTunnel) || errors.Is(err, errCertificateCluster)) && e.Variables(cijob.VarURL) != "" {
+		inContext = false
+		if u, err = cijob.ServerURL("", e.Variables); err == nil {
+			f.What += "; the other checks use $" + cijob.VarURL
 		}
 	}
 	if err != nil {
 		return f
 	}
 	e.target.url = u
-	if bad := e.readTrust(ofContext); bad != nil {
+	if bad := e.readTrust(inContext); bad != nil {
 		return *bad
 	}
 	if f.State == Failure {
 		return f
 	}
-	return e.describeServer(f, ofContext, variable)
+	return e.describeServer(f, inContext, e.Variables(cijob.VarURL))
+}
+
+// errCertificateCluster refuses a context that GitLab's KUBE_URL, and not the job's author, has pointed somewhere.
+var errCertificateCluster = errors.New("the context points at the cluster that GitLab is connected to with certificates " +
+	"(KUBE_URL and KUBE_TOKEN are set), and the job's token is not for that cluster")
+
+func (e *examination) findServer(inContext bool) (*url.URL, error) {
+	if !inContext {
+		return cijob.ServerURL(e.Server, e.Variables)
+	}
+	u, err := cijob.CheckServer(e.subject.cluster.Server)
+	if err == nil && cijob.OfCertificateCluster(u.String(), e.Variables) && !sameServer(u, e.Variables(cijob.VarURL)) {
+		return nil, errCertificateCluster
+	}
+	return u, err
 }
 
 func (e *examination) describeServer(f Finding, inContext bool, variable string) Finding {
@@ -64,11 +78,11 @@ func (e *examination) describeServer(f Finding, inContext bool, variable string)
 	switch {
 	case e.target.insecure:
 		f.State = Warning
-		f.What += ", whose certificate nobody checks: whoever is in between can take the token"
-		f.Do = "take insecure-skip-tls-verify away, and give the cluster's CA: jobgate kubeconfig --certificate-authority"
+		f.What += ", but kubectl does not check its certificate (insecure-skip-tls-verify), so anyone in between can take the token"
+		f.Do = "remove insecure-skip-tls-verify and give the cluster's CA: set " + cijob.VarCAFile + " and run jobgate kubeconfig"
 	case inContext && variable != "" && !sameServer(e.target.url, variable):
 		f.State = Warning
-		f.What += fmt.Sprintf(", but $%s is %s", cijob.VarKubeURL, e.quote(variable))
+		f.What += fmt.Sprintf(", but $%s is %s", cijob.VarURL, e.quote(variable))
 		f.Do = pointDirect
 	}
 	return f
@@ -79,9 +93,8 @@ func sameServer(u *url.URL, other string) bool {
 	return strings.TrimRight(u.String(), "/") == strings.TrimRight(other, "/")
 }
 
-// readTrust finds out whom to trust, and whom to go through: what goes with the server that was chosen. A Finding says
-// why there can be no talking to it.
-func (e *examination) readTrust(ofContext bool) *Finding {
+// readTrust finds the CA and the proxy that belong to the chosen server. A Finding says why they cannot be used.
+func (e *examination) readTrust(inContext bool) *Finding {
 	unusable := func(what string, err error, do string) *Finding {
 		e.target.url, e.target.why = nil, what
 		return &Finding{Name: "server", State: Failure, What: what + ": " + err.Error(), Do: do}
@@ -89,8 +102,8 @@ func (e *examination) readTrust(ofContext bool) *Finding {
 	cluster, ca := e.subject.cluster, e.CA
 	switch {
 	case ca != "":
-	case !ofContext:
-		ca = e.Variables(cijob.VarKubeCAFile)
+	case !inContext:
+		ca = e.Variables(cijob.VarCAFile)
 	default:
 		e.target.serverName, e.target.insecure = cluster.TLSServerName, cluster.InsecureSkipTLSVerify
 		e.target.ca, ca = cluster.CertificateAuthorityData, cluster.CertificateAuthority
@@ -99,11 +112,11 @@ func (e *examination) readTrust(ofContext bool) *Finding {
 	if ca != "" && len(e.target.ca) == 0 {
 		if e.target.ca, err = cijob.ReadCA(ca); err != nil {
 			return unusable("the API server's CA cannot be read", err,
-				"give the cluster's CA in PEM, as a CI/CD variable of type file: "+cijob.VarKubeCAFile)
+				"set "+cijob.VarCAFile+", a CI/CD variable of type file, to the cluster's CA in PEM")
 		}
 	}
 	if e.target.proxy, err = e.proxyFor(cluster.ProxyURL); err != nil {
-		return unusable("the proxy cannot be used", err, "mend HTTPS_PROXY, or proxy-url in the kubeconfig")
+		return unusable("the proxy cannot be used", err, "correct HTTPS_PROXY, or proxy-url in the kubeconfig")
 	}
 	return nil
 }

@@ -31,37 +31,48 @@ func TestRun_Server(t *testing.T) {
 		{"the context's", func(*scene) {}, "server", doctor.OK, []string{"https://127.0.0.1:"}, nil},
 		{"the tunnel", at(tunnel), "server", doctor.Failure, []string{"GitLab's tunnel", "jobgate kubeconfig", ".jobgate"}, nil},
 		{"the tunnel, with nothing else known", at(tunnel), "identity", doctor.NotChecked, []string{"there is no API server"}, nil},
-		{"the tunnel, with KUBE_URL", tunnelWithVariables, "server", doctor.Failure,
-			[]string{"GitLab's tunnel", "the rest is checked against $KUBE_URL"}, nil},
-		{"the tunnel, with KUBE_URL, and the rest", tunnelWithVariables, "identity", doctor.OK, []string{"gitlab:ci_job:1001"}, nil},
-		{"the tunnel in KUBE_URL, too", func(s *scene) {
+		{"the tunnel, with JOBGATE_URL", tunnelWithVariables, "server", doctor.Failure,
+			[]string{"GitLab's tunnel", "the other checks use $JOBGATE_URL"}, nil},
+		{"the tunnel, with JOBGATE_URL, and the rest", tunnelWithVariables, "identity", doctor.OK, []string{"gitlab:ci_job:1001"}, nil},
+		{"the tunnel in JOBGATE_URL, too", func(s *scene) {
 			at(tunnel)(s)
-			s.vars["KUBE_URL"] = tunnel
-		}, "server", doctor.Failure, []string{"GitLab's tunnel"}, []string{"the rest"}},
+			s.vars["JOBGATE_URL"] = tunnel
+		}, "server", doctor.Failure, []string{"GitLab's tunnel"}, []string{"the other checks"}},
 		{"the tunnel as a flag", func(s *scene) { s.options.Server = tunnel }, "server", doctor.Failure, []string{"GitLab's tunnel"}, nil},
-		{"http", at("http://api.example.com"), "server", doctor.Failure, []string{"must begin with https://"}, nil},
+		{"http", at("http://api.example.com"), "server", doctor.Failure, []string{"begins with http://"}, nil},
 		{"a password in it", at("https://u:SecretPassword@api.example.com"), "server", doctor.Failure, []string{"not of the form"}, []string{"Secret"}},
-		{"none", at(""), "server", doctor.Failure, []string{"not known", "KUBE_URL"}, nil},
-		{"none, but KUBE_URL", func(s *scene) {
+		{"none", at(""), "server", doctor.Failure, []string{"JOBGATE_URL is not set"}, nil},
+		{"none, but JOBGATE_URL", func(s *scene) {
 			at("")(s)
-			s.vars["KUBE_URL"], s.vars["KUBE_CA_FILE"] = s.api.URL, string(s.api.ca())
+			s.vars["JOBGATE_URL"], s.vars["JOBGATE_CA_FILE"] = s.api.URL, string(s.api.ca())
+		}, "identity", doctor.OK, nil, nil},
+		{"none, and GitLab's KUBE_URL", func(s *scene) {
+			at("")(s)
+			s.vars["KUBE_URL"], s.vars["KUBE_TOKEN"] = s.api.URL, "certificate-cluster"
+		}, "server", doctor.Failure, []string{"JOBGATE_URL is not set", "KUBE_URL is not used", "KUBE_TOKEN"}, nil},
+		{"GitLab's KUBE_URL in the context", certificateCluster, "server", doctor.Failure,
+			[]string{"connected to with certificates", "jobgate kubeconfig"}, nil},
+		{"GitLab's KUBE_URL in the context, and the rest", certificateCluster, "identity", doctor.NotChecked, nil, nil},
+		{"the same address as KUBE_URL, on purpose", func(s *scene) {
+			certificateCluster(s)
+			s.vars["JOBGATE_URL"] = s.api.URL
 		}, "identity", doctor.OK, nil, nil},
 		{"flags instead", func(s *scene) {
 			at("https://unused.example.com")(s)
 			s.options.Server, s.options.CA = s.api.URL, string(s.api.ca())
 		}, "identity", doctor.OK, nil, nil},
-		{"another than KUBE_URL", set("KUBE_URL", "https://api.example.com"), "server", doctor.Warning,
-			[]string{`but $KUBE_URL is "https://api.example.com"`}, nil},
-		{"the same as KUBE_URL but for a slash", func(s *scene) { s.vars["KUBE_URL"] = s.api.URL + "/" }, "server", doctor.OK, nil, nil},
+		{"another than JOBGATE_URL", set("JOBGATE_URL", "https://api.example.com"), "server", doctor.Warning,
+			[]string{`but $JOBGATE_URL is "https://api.example.com"`}, nil},
+		{"the same as JOBGATE_URL but for a slash", func(s *scene) { s.vars["JOBGATE_URL"] = s.api.URL + "/" }, "server", doctor.OK, nil, nil},
 		{"a certificate that nobody checks", cluster(func(c *clientcmdapi.Cluster) {
 			c.InsecureSkipTLSVerify, c.CertificateAuthorityData = true, nil
-		}), "server", doctor.Warning, []string{"whoever is in between can take the token"}, nil},
+		}), "server", doctor.Warning, []string{"anyone in between can take the token"}, nil},
 		{"a certificate that nobody checks, and the rest", cluster(func(c *clientcmdapi.Cluster) {
 			c.InsecureSkipTLSVerify, c.CertificateAuthorityData = true, nil
 		}), "identity", doctor.OK, nil, nil},
 		{"a CA that is not there", cluster(func(c *clientcmdapi.Cluster) {
 			c.CertificateAuthority, c.CertificateAuthorityData = "/nonexistent/ca.crt", nil
-		}), "server", doctor.Failure, []string{"/nonexistent/ca.crt", "KUBE_CA_FILE"}, nil},
+		}), "server", doctor.Failure, []string{"/nonexistent/ca.crt", "JOBGATE_CA_FILE"}, nil},
 		{"a CA in a file", func(s *scene) {
 			file := filepath.Join(s.t.TempDir(), "ca.crt")
 			if err := os.WriteFile(file, s.api.ca(), 0o600); err != nil {
@@ -78,7 +89,12 @@ func TestRun_Server(t *testing.T) {
 	}
 }
 
+// certificateCluster is a job whose context points where GitLab's own KUBE_URL does.
+func certificateCluster(s *scene) {
+	s.vars["KUBE_URL"], s.vars["KUBE_TOKEN"] = s.api.URL, "certificate-cluster"
+}
+
 func tunnelWithVariables(s *scene) {
 	cluster(func(c *clientcmdapi.Cluster) { c.Server, c.CertificateAuthorityData = tunnel, nil })(s)
-	s.vars["KUBE_URL"], s.vars["KUBE_CA_FILE"] = s.api.URL, string(s.api.ca())
+	s.vars["JOBGATE_URL"], s.vars["JOBGATE_CA_FILE"] = s.api.URL, string(s.api.ca())
 }
