@@ -2,16 +2,21 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/klog/v2"
 
 	"github.com/jobgate/jobgate/authz"
 	"github.com/jobgate/jobgate/internal/config"
+	"github.com/jobgate/jobgate/internal/filewatch"
 	"github.com/jobgate/jobgate/internal/gitlab"
 	"github.com/jobgate/jobgate/internal/job"
 	"github.com/jobgate/jobgate/tokenreview"
 )
+
+// settleTime lets an editor or the kubelet finish before the configuration is read.
+const settleTime = 100 * time.Millisecond
 
 // reloadTargets are the parts that take a changed configuration.
 type reloadTargets struct {
@@ -29,7 +34,7 @@ type reloader struct {
 	started *config.Configuration // what serving and gitlab.url stay at until a restart
 	targets reloadTargets
 	logger  klog.Logger
-	watcher *config.Watcher
+	watcher *filewatch.Watcher
 	results *prometheus.CounterVec
 	last    prometheus.Gauge
 }
@@ -50,7 +55,7 @@ func newReloader(file string, r prometheus.Registerer) *reloader {
 	rl.results.WithLabelValues("applied")
 	rl.results.WithLabelValues("refused")
 	r.MustRegister(rl.results, rl.last)
-	rl.watcher = config.NewWatcher(file, rl.reload)
+	rl.watcher = filewatch.New(settleTime, rl.reload, file)
 	return rl
 }
 

@@ -20,7 +20,7 @@ import (
 const maxNamedFileBytes = 4 << 20
 
 // ReloadedFiles returns the files, besides the configuration file, whose content takes effect without a restart and
-// that Watcher.SetFiles is to be given. Those of the serving side are not among them: its TLS configuration re-reads
+// that have to be watched. Those of the serving side are not among them: its TLS configuration re-reads
 // them itself.
 func (c *Configuration) ReloadedFiles() []string {
 	var files []string

@@ -1,6 +1,6 @@
-// Package config knows jobgate's configuration file: its schema, its defaults, what makes it valid, where in the file a
-// mistake is, and when the file has changed. It must not know what the settings are used for: it imports no other
-// package of jobgate, opens no connection and holds no state of the running server.
+// Package config knows jobgate's configuration file: its schema, its defaults, what makes it valid, and where in the file a
+// mistake is. It must not know what the settings are used for: it opens no connection and holds no state of the running
+// server.
 package config
 
 // The only version and kind of configuration file that this release reads.

@@ -1,4 +1,4 @@
-package config_test
+package filewatch_test
 
 import (
 	"context"
@@ -12,20 +12,22 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/jobgate/jobgate/internal/config"
+	"github.com/jobgate/jobgate/internal/filewatch"
 )
+
+const settleTime = 100 * time.Millisecond
 
 func TestWatcher_ReadsOnceForABurstOfEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := watchInBubble(t)
 		for range 10 {
 			w.event()
-			time.Sleep(config.SettleTime / 20)
+			time.Sleep(settleTime / 20)
 		}
 		if seen := w.observed(); seen.checks != 0 {
 			t.Errorf("read %d times before the burst had settled", seen.checks)
 		}
-		time.Sleep(config.SettleTime)
+		time.Sleep(settleTime)
 		if seen := w.observed(); seen.checks != 1 {
 			t.Errorf("read %d times for one burst, want once", seen.checks)
 		}
@@ -37,7 +39,7 @@ func TestWatcher_IsNotHeldUpByEventsWithoutEnd(t *testing.T) {
 		w := watchInBubble(t)
 		for range 100 {
 			w.event()
-			time.Sleep(config.SettleTime / 10)
+			time.Sleep(settleTime / 10)
 		}
 		if seen := w.observed(); seen.checks < 5 || seen.checks > 10 {
 			t.Errorf("read %d times in ten times the settling time, want 5 to 10", seen.checks)
@@ -49,29 +51,46 @@ func TestWatcher_ResyncsWithoutEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := watchInBubble(t)
 		write(t, filepath.Dir(w.file), "config.yaml", "new")
-		time.Sleep(config.ResyncTime - time.Nanosecond)
+		time.Sleep(filewatch.ResyncTime - time.Nanosecond)
 		if seen := w.observed(); seen.calls != 0 {
 			t.Fatalf("called back %d times before the resync", seen.calls)
 		}
-		time.Sleep(2 * config.ResyncTime)
+		time.Sleep(2 * filewatch.ResyncTime)
 		if seen := w.observed(); seen.calls != 1 {
 			t.Errorf("called back %d times, want once", seen.calls)
 		}
 	})
 }
 
-func TestWatcher_ReportsAMissingFileOnlyWithTheResync(t *testing.T) {
+func TestWatcher_ReportsAMissingFileAfterASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := watchInBubble(t)
 		must(t, os.Remove(w.file))
 		w.event()
-		time.Sleep(config.ResyncTime / 2)
+		time.Sleep(settleTime + filewatch.MissingTime - time.Nanosecond)
 		if seen := w.observed(); seen.checks != 1 || seen.calls != 0 {
 			t.Fatalf("read %d times and called back %d times, want 1 and 0", seen.checks, seen.calls)
 		}
-		time.Sleep(3 * config.ResyncTime)
+		time.Sleep(3 * filewatch.ResyncTime)
 		if seen := w.observed(); seen.calls != 1 {
 			t.Errorf("called back %d times, want once", seen.calls)
+		}
+	})
+}
+
+func TestWatcher_IsSilentAboutAFileThatReturns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watchInBubble(t)
+		must(t, os.Remove(w.file))
+		w.event()
+		time.Sleep(settleTime)
+		if seen := w.observed(); seen.checks != 1 {
+			t.Fatalf("read %d times, want once", seen.checks)
+		}
+		write(t, filepath.Dir(w.file), "config.yaml", "old")
+		time.Sleep(3 * filewatch.ResyncTime)
+		if seen := w.observed(); seen.calls != 0 {
+			t.Errorf("called back %d times, want never", seen.calls)
 		}
 	})
 }
@@ -82,12 +101,12 @@ func TestWatcher_RepeatsWhatWasNotAcceptedWithEveryResync(t *testing.T) {
 		w.refuse = 3
 		write(t, filepath.Dir(w.file), "config.yaml", "new")
 		w.event()
-		time.Sleep(config.SettleTime)
+		time.Sleep(settleTime)
 		for resyncs := range 6 {
 			if seen, want := w.observed(), min(1+resyncs, 4); seen.calls != want {
 				t.Errorf("after %d resyncs: called back %d times, want %d", resyncs, seen.calls, want)
 			}
-			time.Sleep(config.ResyncTime)
+			time.Sleep(filewatch.ResyncTime)
 		}
 	})
 }
@@ -95,13 +114,13 @@ func TestWatcher_RepeatsWhatWasNotAcceptedWithEveryResync(t *testing.T) {
 func TestWatcher_NeverCallsBackTwiceAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := watchInBubble(t)
-		w.takes = 10 * config.SettleTime
+		w.takes = 10 * settleTime
 		for _, text := range []string{"1", "2", "3", "4", "5"} {
 			write(t, filepath.Dir(w.file), "config.yaml", text)
 			w.event()
-			time.Sleep(2 * config.SettleTime)
+			time.Sleep(2 * settleTime)
 		}
-		time.Sleep(100 * config.SettleTime)
+		time.Sleep(100 * settleTime)
 		if seen := w.observed(); seen.calls != 2 || seen.atOnce != 1 {
 			t.Errorf("called back %d times, %d at once, want 2 and 1", seen.calls, seen.atOnce)
 		}
@@ -114,7 +133,7 @@ func TestWatcher_LosesNoChangeToSetFiles(t *testing.T) {
 		write(t, filepath.Dir(w.file), "config.yaml", "new")
 		w.SetFiles(w.file + ".token")
 		w.event()
-		time.Sleep(config.SettleTime)
+		time.Sleep(settleTime)
 		if seen := w.observed(); seen.calls != 1 {
 			t.Errorf("called back %d times, want once", seen.calls)
 		}
@@ -136,7 +155,7 @@ func TestWatcher_WatchesTheDirectoriesOfItsFilesUntilItEnds(t *testing.T) {
 			{[]string{filepath.Join(b, "ca")}, map[string]int{own: 1, b: 1}},
 		} {
 			w.SetFiles(row.files...)
-			time.Sleep(config.SettleTime)
+			time.Sleep(settleTime)
 			if diff := cmp.Diff(row.want, w.observed().watching); diff != "" {
 				t.Errorf("%q: -want +got:\n%s", row.files, diff)
 			}
@@ -150,7 +169,7 @@ func TestWatcher_WatchesTheDirectoriesOfItsFilesUntilItEnds(t *testing.T) {
 
 // bubble is a Watcher whose time is faked and whose events are made by hand.
 type bubble struct {
-	*config.Watcher
+	*filewatch.Watcher
 	file  string
 	event func()
 	// end ends Run.
@@ -172,7 +191,7 @@ func watchInBubble(t *testing.T) *bubble {
 	t.Helper()
 	b := &bubble{file: filepath.Join(t.TempDir(), "config.yaml"), seen: observations{watching: map[string]int{}}}
 	write(t, filepath.Dir(b.file), "config.yaml", "old")
-	b.Watcher = config.NewWatcher(b.file, b.onChange)
+	b.Watcher = filewatch.New(settleTime, b.onChange, b.file)
 	b.OnChecked(func() { b.observe(func(seen *observations) { seen.checks++ }) })
 	b.WatchWith(func(ctx context.Context, directory string, onEvent func()) {
 		b.observe(func(seen *observations) { b.event, seen.watching[directory] = onEvent, seen.watching[directory]+1 })

@@ -1,14 +1,14 @@
-package config
+package filewatch
 
 import (
 	"context"
 	"time"
 )
 
-// SettleTime and ResyncTime are the Watcher's own.
+// MissingTime and ResyncTime are those of a Watcher.
 const (
-	SettleTime = settleTime
-	ResyncTime = resyncTime
+	MissingTime = missingTime
+	ResyncTime  = resyncTime
 )
 
 // OnChecked has a Watcher tell of each look at the files, once it has called back if it had to.
@@ -19,5 +19,5 @@ func (w *Watcher) WatchWith(watch func(ctx context.Context, directory string, on
 	w.watch = watch
 }
 
-// Intervals replaces a Watcher's own.
-func (w *Watcher) Intervals(settle, resync time.Duration) { w.settle, w.resync = settle, resync }
+// Resync replaces the time between two looks without an event.
+func (w *Watcher) Resync(every time.Duration) { w.resync = every }

@@ -1,4 +1,4 @@
-package config_test
+package filewatch_test
 
 import (
 	"context"
@@ -9,10 +9,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
 	"k8s.io/klog/v2"
 
-	"github.com/jobgate/jobgate/internal/config"
+	"github.com/jobgate/jobgate/internal/filewatch"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestWatcher_CallsBackForEveryWayAFileChanges(t *testing.T) {
 	for _, row := range []struct {
@@ -25,7 +28,7 @@ func TestWatcher_CallsBackForEveryWayAFileChanges(t *testing.T) {
 			must(t, os.Remove(file))
 			write(t, filepath.Dir(file), "config.yaml", "new")
 		}},
-		{"kept as a backup and written anew", func(t *testing.T, file string) {
+		{"kept as a backup and written again", func(t *testing.T, file string) {
 			must(t, os.Rename(file, file+"~"))
 			write(t, filepath.Dir(file), "config.yaml", "new")
 		}},
@@ -68,9 +71,8 @@ func TestWatcher_IsSilentWhereNoContentChanges(t *testing.T) {
 		change func(t *testing.T, file string)
 	}{
 		{"touched", func(t *testing.T, file string) { must(t, os.Chtimes(file, time.Now(), time.Now())) }},
-		{"written anew", replace("old")},
+		{"written again", replace("old")},
 		{"another file", func(t *testing.T, file string) { write(t, filepath.Dir(file), "other.yaml", "new") }},
-		{"deleted for a moment", func(t *testing.T, file string) { must(t, os.Remove(file)) }},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "config.yaml")
@@ -120,7 +122,7 @@ func TestWatcher_SeesWhatChangedBeforeItRan(t *testing.T) {
 func TestWatcher_ResyncsWhatCannotBeWatched(t *testing.T) {
 	directory := filepath.Join(t.TempDir(), "missing")
 	w := newWatched(filepath.Join(directory, "config.yaml"))
-	w.Intervals(time.Millisecond, time.Millisecond)
+	w.Resync(time.Millisecond)
 	w.run(t)
 	w.awaitCheck(t)
 	must(t, os.Mkdir(directory, 0o700))
@@ -130,7 +132,7 @@ func TestWatcher_ResyncsWhatCannotBeWatched(t *testing.T) {
 
 // watched is a Watcher that records what the configuration file says at each call back.
 type watched struct {
-	*config.Watcher
+	*filewatch.Watcher
 	checks   chan struct{}
 	changes  chan string
 	mu       sync.Mutex
@@ -147,7 +149,7 @@ func watch(t *testing.T, file string) *watched {
 
 func newWatched(file string) *watched {
 	w := &watched{checks: make(chan struct{}, 1000), changes: make(chan string, 1000)}
-	w.Watcher = config.NewWatcher(file, func() bool {
+	w.Watcher = filewatch.New(time.Millisecond, func() bool {
 		data, err := os.ReadFile(file)
 		if err != nil {
 			data = []byte(err.Error())
@@ -157,8 +159,7 @@ func newWatched(file string) *watched {
 		w.observed = append(w.observed, string(data))
 		w.changes <- string(data)
 		return true
-	})
-	w.Intervals(time.Millisecond, config.ResyncTime)
+	}, file)
 	w.OnChecked(func() { w.checks <- struct{}{} })
 	return w
 }
@@ -225,4 +226,16 @@ func publish(t *testing.T, mount, version, text string) {
 	write(t, filepath.Join(mount, ".."+version), "config.yaml", text)
 	must(t, os.Symlink(".."+version, filepath.Join(mount, "..data_tmp")))
 	must(t, os.Rename(filepath.Join(mount, "..data_tmp"), filepath.Join(mount, "..data")))
+}
+
+func write(t *testing.T, directory, name, text string) {
+	t.Helper()
+	must(t, os.WriteFile(filepath.Join(directory, name), []byte(text), 0o600))
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }
