@@ -40,8 +40,3 @@ func (p *PKI) step(next decide) (file string, err error) {
 	}
 	return file, err
 }
-
-// Give gives a file that will have the mode to an owner; required says that it has to succeed.
-func Give(path string, uid, gid int, m mode, required bool) error {
-	return owner{uid: uid, gid: gid, required: required}.give(path, m)
-}

@@ -1,14 +1,14 @@
 package certs
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/jobgate/jobgate/internal/file"
 )
 
 // maxFile bounds what is read of a file, in bytes. A bundle of a hundred CAs is a fifth of it.
@@ -30,18 +30,21 @@ const (
 	lockInterval = 20 * time.Millisecond
 )
 
+// anyone leaves a file to its owner.
+var anyone = file.Owner{UID: file.Any, GID: file.Any}
+
 // mode is a file's permissions.
 type mode = fs.FileMode
 
-// file is one of the directory's files as it was read, or has been written since.
-type file struct {
+// entry is one of the directory's files as it was read, or has been written since.
+type entry struct {
 	content []byte
 	mode    mode
-	owner   owner
+	owner   file.Owner
 }
 
 // contents are the directory's files by their names; "." is the directory itself.
-type contents map[string]file
+type contents map[string]entry
 
 // read reads the files that are there.
 func (p *PKI) read() (contents, error) {
@@ -56,8 +59,8 @@ func (p *PKI) read() (contents, error) {
 	if !info.IsDir() {
 		return nil, fmt.Errorf("read the PKI: %s is not a directory", p.dir)
 	}
-	c["."] = file{mode: info.Mode().Perm(), owner: ownerOf(info)}
-	for _, name := range []string{CAFile, SigningFile, NextSigningFile, ServingFile, ClientFile} {
+	c["."] = entry{mode: info.Mode().Perm(), owner: file.OwnerOf(info)}
+	for _, name := range fileNames() {
 		f, err := readFile(filepath.Join(p.dir, name))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -70,40 +73,24 @@ func (p *PKI) read() (contents, error) {
 	return c, nil
 }
 
-// readFile reads a regular file of at most maxFile bytes. The error names it.
-func readFile(path string) (file, error) {
-	// Asked first, because to open a FIFO may take for ever.
-	info, err := os.Stat(path)
+// readFile reads a file of the PKI, or another one with certificates.
+func readFile(path string) (entry, error) {
+	content, info, err := file.ReadWithInfo(path, maxFile)
 	if err != nil {
-		return file{}, err
+		return entry{}, err
 	}
-	if !info.Mode().IsRegular() {
-		return file{}, fmt.Errorf("%s is not a regular file", path)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return file{}, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return file{}, err
-	}
-	if len(text) > maxFile {
-		return file{}, fmt.Errorf("%s is larger than %d bytes", path, maxFile)
-	}
-	return file{content: text, mode: info.Mode().Perm(), owner: ownerOf(info)}, nil
+	return entry{content: content, mode: info.Mode().Perm(), owner: file.OwnerOf(info)}, nil
 }
 
 // ownerFor is who owns a file already. A new one goes to the owner of the CA's key, so that what an administrator starts
 // by hand can be carried on by the jobgate that owns the PKI.
-func (c contents) ownerFor(name string) owner {
+func (c contents) ownerFor(name string) file.Owner {
 	for _, like := range []string{name, SigningFile} {
 		if f, ok := c[like]; ok {
 			return f.owner
 		}
 	}
-	return anybody
+	return anyone
 }
 
 // take has a write as it has been made.
@@ -116,7 +103,7 @@ func (c contents) take(w *write) {
 	if w.kind == replaceFile {
 		f.content = w.content
 	}
-	f.mode, f.owner = w.mode, w.owner.or(f.owner)
+	f.mode, f.owner = w.mode, w.owner.Or(f.owner)
 	c[w.File] = f
 }
 
@@ -126,15 +113,15 @@ func (p *PKI) apply(w *write) error {
 	var err error
 	switch w.kind {
 	case replaceFile:
-		err = p.replace(w)
+		err = file.Write(path, w.content, w.mode, w.owner)
 	case removeFile:
 		err = os.Remove(path)
 	case makeDirectory:
 		if err = os.MkdirAll(p.dir, w.mode); err == nil {
-			err = w.owner.give(p.dir, w.mode)
+			err = w.owner.Give(p.dir, w.mode)
 		}
 	case changeAttributes:
-		if err = w.owner.give(path, w.mode); err == nil {
+		if err = w.owner.Give(path, w.mode); err == nil {
 			err = os.Chmod(path, w.mode)
 		}
 	}
@@ -144,49 +131,11 @@ func (p *PKI) apply(w *write) error {
 	return nil
 }
 
-// replace puts a new file in the place of an old one: whoever reads it finds the one or the other, whole, and so does
-// everybody after a crash. Until it is in its place it is nobody's but the owner's to read.
-func (p *PKI) replace(w *write) error {
-	next, err := os.CreateTemp(p.dir, temporary(w.File, "*")) // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(next.Name()) // gone already after success
-	defer next.Close()
-	if _, err := io.Copy(next, bytes.NewReader(w.content)); err != nil {
-		return err
-	}
-	if err := w.owner.give(next.Name(), w.mode); err != nil {
-		return err
-	}
-	if err := next.Chmod(w.mode); err != nil {
-		return err
-	}
-	if err := next.Sync(); err != nil {
-		return err
-	}
-	if err := os.Rename(next.Name(), filepath.Join(p.dir, w.File)); err != nil {
-		return err
-	}
-	return syncDirectory(p.dir)
-}
-
-// temporary is the name of a file that is yet to be put in its place; * for any.
-func temporary(name, random string) string { return "." + name + "." + random + ".tmp" }
-
 // sweep removes what interrupted writes have left. Only the holder of the lock may.
 func (p *PKI) sweep() error {
-	entries, err := os.ReadDir(p.dir)
-	if err != nil {
-		return fmt.Errorf("look for unfinished files: %w", err)
-	}
-	for _, e := range entries {
-		// The pattern is well formed.
-		if unfinished, _ := filepath.Match(temporary("*", "*"), e.Name()); !unfinished {
-			continue
-		}
-		if err := os.Remove(filepath.Join(p.dir, e.Name())); err != nil {
-			return fmt.Errorf("remove an unfinished file: %w", err)
+	for _, name := range fileNames() {
+		if err := file.Sweep(filepath.Join(p.dir, name)); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -83,7 +83,7 @@ func (p *PKI) Inspect(warn time.Duration) []Inspection {
 // fit a certificate in one of the files.
 func InspectFiles(files []string, bundle string, warn time.Duration) []Inspection {
 	i := inspector{now: time.Now(), warn: warn}
-	texts, errs := map[string]file{}, map[string]error{}
+	texts, errs := map[string]entry{}, map[string]error{}
 	for _, path := range files {
 		texts[path], errs[path] = readFile(path)
 	}
@@ -148,7 +148,7 @@ func checkKey(i *Inspection, text []byte, chains [][]byte) {
 }
 
 // file inspects the certificates in a file; there is always one Inspection at least.
-func (i *inspector) file(path string, f file, err error, use x509.ExtKeyUsage) []Inspection {
+func (i *inspector) file(path string, f entry, err error, use x509.ExtKeyUsage) []Inspection {
 	if err != nil {
 		return []Inspection{{File: path, Problems: []string{fmt.Sprintf("cannot be read: %v", err)}}}
 	}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/jobgate/jobgate/internal/file"
 )
 
 // Defaults and bounds of a Request.
@@ -117,13 +119,13 @@ func (r *Request) next(s *state) (*write, error) {
 	return nil, nil
 }
 
-func (r *Request) owner() owner {
-	o := anybody
+func (r *Request) owner() file.Owner {
+	o := anyone
 	if r.UID != nil {
-		o.uid, o.required = *r.UID, true
+		o.UID, o.Required = *r.UID, true
 	}
 	if r.GID != nil {
-		o.gid, o.required = *r.GID, true
+		o.GID, o.Required = *r.GID, true
 	}
 	return o
 }
@@ -277,7 +279,7 @@ func (r *Request) attributes(s *state) (*write, error) {
 		if !ok {
 			continue
 		}
-		if wanted := r.owner().or(f.owner); wanted.uid != f.owner.uid || wanted.gid != f.owner.gid {
+		if wanted := r.owner().Or(f.owner); wanted.UID != f.owner.UID || wanted.GID != f.owner.GID {
 			return &write{
 				Change: Change{file, fmt.Sprintf("its owner is %s, to be %s", f.owner, wanted)}, kind: changeAttributes, mode: f.mode,
 			}, nil

@@ -116,7 +116,7 @@ func TestPKI_NamesTheFileThatCannotBeUsed(t *testing.T) {
 			},
 		},
 		{
-			name: "client certificate is huge", file: certs.ClientFile, say: "larger than",
+			name: "client certificate is huge", file: certs.ClientFile, say: "too large",
 			spoil: func(t *testing.T, p *certs.PKI) {
 				replace(t, filepath.Join(p.Dir(), certs.ClientFile), make([]byte, 1<<20+1))
 			},

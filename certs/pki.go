@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/jobgate/jobgate/internal/file"
 )
 
 // The files of a PKI. A certificate and its key are in one file, so that one rename replaces the pair.
@@ -15,6 +17,11 @@ const (
 	ServingFile     = "serving.pem" // jobgate's serving certificate and key
 	ClientFile      = "client.pem"  // the API server's client certificate and key
 )
+
+// fileNames are the files' names.
+func fileNames() []string {
+	return []string{CAFile, SigningFile, NextSigningFile, ServingFile, ClientFile}
+}
 
 // ErrExposedKey is in the chain of the error for a CA's key that others than its owner may read.
 var ErrExposedKey = errors.New("others than its owner may read the CA's key")
@@ -50,7 +57,7 @@ type write struct {
 	kind    kind
 	content []byte // nil for a file whose content stays
 	mode    mode
-	owner   owner
+	owner   file.Owner
 	// leaf is what the file then holds, where it is a leaf certificate's.
 	leaf *pair
 }
@@ -90,7 +97,7 @@ func (p *PKI) writes(next decide, apply func(*write) error) (made []*write, err 
 		if err != nil || w == nil {
 			return made, err
 		}
-		w.owner = w.owner.or(content.ownerFor(w.File))
+		w.owner = w.owner.Or(content.ownerFor(w.File))
 		if err := apply(w); err != nil {
 			return made, err
 		}

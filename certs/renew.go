@@ -163,7 +163,7 @@ func (s *state) issue(file string, template x509.Certificate, lifetime time.Dura
 	if f, ok := s.files[file]; ok {
 		m |= f.mode & modeGroup
 	}
-	return &write{Change: Change{File: file, Why: why}, content: text, mode: m, owner: anybody, leaf: leaf}, nil
+	return &write{Change: Change{File: file, Why: why}, content: text, mode: m, owner: anyone, leaf: leaf}, nil
 }
 
 // names are a certificate's: the common name, and what else it stands for.

@@ -197,7 +197,7 @@ func (s *state) advance() (*write, error) {
 	case s.next == nil:
 		return s.retire()
 	case s.next.certificate.Equal(s.signing.certificate):
-		return &write{Change: Change{NextSigningFile, "the CA in it has taken over"}, kind: removeFile, owner: anybody}, nil
+		return &write{Change: Change{NextSigningFile, "the CA in it has taken over"}, kind: removeFile, owner: anyone}, nil
 	case !s.trusts(s.next.certificate):
 		return s.publish()
 	case s.next.term.since.IsZero():
@@ -261,7 +261,7 @@ func writeAuthority(file string, ca *pair, why string) (*write, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write the CA %s: %w", name(ca.certificate), err)
 	}
-	return &write{Change: Change{file, why}, content: text, mode: modeSecret, owner: anybody}, nil
+	return &write{Change: Change{file, why}, content: text, mode: modeSecret, owner: anyone}, nil
 }
 
 func writeBundle(bundle []*x509.Certificate, why string) (*write, error) {
@@ -269,5 +269,5 @@ func writeBundle(bundle []*x509.Certificate, why string) (*write, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write %s: %w", CAFile, err)
 	}
-	return &write{Change: Change{CAFile, why}, content: text, mode: modePublic, owner: anybody}, nil
+	return &write{Change: Change{CAFile, why}, content: text, mode: modePublic, owner: anyone}, nil
 }

@@ -1,4 +1,4 @@
-package certs_test
+package file_test
 
 import (
 	"errors"
@@ -9,11 +9,11 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/jobgate/jobgate/certs"
+	"github.com/jobgate/jobgate/internal/file"
 )
 
-// asNobodySpecial runs f as a user who may not give files away; for root, on a thread that has given its rights up.
-func asNobodySpecial(t *testing.T, path string, f func()) {
+// withoutRights runs f as a user who may not give files away; for root, on a thread that has given its rights up.
+func withoutRights(t *testing.T, path string, f func()) {
 	t.Helper()
 	if os.Getuid() != 0 {
 		f()
@@ -36,7 +36,7 @@ func asNobodySpecial(t *testing.T, path string, f func()) {
 	<-ended
 }
 
-func TestRenew_OwnerThatCannotBeKeptMustGoOnReading(t *testing.T) {
+func TestGive_OwnerWhoCannotHaveTheFileCanStillReadIt(t *testing.T) {
 	const other = 12345
 	rows := []struct {
 		name     string
@@ -66,7 +66,7 @@ func TestRenew_OwnerThatCannotBeKeptMustGoOnReading(t *testing.T) {
 				}
 			}
 			var err error
-			asNobodySpecial(t, path, func() { err = certs.Give(path, row.uid, row.gid, row.mode, row.required) })
+			withoutRights(t, path, func() { err = file.Owner{UID: row.uid, GID: row.gid, Required: row.required}.Give(path, row.mode) })
 			if (err != nil) != row.refused || (err != nil && !errors.Is(err, fs.ErrPermission)) {
 				t.Errorf("error is %v, refused should be %t", err, row.refused)
 			}
