@@ -131,7 +131,7 @@ func TestInit_KeepsTheClustersOwnWebhook(t *testing.T) {
 
 	n := newNode(t, "init-merged", "--authorization-config="+file)
 	n.mustInit(t)
-	if diff := cmp.Diff(present, withoutJobgate(t, n.read(t, "authorization.yaml"))); diff != "" {
+	if diff := cmp.Diff(inSingleBlanks(present), inSingleBlanks(withoutJobgate(t, n.read(t, "authorization.yaml")))); diff != "" {
 		t.Errorf("the other authorizers (-before +after):\n%s", diff)
 	}
 	n.startJobgate(t)
@@ -156,6 +156,12 @@ func TestInit_KeepsTheClustersOwnWebhook(t *testing.T) {
 		t.Error("the other webhook was asked about what jobgate denies")
 	}
 	n.checkLog(t, j)
+}
+
+// inSingleBlanks is a text without blank lines, and with single blanks before comments.
+func inSingleBlanks(text string) string {
+	text = regexp.MustCompile(` {2,}#`).ReplaceAllString(text, " #")
+	return regexp.MustCompile(`\n{2,}`).ReplaceAllString(text, "\n")
 }
 
 // withoutJobgate takes the item of jobgate out of a list of authorizers.

@@ -14,6 +14,7 @@ func TestTroubleshooting_ShowsWhatInitRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	write := func(text string) string { return writeFile(t, t.TempDir(), "input", []byte(text)) }
+	withAlias := strings.NewReplacer("authorizedTTL: 1s ", "authorizedTTL: &second 1s ", "unauthorizedTTL: 1s", "unauthorizedTTL: *second")
 	for _, row := range []struct {
 		name string
 		args []string
@@ -30,7 +31,7 @@ func TestTroubleshooting_ShowsWhatInitRefuses(t *testing.T) {
 		{"addresses", []string{"--address=x", "--health-address=127.0.0.1:0"}, 2},
 		{"a host", []string{"--host=a b"}, 1},
 		{"keep and force", []string{"--keep", "--force"}, 1},
-		{"authorizers in brackets", []string{"--authorization-config=" + write(inBrackets)}, 1},
+		{"authorizers with an alias", []string{"--authorization-config=" + write(withAlias.Replace(presentAuthorizers))}, 1},
 		{"RBAC first", []string{"--authorization-config=" + write(strings.Replace(presentAuthorizers, "type: Node", "type: RBAC", 1))}, 1},
 		{"authorizers of another kind", []string{"--authorization-config=" + write("apiVersion: v1\nkind: ConfigMap\n")}, 1},
 	} {
@@ -54,8 +55,3 @@ func TestTroubleshooting_ShowsWhatInitRefuses(t *testing.T) {
 		})
 	}
 }
-
-const inBrackets = `apiVersion: apiserver.config.k8s.io/v1
-kind: AuthorizationConfiguration
-authorizers: [{type: Node, name: node}, {type: RBAC, name: rbac}]
-`

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 
+	"go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -15,6 +16,8 @@ import (
 
 // authorizerName is jobgate's name among the authorizers.
 const authorizerName = "jobgate"
+
+const authorizersKey = "authorizers"
 
 // The types of authorizers as kube-apiserver has them (pkg/kubeapiserver/authorizer/modes). Only webhooks may be several.
 var authorizerTypes = []string{"AlwaysAllow", "AlwaysDeny", "ABAC", "Webhook", "RBAC", "Node"}
@@ -65,8 +68,8 @@ func LostAuthorizers(before, after []byte) []string {
 	return lost
 }
 
-// MergeAuthorizers puts jobgate, as own has it, into a cluster's AuthorizationConfiguration, and leaves everything else
-// as it is to the byte. Where jobgate is already there it stays at its place, and is replaced unless it is equal.
+// MergeAuthorizers puts jobgate, as own has it, into a cluster's AuthorizationConfiguration. Everything else keeps its
+// meaning, order and comments. A jobgate that is already there stays in its place, and is replaced unless it is equal.
 //
 // A new one comes before every authorizer but Node: each of the others may allow, and then jobgate would not be asked.
 // That costs the others nothing: jobgate is asked about CI jobs alone, and what it does not deny they are asked about.
@@ -92,32 +95,39 @@ func mergeAuthorizers(existing, own []byte) ([]byte, error) {
 	if at >= 0 && reflect.DeepEqual(theirs[at], ours[jobgate]) {
 		return existing, checkPosition(theirs)
 	}
-	source, err := parseList(own, "authorizers")
+	source, err := parseTree(own)
 	if err != nil {
 		return nil, fmt.Errorf("the program's own file: %w", err)
 	}
-	target, err := parseList(existing, "authorizers")
+	item := child(source.Content[0], authorizersKey, yaml.SequenceNode).Content[jobgate]
+	tree, err := parseEditable(existing)
 	if err != nil {
 		return nil, err
 	}
-	var merged []byte
+	list := child(tree.Content[0], authorizersKey, yaml.SequenceNode)
+	if list == nil || len(list.Content) != len(theirs) {
+		return nil, fmt.Errorf("%s must be a plain list", authorizersKey)
+	}
 	var want []apiserver.AuthorizerConfiguration
 	if at >= 0 {
-		merged = target.replace(at, source.item(jobgate))
+		list.Content[at] = replacing(list.Content[at], item)
 		want = slices.Clone(theirs)
 		want[at] = ours[jobgate]
 	} else {
 		at = placeFor(theirs)
-		merged = target.insert(at, source.item(jobgate))
+		list.Content = slices.Insert(list.Content, at, item)
 		want = slices.Insert(slices.Clone(theirs), at, ours[jobgate])
+	}
+	merged, err := encodeTree(tree)
+	if err != nil {
+		return nil, err
 	}
 	got, err := loadAuthorizers(merged)
 	if err != nil {
 		return nil, fmt.Errorf("jobgate cannot be put into it: %w", err)
 	}
 	if !reflect.DeepEqual(got, want) {
-		return nil, errors.New("jobgate cannot be put into it without changing other authorizers: write the authorizers as a " +
-			"plain list, without anchors")
+		return nil, errors.New("jobgate cannot be put into it without changing other authorizers")
 	}
 	return merged, checkPosition(got)
 }
@@ -150,7 +160,7 @@ func checkPosition(authorizers []apiserver.AuthorizerConfiguration) error {
 // webhooks, which an API server that runs with the file has already accepted. That validation as a whole would bring the
 // CEL library with it, a fifth of the program.
 func loadAuthorizers(text []byte) ([]apiserver.AuthorizerConfiguration, error) {
-	if err := oneDocument(text); err != nil {
+	if _, err := parseTree(text); err != nil {
 		return nil, err
 	}
 	c, err := load.LoadFromData(text)

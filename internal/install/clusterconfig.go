@@ -1,15 +1,17 @@
 package install
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
-	"reflect"
+	"io"
 	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/version"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	kyaml "sigs.k8s.io/yaml"
 )
 
@@ -46,9 +48,9 @@ var (
 )
 
 // MergeClusterConfiguration puts jobgate, as own has it, into a cluster's ClusterConfiguration, as the ConfigMap
-// kubeadm-config holds it: what own has under apiServer.extraArgs and apiServer.extraVolumes takes the place of items for
-// the same flag, volume or folder, or comes behind the others. Flags go that kube-apiserver does not start with beside
-// --authorization-config. Everything else stays as it is to the byte, line ends aside. Merging twice changes nothing.
+// kubeadm-config holds it: each item of own's apiServer.extraArgs and apiServer.extraVolumes replaces the one for the same
+// flag, volume or folder, or follows the others. It removes flags that kube-apiserver does not start with beside
+// --authorization-config. Everything else keeps its meaning, order and comments. Merging twice changes nothing.
 //
 // Other YAML documents in the file are left out: the ConfigMap has none, and the InitConfiguration that kubeadm config
 // migrate writes along with it holds a bootstrap token.
@@ -64,98 +66,89 @@ func MergeClusterConfiguration(existing, own []byte, authorizersGiven bool) ([]b
 }
 
 func mergeClusterConfiguration(existing, own []byte, authorizersGiven bool) ([]byte, error) {
-	text, before, err := readClusterConfiguration(existing)
+	theirs, err := readClusterConfiguration(existing)
 	if err != nil {
 		return nil, err
 	}
-	ours, err := ownItems(own)
+	ours, err := readClusterText(own)
 	if err != nil {
 		return nil, fmt.Errorf("the program's own file: %w", err)
 	}
-	want, ok := before[serverKey].(map[string]any)
-	if !ok && before[serverKey] != nil {
-		return nil, fmt.Errorf("%s is no mapping", serverKey)
-	}
-	if want == nil {
-		want = map[string]any{}
-	}
-	// In this order, since a list that is missing is put right below apiServer: the arguments are the first.
-	for _, key := range []string{volumesKey, argsKey} {
-		present, err := itemsOf(want, key)
+	changed := false
+	for _, key := range []string{argsKey, volumesKey} {
+		ownItems, err := ours.items(key)
+		if err != nil {
+			return nil, err
+		}
+		present, err := theirs.items(key)
 		if err != nil {
 			return nil, err
 		}
 		if key == argsKey {
-			if err := checkArgs(present, ours[key], authorizersGiven); err != nil {
+			if err := checkArgs(present, ownItems, authorizersGiven); err != nil {
 				return nil, err
 			}
 		}
-		e := editOf(key, present, ours[key])
-		if text, err = e.apply(text); err != nil {
-			return nil, err
+		if merged := mergeItems(key, present, ownItems); !slices.EqualFunc(merged, present, clusterItem.equal) {
+			theirs.set(key, merged)
+			changed = true
 		}
-		want[key] = e.outcome()
 	}
-	before[serverKey] = want
-	return text, verifyMerge(text, before)
-}
-
-// verifyMerge makes sure that the lines mean what they should, whatever YAML was around them.
-func verifyMerge(text []byte, want map[string]any) error {
-	var got map[string]any
-	if err := kyaml.UnmarshalStrict(text, &got); err != nil {
-		return fmt.Errorf("jobgate cannot be put into it: %w", err)
+	if !changed {
+		return theirs.text, nil
 	}
-	if !reflect.DeepEqual(got, want) {
-		return fmt.Errorf("jobgate cannot be put into it without changing something else: write %s as plain lines, without anchors",
-			serverKey)
-	}
-	return nil
+	return theirs.encode()
 }
 
 // readClusterConfiguration finds the one ClusterConfiguration in a file, and checks that jobgate can be put into it.
-func readClusterConfiguration(file []byte) (text []byte, decoded map[string]any, err error) {
+func readClusterConfiguration(file []byte) (*clusterDocument, error) {
+	var text []byte
 	var kinds []string
-	for _, document := range documents(file) {
+	var versionErr error
+	all, err := documents(file)
+	if err != nil {
+		return nil, fmt.Errorf("not a %s: %w", clusterKind, err)
+	}
+	for _, document := range all {
 		var head struct{ APIVersion, Kind string }
 		if err := kyaml.Unmarshal(document, &head); err != nil {
-			return nil, nil, fmt.Errorf("not a %s: %w", clusterKind, err)
+			return nil, fmt.Errorf("not a %s: %w", clusterKind, err)
 		}
 		switch {
 		case head.Kind == clusterKind && strings.HasPrefix(head.APIVersion, clusterGroup) && text != nil:
-			return nil, nil, fmt.Errorf("there are two of kind %s in it", clusterKind)
+			return nil, fmt.Errorf("it has two documents of kind %s", clusterKind)
 		case head.Kind == clusterKind && strings.HasPrefix(head.APIVersion, clusterGroup):
-			text = document
-			err = checkClusterVersion(head.APIVersion)
+			text, versionErr = document, checkClusterVersion(head.APIVersion)
 		case head.Kind != "":
 			kinds = append(kinds, head.Kind)
 		}
 	}
 	switch {
 	case text == nil:
-		return nil, nil, fmt.Errorf("there is no %s in it, but %s; to export the cluster's:\n%s",
+		return nil, fmt.Errorf("it has no %s, but %s; to export the cluster's:\n%s",
 			clusterKind, cmp.Or(strings.Join(kinds, ", "), "nothing"), ExportClusterConfiguration())
-	case err != nil:
-		return nil, nil, err
+	case versionErr != nil:
+		return nil, versionErr
 	}
-	if err := kyaml.UnmarshalStrict(text, &decoded); err != nil {
-		return nil, nil, fmt.Errorf("not a %s: %w", clusterKind, err)
+	c, err := readClusterText(text)
+	if err != nil {
+		return nil, err
 	}
-	return text, decoded, checkKubernetes(decoded)
+	return c, checkKubernetes(c.decoded)
 }
 
-// documents are the YAML documents in a file, with Unix line ends.
-func documents(file []byte) [][]byte {
+// documents are the YAML documents in a file, as kubeadm finds them.
+func documents(file []byte) ([][]byte, error) {
 	var all [][]byte
-	var current []byte
-	for line := range bytes.Lines(bytes.ReplaceAll(file, []byte("\r\n"), []byte("\n"))) {
-		if mark := bytes.TrimRight(line, " \t\n"); bytes.Equal(mark, []byte("---")) || bytes.HasPrefix(line, []byte("--- #")) {
-			all, current = append(all, current), nil
-			continue
+	for reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(file))); ; {
+		document, err := reader.Read()
+		if errors.Is(err, io.EOF) {
+			return all, nil
+		} else if err != nil {
+			return nil, err
 		}
-		current = append(current, line...)
+		all = append(all, document)
 	}
-	return append(all, current)
 }
 
 func checkClusterVersion(apiVersion string) error {
@@ -184,11 +177,11 @@ func checkKubernetes(decoded map[string]any) error {
 }
 
 // checkArgs refuses what jobgate cannot be beside, and what would be lost unnoticed.
-func checkArgs(present []map[string]any, own []item, authorizersGiven bool) error {
+func checkArgs(present, own []clusterItem, authorizersGiven bool) error {
 	var problems []error
 	for _, arg := range present {
-		name, value := argName(arg), fmt.Sprint(arg["value"])
-		same := slices.ContainsFunc(own, func(i item) bool { return argName(i.value) == name && i.value["value"] == arg["value"] })
+		name, value := arg.flag(), fmt.Sprint(arg.value["value"])
+		same := slices.ContainsFunc(own, func(o clusterItem) bool { return o.flag() == name && o.value["value"] == arg.value["value"] })
 		var problem error
 		switch {
 		case name == "authentication-token-webhook-config-file" && !same:
@@ -217,10 +210,7 @@ func onlyDefaultModes(modes string) bool {
 // LosesClusterConfiguration says that a file holds a cluster's configuration with jobgate in it, and that what it would
 // become does not.
 func LosesClusterConfiguration(before, after []byte) bool {
-	_, _, err := readClusterConfiguration(before)
-	if err != nil {
-		return false
-	}
-	_, _, err = readClusterConfiguration(after)
-	return err != nil
+	_, beforeErr := readClusterConfiguration(before)
+	_, afterErr := readClusterConfiguration(after)
+	return beforeErr == nil && afterErr != nil
 }

@@ -40,7 +40,7 @@ func TestMergeClusterConfiguration_Refuses(t *testing.T) {
 		{
 			"a map of arguments",
 			clusterHead + "apiServer:\n  extraArgs: {a: b}\n",
-			"apiServer.extraArgs is no list, as it has to be in kubeadm.k8s.io/v1beta4",
+			"apiServer.extraArgs is not a list, which kubeadm.k8s.io/v1beta4 requires",
 		},
 		{
 			"an old Kubernetes",
@@ -55,47 +55,20 @@ func TestMergeClusterConfiguration_Refuses(t *testing.T) {
 		{
 			"the whole ConfigMap",
 			"apiVersion: v1\nkind: ConfigMap\ndata:\n  ClusterConfiguration: |\n" + indent(indent(clusterHead)),
-			"there is no ClusterConfiguration in it, but ConfigMap; to export the cluster's:\n" + install.ExportClusterConfiguration(),
+			"it has no ClusterConfiguration, but ConfigMap; to export the cluster's:\n" + install.ExportClusterConfiguration(),
 		},
-		{"comments alone", "# nothing\n", "there is no ClusterConfiguration in it, but nothing"},
-		{"two", clusterHead + "---\n" + clusterHead, "there are two of kind ClusterConfiguration in it"},
+		{"comments alone", "# nothing\n", "it has no ClusterConfiguration, but nothing"},
+		{"two", clusterHead + "---\n" + clusterHead, "it has two documents of kind ClusterConfiguration"},
 		{"no YAML", "a: [\n", "not a ClusterConfiguration: "},
 		{"text", "kubeadm\n", "not a ClusterConfiguration: "},
 		{"a key twice", clusterHead + "kind: ClusterConfiguration\n", `key "kind" already set in map`},
-		{
-			"JSON",
-			`{"apiVersion": "kubeadm.k8s.io/v1beta4", "kind": "ClusterConfiguration", "kubernetesVersion": "v1.36.3"}`,
-			"it must be written as plain lines",
-		},
-		{"an apiServer on one line", clusterHead + "apiServer: {certSANs: [a]}\n", "apiServer must be written as plain lines"},
-		{
-			"lists on one line",
-			clusterHead + "apiServer:\n  extraArgs: [{name: a, value: b}]\n",
-			"apiServer.extraArgs must be a list of lines that begin with \"- \"",
-		},
-		{
-			"an empty list on another line",
-			clusterHead + "apiServer:\n  extraArgs:\n    []\n",
-			"apiServer.extraArgs must be written as plain lines",
-		},
-		{"an apiServer that is no mapping", clusterHead + "apiServer: [a]\n", "apiServer is no mapping"},
+		{"an apiServer that is no mapping", clusterHead + "apiServer: [a]\n", "apiServer.extraArgs is not a list"},
 		{
 			"an argument without a name",
 			clusterHead + "apiServer:\n  extraArgs:\n  - name: a\n    value: b\n  - value: b\n",
 			"apiServer.extraArgs[1] has no name",
 		},
-		{
-			"an alias",
-			clusterHead + "x: &x []\napiServer:\n  extraArgs: *x\n",
-			"apiServer.extraArgs must be written as plain lines",
-		},
-		{
-			"an anchor that is gone",
-			cluster("- &x\n  name: authorization-mode\n  value: RBAC\n", otherVolume) + "x: *x\n",
-			"jobgate cannot be put into it: ",
-		},
-		{"an anchor", clusterHead + "apiServer: &x\n  certSANs: [a]\nscheduler: *x\n",
-			"jobgate cannot be put into it without changing something else: write apiServer as plain lines, without anchors"},
+		{"an alias", clusterHead + "x: &x []\napiServer:\n  extraArgs: *x\n", "it uses an alias (*name): write out what the alias repeats"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			got, err := install.MergeClusterConfiguration([]byte(row.existing), []byte(ownCluster), false)

@@ -23,7 +23,6 @@ apiServer:
   - name: authorization-config
     value: /n/authorization
   extraVolumes:
-  # why
   - name: jobgate
     hostPath: /n
     mountPath: /n
@@ -55,44 +54,54 @@ func withLists(args, volumes string) string {
 func cluster(args, volumes string) string { return clusterHead + withLists(args, volumes) }
 
 // otherVolume is not jobgate's.
-const otherVolume = "- name: other   # mine\n  hostPath: /a\n  mountPath: /b\n"
+const otherVolume = "- name: other # mine\n  hostPath: /a\n  mountPath: /b\n"
 
 func TestMergeClusterConfiguration_ChangesNothingElse(t *testing.T) {
 	whole := cluster(args, volume) + clusterTail
-	onTop := withLists(args, volume) + clusterHead + clusterTail
 	for _, row := range []struct{ name, existing, want string }{
-		{"as kubeadm exports one", "apiServer: {}\n" + clusterHead + clusterTail, onTop},
-		{"no apiServer", clusterHead + clusterTail, onTop},
-		{"no apiServer, below a comment", "# mine\n\n" + clusterHead + clusterTail, "# mine\n\n" + onTop},
+		{"as kubeadm exports one", "apiServer: {}\n" + clusterHead + clusterTail, withLists(args, volume) + clusterHead + clusterTail},
+		{"no apiServer", "# mine\n\n" + clusterHead + clusterTail, "# mine\n\n" + clusterHead + clusterTail + withLists(args, volume)},
 		{"an apiServer without a value", clusterHead + "apiServer:\n" + clusterTail, whole},
-		{"an apiServer of null", clusterHead + "apiServer: null   # why\n" + clusterTail, clusterHead +
-			strings.Replace(withLists(args, volume), "apiServer:", "apiServer:   # why", 1) + clusterTail},
+		{
+			"an apiServer of null", clusterHead + "apiServer: null   # why\n" + clusterTail,
+			strings.Replace(whole, "apiServer:", "apiServer: # why", 1),
+		},
+		{"JSON", strings.NewReplacer("\n", ", ").Replace("{"+strings.TrimSuffix(clusterHead, "\n")) + "}", cluster(args, volume)},
 		{"no line break at the end", clusterHead + "apiServer: {}", cluster(args, volume)},
-		{"other line ends", strings.ReplaceAll(cluster(arg("a", "b"), otherVolume), "\n", "\r\n"),
-			cluster(arg("a", "b")+args, otherVolume+volume)},
-		{"no lists", clusterHead + "apiServer:\n  # names\n  certSANs: [a]   # one\n" + clusterTail,
-			cluster(args, volume) + "  # names\n  certSANs: [a]   # one\n" + clusterTail},
 		{
-			"empty lists",
-			clusterHead + "apiServer:\n  certSANs:\n  - a\n  extraArgs: []   # none\n  extraVolumes: ~\n  x: 1\n" + clusterTail,
-			clusterHead + "apiServer:\n  certSANs:\n  - a\n  extraArgs:   # none\n" + indent(args) + "  extraVolumes:\n" + indent(volume) + "  x: 1\n" + clusterTail,
+			"other line ends", strings.ReplaceAll(cluster(arg("a", "b"), otherVolume), "\n", "\r\n"),
+			cluster(arg("a", "b")+args, otherVolume+volume),
 		},
-		{"no extraArgs", clusterHead + "apiServer:\n  extraVolumes:\n" + indent(otherVolume) + clusterTail,
-			cluster(args, otherVolume+volume) + clusterTail},
 		{
-			"no extraVolumes",
-			clusterHead + "apiServer:\n  extraArgs:\n" + indent(arg("a", "b")) + clusterTail,
-			clusterHead + "apiServer:\n  extraVolumes:\n" + indent(volume) + "  extraArgs:\n" + indent(arg("a", "b")+args) + clusterTail,
+			"no lists", clusterHead + "apiServer:\n  # names\n  certSANs: [a]   # one\n" + clusterTail,
+			strings.Replace(whole, "apiServer:\n", "apiServer:\n  # names\n  certSANs: [a] # one\n", 1),
 		},
-		{"other items with comments and blank lines",
-			clusterHead + "apiServer:\n  extraArgs: # here\n\n  # first\n  - name: profiling\n    value: \"false\"   # CIS\n\n  # end\n  extraVolumes:\n" +
+		{
+			"an apiServer on one line", clusterHead + "apiServer: {certSANs: [a]}\n" + clusterTail,
+			strings.Replace(whole, "apiServer:\n", "apiServer:\n  certSANs: [a]\n", 1),
+		},
+		{
+			"empty lists", clusterHead + "apiServer:\n  extraArgs: []   # none\n  extraVolumes: ~\n  x: 1\n" + clusterTail,
+			strings.Replace(cluster(args, volume)+"  x: 1\n"+clusterTail, "extraArgs:", "extraArgs: # none", 1),
+		},
+		{
+			"no extraArgs", clusterHead + "apiServer:\n  extraVolumes:\n" + indent(otherVolume) + clusterTail,
+			clusterHead + "apiServer:\n  extraVolumes:\n" + indent(otherVolume+volume) + "  extraArgs:\n" + indent(args) + clusterTail,
+		},
+		{
+			"no extraVolumes", clusterHead + "apiServer:\n  extraArgs:\n" + indent(arg("a", "b")) + clusterTail,
+			cluster(arg("a", "b")+args, volume) + clusterTail,
+		},
+		{
+			"comments stay, and blank lines go",
+			clusterHead + "apiServer:\n  extraArgs: # here\n\n  # first\n  - name: profiling\n    value: \"false\"   # CIS\n\n  # volumes\n  extraVolumes:\n" +
 				indent(otherVolume) + "\n# after\n" + clusterTail,
-			clusterHead + "apiServer:\n  extraArgs: # here\n\n  # first\n  - name: profiling\n    value: \"false\"   # CIS\n" + indent(args) +
-				"\n  # end\n  extraVolumes:\n" + indent(otherVolume+volume) + "\n# after\n" + clusterTail},
+			clusterHead + "apiServer:\n  extraArgs: # here\n  # first\n  - name: profiling\n    value: \"false\" # CIS\n" + indent(args) +
+				"  # volumes\n  extraVolumes:\n" + indent(otherVolume+volume) + "# after\n" + clusterTail,
+		},
 		{
-			"deeper lists",
-			clusterHead + "apiServer:\n    extraArgs:\n" + indent(indent(indent(arg("a", "b")))) + "    extraVolumes:\n" + indent(indent(otherVolume)),
-			clusterHead + "apiServer:\n    extraArgs:\n" + indent(indent(indent(arg("a", "b")+args))) + "    extraVolumes:\n" + indent(indent(otherVolume+volume)),
+			"a comment above what goes", cluster("# ask the platform team\n"+arg("authorization-mode", "RBAC")+"# about b\n"+arg("b", "c"), otherVolume),
+			cluster("# ask the platform team\n# about b\n"+arg("b", "c")+args, otherVolume+volume),
 		},
 		{
 			"items on one line each",
@@ -111,8 +120,8 @@ func TestMergeClusterConfiguration_ChangesNothingElse(t *testing.T) {
 			cluster(authorizerArg+webhookArg, otherVolume+volume),
 		},
 		{"an item in other words stays in its place",
-			cluster("# why\n- value: '/n/authorization'   # ours\n  name: authorization-config\n"+arg("b", "c"), otherVolume),
-			cluster("# why\n- value: '/n/authorization'   # ours\n  name: authorization-config\n"+arg("b", "c")+webhookArg, otherVolume+volume)},
+			cluster("# why\n- value: '/n/authorization' # ours\n  name: authorization-config\n"+arg("b", "c"), otherVolume),
+			cluster("# why\n- value: '/n/authorization' # ours\n  name: authorization-config\n"+arg("b", "c")+webhookArg, otherVolume+volume)},
 		{"an item twice", cluster(authorizerArg+arg("b", "c")+authorizerArg, otherVolume),
 			cluster(authorizerArg+arg("b", "c")+webhookArg, otherVolume+volume)},
 		{"a volume of another folder", cluster(args, "- name: jobgate\n  hostPath: /old\n  mountPath: /old\n"+otherVolume),
@@ -128,8 +137,8 @@ func TestMergeClusterConfiguration_ChangesNothingElse(t *testing.T) {
 			cluster(arg("a", "b")+arg("a", "c")+args, otherVolume+volume)},
 		{
 			"a text that looks like items",
-			clusterHead + "x: |\n  apiServer:\n    extraArgs:\n    - a\n" + withLists(arg("a", "|\n      # no comment\n      - name: b"), otherVolume),
-			clusterHead + "x: |\n  apiServer:\n    extraArgs:\n    - a\n" + withLists(arg("a", "|\n      # no comment\n      - name: b")+args, otherVolume+volume),
+			clusterHead + "x: |\n  apiServer:\n    extraArgs:\n    - a\n" + withLists(arg("a", "|\n    # no comment\n    - name: b"), otherVolume),
+			clusterHead + "x: |\n  apiServer:\n    extraArgs:\n    - a\n" + withLists(arg("a", "|\n    # no comment\n    - name: b")+args, otherVolume+volume),
 		},
 		{"everything is there", whole, whole},
 		{"other documents are left out",

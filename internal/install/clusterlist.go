@@ -11,211 +11,137 @@ import (
 	kyaml "sigs.k8s.io/yaml"
 )
 
-// item is one of apiServer.extraArgs or apiServer.extraVolumes.
-type item struct {
+// clusterDocument is a ClusterConfiguration as it is written, and as kubeadm reads it.
+type clusterDocument struct {
+	text    []byte
+	tree    *yaml.Node
+	decoded map[string]any
+}
+
+// clusterItem is one of apiServer.extraArgs or apiServer.extraVolumes.
+type clusterItem struct {
+	node  *yaml.Node
 	value map[string]any
-	lines []string // as they would be at the margin
 }
 
-// ownItems are jobgate's, by the name of their list.
-func ownItems(own []byte) (map[string][]item, error) {
-	var decoded map[string]any
-	if err := kyaml.UnmarshalStrict(own, &decoded); err != nil {
-		return nil, err
+func readClusterText(text []byte) (*clusterDocument, error) {
+	c := &clusterDocument{text: text}
+	var err error
+	if err = kyaml.UnmarshalStrict(text, &c.decoded); err == nil {
+		c.tree, err = parseEditable(text)
 	}
-	server, _ := decoded[serverKey].(map[string]any)
-	items := map[string][]item{}
-	for _, key := range []string{argsKey, volumesKey} {
-		values, err := itemsOf(server, key)
-		if err != nil {
-			return nil, err
-		}
-		l, err := parseList(own, serverKey, key)
-		if err != nil {
-			return nil, err
-		}
-		for i, value := range values {
-			items[key] = append(items[key], item{value: value, lines: l.item(i)})
-		}
+	if err != nil {
+		return nil, fmt.Errorf("not a %s: %w", clusterKind, err)
 	}
-	return items, nil
+	return c, nil
 }
 
-// itemsOf are the values of a list; none where there is no list.
-func itemsOf(server map[string]any, key string) ([]map[string]any, error) {
-	if server[key] == nil {
-		return nil, nil
+// items are those of a list, which is made if there is none.
+func (c *clusterDocument) items(key string) ([]clusterItem, error) {
+	list := c.list(key)
+	server, _ := c.decoded[serverKey].(map[string]any)
+	values, _ := server[key].([]any)
+	if list == nil || len(list.Content) != len(values) {
+		return nil, fmt.Errorf("%s.%s is not a list, which %s requires", serverKey, key, clusterVersion)
 	}
-	values, ok := server[key].([]any)
-	if !ok {
-		return nil, fmt.Errorf("%s.%s is no list, as it has to be in %s", serverKey, key, clusterVersion)
-	}
-	items := make([]map[string]any, 0, len(values))
-	for i, value := range values {
-		fields, ok := value.(map[string]any)
-		if name, _ := fields["name"].(string); !ok || name == "" {
+	items := make([]clusterItem, 0, len(values))
+	for i, node := range list.Content {
+		value, _ := values[i].(map[string]any)
+		if name, _ := value["name"].(string); name == "" {
 			return nil, fmt.Errorf("%s.%s[%d] has no name", serverKey, key, i)
 		}
-		items = append(items, fields)
+		items = append(items, clusterItem{node, value})
 	}
 	return items, nil
 }
 
-// argName is the flag's name as kube-apiserver understands it, to which an underscore is a dash.
-func argName(arg map[string]any) string {
-	name, _ := arg["name"].(string)
-	return strings.ReplaceAll(name, "_", "-")
+func (c *clusterDocument) list(key string) *yaml.Node {
+	return child(child(c.tree.Content[0], serverKey, yaml.MappingNode), key, yaml.SequenceNode)
 }
 
-// What becomes of a present item, if it is not replaced by one of jobgate's.
-const (
-	stays = -1
-	goes  = -2
-)
-
-// edit says what becomes of a list.
-type edit struct {
-	key     string
-	present []map[string]any
-	own     []item
-	fates   []int // of each present item: stays, goes, or the index of the own one that takes its place
-	missing []int // own ones that take no item's place
+// set replaces the items of a list.
+func (c *clusterDocument) set(key string, items []clusterItem) {
+	server, _ := c.decoded[serverKey].(map[string]any)
+	if server == nil {
+		server = map[string]any{}
+		c.decoded[serverKey] = server
+	}
+	list, values := c.list(key), []any{}
+	list.Content = nil
+	for _, i := range items {
+		list.Content = append(list.Content, i.node)
+		values = append(values, i.value)
+	}
+	server[key] = values
 }
 
-func editOf(key string, present []map[string]any, own []item) edit {
-	e := edit{key: key, present: present, own: own}
-	for _, value := range present {
-		fate := fateOf(key, value, own)
-		if fate >= 0 && slices.Contains(e.fates, fate) {
-			fate = goes // kube-apiserver would take the last one
-		}
-		e.fates = append(e.fates, fate)
-	}
-	for i := range own {
-		if !slices.Contains(e.fates, i) {
-			e.missing = append(e.missing, i)
-		}
-	}
-	return e
-}
-
-func fateOf(key string, value map[string]any, own []item) int {
-	for i, o := range own {
-		switch {
-		case key == argsKey && argName(value) == argName(o.value),
-			key == volumesKey && (value["name"] == o.value["name"] || value["mountPath"] == o.value["mountPath"]):
-			return i
-		}
-	}
-	// With --authorization-config, kube-apiserver does not start with these.
-	if name := argName(value); key == argsKey && (name == "authorization-mode" || strings.HasPrefix(name, "authorization-webhook-")) {
-		return goes
-	}
-	return stays
-}
-
-// outcome is the list as it becomes.
-func (e edit) outcome() []any {
-	var list []any
-	for i, value := range e.present {
-		switch fate := e.fates[i]; {
-		case fate >= 0:
-			list = append(list, e.own[fate].value)
-		case fate == stays:
-			list = append(list, value)
-		}
-	}
-	for _, i := range e.missing {
-		list = append(list, e.own[i].value)
-	}
-	return list
-}
-
-// apply changes the lines of the list.
-func (e edit) apply(text []byte) ([]byte, error) {
-	var missing []string
-	for _, i := range e.missing {
-		missing = append(missing, e.own[i].lines...)
-	}
-	if len(e.present) == 0 {
-		return newList(text, e.key, missing)
-	}
-	l, err := parseList(text, serverKey, e.key)
+// encode writes the document, and makes sure that kubeadm reads from it what it should.
+func (c *clusterDocument) encode() ([]byte, error) {
+	text, err := encodeTree(c.tree)
 	if err != nil {
 		return nil, err
 	}
-	text = l.insert(len(e.present), missing)
-	for i, value := range slices.Backward(e.present) {
-		switch fate := e.fates[i]; {
-		case fate == goes:
-			text = l.remove(i)
-		case fate >= 0 && !reflect.DeepEqual(value, e.own[fate].value):
-			text = l.replace(i, e.own[fate].lines)
-		}
+	var got map[string]any
+	if err := kyaml.UnmarshalStrict(text, &got); err != nil {
+		return nil, fmt.Errorf("jobgate cannot be put into it: %w", err)
+	}
+	if !reflect.DeepEqual(got, c.decoded) {
+		return nil, errors.New("jobgate cannot be put into it without changing something else")
 	}
 	return text, nil
 }
 
-// errNotLines follows the name of what YAML also allows to be written otherwise.
-var errNotLines = errors.New("must be written as plain lines, for jobgate to be put into it")
-
-// newList puts a list below apiServer, where there is none or an empty one. It makes apiServer, too.
-func newList(text []byte, key string, items []string) ([]byte, error) {
-	var document yaml.Node
-	if err := yaml.Unmarshal(text, &document); err != nil {
-		return nil, fmt.Errorf("not YAML: %w", err)
-	}
-	root, lines := document.Content[0], splitLines(text)
-	if root.Kind != yaml.MappingNode || root.Style&yaml.FlowStyle != 0 {
-		return nil, fmt.Errorf("it %w", errNotLines)
-	}
-	serverName, server := member(root, serverKey)
-	name, value := member(server, key)
-	var at, indent int // of the first item
-	var head []string
-	switch {
-	case serverName == nil:
-		// At the top, where kubeadm itself has it.
-		at, indent = root.Content[0].Line-1, root.Column+1
-		head = slices.Concat(indented(root.Column-1, serverKey+":\n"), indented(indent, key+":\n"))
-	case name != nil:
-		at, indent = name.Line, name.Column-1
-		if err := clearValue(lines, name, value); err != nil {
-			return nil, fmt.Errorf("%s.%s %w", serverKey, key, err)
-		}
-	case len(server.Content) > 0 && server.Style&yaml.FlowStyle == 0:
-		at, indent = serverName.Line, server.Content[0].Column-1
-		head = indented(indent, key+":\n")
-	default:
-		at, indent = serverName.Line, serverName.Column+1
-		head = indented(indent, key+":\n")
-		if err := clearValue(lines, serverName, server); err != nil {
-			return nil, fmt.Errorf("%s %w", serverKey, err)
-		}
-	}
-	return []byte(strings.Join(slices.Insert(lines, at, slices.Concat(head, indented(indent, items...))...), "")), nil
+// flag is the name of the flag that an argument is for. kube-apiserver reads an underscore as a dash.
+func (i clusterItem) flag() string {
+	name, _ := i.value["name"].(string)
+	return strings.ReplaceAll(name, "_", "-")
 }
 
-// clearValue takes an empty value away: null, [] or {}, which stand behind their key.
-func clearValue(lines []string, key, value *yaml.Node) error {
-	literal := ""
-	switch {
-	case value.Kind == yaml.ScalarNode && value.Tag == "!!null":
-		literal = value.Value
-	case value.Kind == yaml.SequenceNode && len(value.Content) == 0:
-		literal = "[]"
-	case value.Kind == yaml.MappingNode && len(value.Content) == 0:
-		literal = "{}"
-	default:
-		return errNotLines
+func (i clusterItem) equal(other clusterItem) bool { return reflect.DeepEqual(i.value, other.value) }
+
+// mergeItems is a list with jobgate's items in it. The comment above an item that goes is then above the next one.
+func mergeItems(key string, present, own []clusterItem) []clusterItem {
+	var merged []clusterItem
+	comment := ""
+	add := func(item clusterItem) {
+		if comment != "" {
+			item.node.HeadComment = strings.TrimSpace(comment + "\n" + item.node.HeadComment)
+		}
+		merged, comment = append(merged, item), ""
 	}
-	if literal == "" {
-		return nil
+	placed := make([]bool, len(own))
+	for _, item := range present {
+		i := slices.IndexFunc(own, func(o clusterItem) bool { return sameItem(key, item, o) })
+		switch {
+		case i >= 0 && placed[i], // of two, kube-apiserver would take the last one
+			i < 0 && key == argsKey && excludesAuthorizationConfig(item.flag()):
+			comment = item.node.HeadComment
+			continue
+		case i >= 0 && !item.equal(own[i]):
+			item = clusterItem{replacing(item.node, own[i].node), own[i].value}
+		}
+		if i >= 0 {
+			placed[i] = true
+		}
+		add(item)
 	}
-	line, from := lines[key.Line-1], value.Column-1
-	if value.Line != key.Line || !strings.HasPrefix(line[min(from, len(line)):], literal) {
-		return errNotLines
+	for i, item := range own {
+		if !placed[i] {
+			add(item)
+		}
 	}
-	lines[key.Line-1] = strings.TrimRight(line[:from], " ") + line[from+len(literal):]
-	return nil
+	return merged
+}
+
+// sameItem says that two items are for the same flag, volume or folder.
+func sameItem(key string, a, b clusterItem) bool {
+	if key == argsKey {
+		return a.flag() == b.flag()
+	}
+	return a.value["name"] == b.value["name"] || a.value["mountPath"] == b.value["mountPath"]
+}
+
+// excludesAuthorizationConfig says that kube-apiserver does not start with a flag and --authorization-config.
+func excludesAuthorizationConfig(flag string) bool {
+	return flag == "authorization-mode" || strings.HasPrefix(flag, "authorization-webhook-")
 }
