@@ -86,12 +86,12 @@ func reconfigure(t *testing.T, change func(*config.Configuration)) {
 // withSettings changes GitLab's settings until the test ends.
 func withSettings(t *testing.T, change func(*gitlabtest.Settings)) {
 	t.Helper()
-	world, err := site.GitLab.World()
+	world, err := site.GitLab.Instance()
 	if err != nil {
 		t.Fatal(err)
 	}
-	updateWorld(t, func(w *gitlabtest.World) { change(&w.Settings) })
-	t.Cleanup(func() { updateWorld(t, func(w *gitlabtest.World) { w.Settings = world.Settings }) })
+	updateWorld(t, func(w *gitlabtest.Instance) { change(&w.Settings) })
+	t.Cleanup(func() { updateWorld(t, func(w *gitlabtest.Instance) { w.Settings = world.Settings }) })
 }
 
 // quick makes jobgate ask GitLab about a job again after half a second.
@@ -129,7 +129,7 @@ func lookups(t *testing.T, j job) int {
 	return count
 }
 
-func shopOf(w *gitlabtest.World) *gitlabtest.Project {
+func shopOf(w *gitlabtest.Instance) *gitlabtest.Project {
 	i := slices.IndexFunc(w.Projects, func(p gitlabtest.Project) bool { return p.ID == shopProject })
 	return &w.Projects[i]
 }

@@ -63,7 +63,7 @@ const (
 	lastAgent
 )
 
-func addAuthorizationWorld(w *gitlabtest.World) {
+func addAuthorizationWorld(w *gitlabtest.Instance) {
 	w.Groups = append(w.Groups,
 		gitlabtest.Group{ID: groupOne, Parent: innerGroup, Path: "path/to/group-1"},
 		gitlabtest.Group{ID: exampleGroup, Path: "example"})

@@ -227,7 +227,7 @@ func TestProtectedBranches_UnprotectedWhileTheJobRuns(t *testing.T) {
 			j := presentingTo(t, lasting(t), protectedAgent, gitlabtest.Job{Pipeline: onMain})
 			isAllowed.of(t, j.Workspace, probe)
 			protect := func(branches ...string) {
-				updateWorld(t, func(w *gitlabtest.World) { shopOf(w).ProtectedBranches = branches })
+				updateWorld(t, func(w *gitlabtest.Instance) { shopOf(w).ProtectedBranches = branches })
 			}
 			protect()
 			defer protect("main")

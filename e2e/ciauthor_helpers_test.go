@@ -80,7 +80,7 @@ func authorPaths() map[int64]string {
 
 // authorWorld is added to GitLab once: it concerns no other test.
 var authorWorld = sync.OnceValue(func() error {
-	return site.GitLab.Update(func(w *gitlabtest.World) {
+	return site.GitLab.Update(func(w *gitlabtest.Instance) {
 		for id, path := range authorPaths() {
 			w.Projects = append(w.Projects, shopLike(id, innerGroup, path))
 			for _, u := range w.Users {

@@ -9,7 +9,7 @@ import (
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 )
 
-func updateWorld(t *testing.T, change func(*gitlabtest.World)) {
+func updateWorld(t *testing.T, change func(*gitlabtest.Instance)) {
 	t.Helper()
 	if err := site.GitLab.Update(change); err != nil {
 		t.Fatal(err)
@@ -33,7 +33,7 @@ func unwell(t *testing.T, fault gitlabtest.Fault) (recover func()) {
 
 func jobByID(t *testing.T, id int64) gitlabtest.Job {
 	t.Helper()
-	world, err := site.GitLab.World()
+	world, err := site.GitLab.Instance()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func noteToken(t *testing.T, token string) { shownTokens.Store(token, t.Name()) 
 
 // allTokens maps all secrets that jobgate may have met to their owners.
 func allTokens() (map[string]string, error) {
-	world, err := site.GitLab.World()
+	world, err := site.GitLab.Instance()
 	if err != nil {
 		return nil, err
 	}

@@ -39,7 +39,7 @@ func runJob(t *testing.T, j gitlabtest.Job, env ...string) job {
 	j.ID, j.Status = firstJob+jobCount.Add(1)-1, "running"
 	j.Project, j.User = cmp.Or(j.Project, project), cmp.Or(j.User, developer)
 	j.Pipeline.ID, j.Pipeline.Ref = j.ID-1e6, cmp.Or(j.Pipeline.Ref, "main")
-	updateWorld(t, func(w *gitlabtest.World) { w.Jobs = append(w.Jobs, j) })
+	updateWorld(t, func(w *gitlabtest.Instance) { w.Jobs = append(w.Jobs, j) })
 	j = jobByID(t, j.ID)
 	w, err := site.Job(j, env...)
 	if err != nil {
@@ -70,7 +70,7 @@ func (j job) use(t *testing.T, server *controlplane.APIServer, context string) {
 
 func (j job) end(t *testing.T) {
 	t.Helper()
-	updateWorld(t, func(w *gitlabtest.World) {
+	updateWorld(t, func(w *gitlabtest.Instance) {
 		w.Job(j.ID).Status = "success"
 	})
 }

@@ -58,7 +58,7 @@ func TestLogin_JobIsTheDocumentedIdentity(t *testing.T) {
 
 // swapGroups exchanges the ids of the two groups for the time of a test.
 func swapGroups(t *testing.T) {
-	exchange := func(w *gitlabtest.World) {
+	exchange := func(w *gitlabtest.Instance) {
 		swap := func(id *int64) {
 			switch *id {
 			case outerGroup:
@@ -157,8 +157,8 @@ func TestLogin_EveryDocumentedKubeconfigWorks(t *testing.T) {
 }
 
 func TestLogin_EveryJobTokenFormatWorks(t *testing.T) {
-	updateWorld(t, func(w *gitlabtest.World) { w.Settings.AcceptsAnyTokenShape = true })
-	t.Cleanup(func() { updateWorld(t, func(w *gitlabtest.World) { w.Settings.AcceptsAnyTokenShape = false }) })
+	updateWorld(t, func(w *gitlabtest.Instance) { w.Settings.AcceptsAnyTokenShape = true })
+	t.Cleanup(func() { updateWorld(t, func(w *gitlabtest.Instance) { w.Settings.AcceptsAnyTokenShape = false }) })
 	tests := []struct {
 		name, format string
 	}{

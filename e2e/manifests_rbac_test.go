@@ -122,7 +122,7 @@ func TestManifestsRBAC_DeployFromProtectedRefs(t *testing.T) {
 func withBranches(t *testing.T) (remove func()) {
 	t.Helper()
 	set := func(branches, protected []string) {
-		updateWorld(t, func(w *gitlabtest.World) {
+		updateWorld(t, func(w *gitlabtest.Instance) {
 			i := slices.IndexFunc(w.Projects, func(p gitlabtest.Project) bool { return p.ID == project })
 			w.Projects[i].Branches, w.Projects[i].ProtectedBranches = branches, protected
 		})

@@ -21,7 +21,7 @@ type revocation struct {
 	name        string
 	agent       int64
 	environment string
-	revoke      func(*gitlabtest.World, job)
+	revoke      func(*gitlabtest.Instance, job)
 	want        outcome // from the authorizer
 
 	usual, lasting job
@@ -29,23 +29,23 @@ type revocation struct {
 }
 
 func revocations() []*revocation {
-	end := func(w *gitlabtest.World, j job) { w.Job(j.ID).Status = "success" }
+	end := func(w *gitlabtest.Instance, j job) { w.Job(j.ID).Status = "success" }
 	const ended, unlisted = "has ended; its token is no good any more", "GitLab no longer lets job"
 	return []*revocation{
 		{name: "the job ends, ci_job", agent: openAgent, revoke: end, want: ended},
 		{name: "the job ends, agent", agent: bareShopAgent, revoke: end, want: ended},
 		{name: "the job ends, impersonate", agent: staticAgent, revoke: end, want: ended},
 		{name: "the project leaves ci_access", agent: removedAgent, want: unlisted,
-			revoke: func(w *gitlabtest.World, _ job) { agentOf(w, removedAgent).Config = "ci_access: {}" }},
+			revoke: func(w *gitlabtest.Instance, _ job) { agentOf(w, removedAgent).Config = "ci_access: {}" }},
 		{name: "environments are narrowed", agent: narrowedAgent, environment: "staging", want: unlisted,
-			revoke: func(w *gitlabtest.World, _ job) { narrow(w, narrowedAgent, "[production]") }},
+			revoke: func(w *gitlabtest.Instance, _ job) { narrow(w, narrowedAgent, "[production]") }},
 		{name: "environments are narrowed to what GitLab reads more widely", agent: tightenedAgent, environment: "my-review/1",
 			want:   `does not satisfy the ci_access entry of agent 119`,
-			revoke: func(w *gitlabtest.World, _ job) { narrow(w, tightenedAgent, "[review/*]") }},
+			revoke: func(w *gitlabtest.Instance, _ job) { narrow(w, tightenedAgent, "[review/*]") }},
 	}
 }
 
-func agentOf(w *gitlabtest.World, id int64) *gitlabtest.Agent {
+func agentOf(w *gitlabtest.Instance, id int64) *gitlabtest.Agent {
 	for i := range w.Agents {
 		if w.Agents[i].ID == id {
 			return &w.Agents[i]
@@ -54,7 +54,7 @@ func agentOf(w *gitlabtest.World, id int64) *gitlabtest.Agent {
 	return nil
 }
 
-func narrow(w *gitlabtest.World, agent int64, environments string) {
+func narrow(w *gitlabtest.Instance, agent int64, environments string) {
 	agentOf(w, agent).Config = entry("path/to/shop", "{ci_job: {}}", "environments: "+environments)
 }
 
@@ -68,13 +68,13 @@ func TestRevocation_EndsARunningJobsRights(t *testing.T) {
 		isAllowed.of(t, r.usual.Workspace, probe)
 		isAllowed.of(t, r.lasting.Workspace, probe)
 	}
-	before, err := site.GitLab.World()
+	before, err := site.GitLab.Instance()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { updateWorld(t, func(w *gitlabtest.World) { w.Agents = before.Agents }) })
+	t.Cleanup(func() { updateWorld(t, func(w *gitlabtest.Instance) { w.Agents = before.Agents }) })
 	began := time.Now()
-	updateWorld(t, func(w *gitlabtest.World) {
+	updateWorld(t, func(w *gitlabtest.Instance) {
 		for _, r := range all {
 			r.revoke(w, r.usual)
 		}

@@ -48,12 +48,12 @@ const (
 
 const personalAccessToken = "glpat-e2eE2eE2eE2eE2eE2eE2"
 
-func newWorld() gitlabtest.World {
+func newWorld() gitlabtest.Instance {
 	agent := func(id int64, context, accessAs string, projects ...string) gitlabtest.Agent {
 		_, name, _ := strings.Cut(context, ":")
 		return gitlabtest.Agent{ID: id, Name: name, Project: agentsProject, Config: agentConfig(accessAs, projects...)}
 	}
-	w := gitlabtest.World{
+	w := gitlabtest.Instance{
 		Settings: gitlabtest.Settings{Licensed: true},
 		Groups: []gitlabtest.Group{
 			{ID: outerGroup, Path: "path"},

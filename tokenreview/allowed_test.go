@@ -42,7 +42,7 @@ func TestAuthenticateToken_ImpersonateAllowlists(t *testing.T) {
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			b := newBench(t, gitlabtest.World{}, tokenreview.Agent{ID: agentID, Impersonate: row.allowed})
+			b := newBench(t, gitlabtest.Instance{}, tokenreview.Agent{ID: agentID, Impersonate: row.allowed})
 			as := map[string]any{"username": row.as.Username, "groups": row.as.Groups, "uid": row.as.UID, "extra": row.as.Extra}
 			configuration, err := json.Marshal(map[string]any{"access_as": map[string]any{"impersonate": as}})
 			if err != nil {

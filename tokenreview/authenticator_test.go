@@ -38,7 +38,7 @@ const (
 	token   = "asdfgasdfxadf" // of KAS's own vectors; no real token has this shape
 )
 
-func newBench(t *testing.T, world gitlabtest.World, agents ...tokenreview.Agent) *bench {
+func newBench(t *testing.T, world gitlabtest.Instance, agents ...tokenreview.Agent) *bench {
 	t.Helper()
 	b := &bench{gitlab: gitlabtest.New(t, world), log: &bytes.Buffer{}}
 	client, err := gitlab.New(gitlab.Options{
@@ -172,7 +172,7 @@ func TestAuthenticateToken_Identity(t *testing.T) {
 			if row.agent.ID == 0 {
 				row.agent.ID = agentID
 			}
-			b := newBench(t, gitlabtest.World{}, row.agent)
+			b := newBench(t, gitlabtest.Instance{}, row.agent)
 			b.reply(gitlabReply(row.configuration, row.environment))
 			response, ok, err := b.AuthenticateToken(b.ctx, "ci:123:"+token)
 			if err != nil || !ok {
@@ -206,7 +206,7 @@ func TestAuthenticateToken_RejectsAgentsThatCannotBeUsed(t *testing.T) {
 	const good = `{"id":124,"config_project":{"id":5},"configuration":{"access_as":{"ci_job":{}}}}`
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			b := newBench(t, gitlabtest.World{}, tokenreview.Agent{ID: agentID}, tokenreview.Agent{ID: 124})
+			b := newBench(t, gitlabtest.Instance{}, tokenreview.Agent{ID: agentID}, tokenreview.Agent{ID: 124})
 			b.reply(repliedAgents(strings.TrimPrefix(row.agents+","+good, ","), ""))
 			rejected := wantRejected(t, b, "ci:123:"+token, row.want)
 			if rejected.Job == nil || rejected.Job.ID != 1 || rejected.AgentID != agentID {
@@ -258,7 +258,7 @@ func wantNoTrace(t *testing.T, b *bench, err error, credential string) {
 }
 
 func TestAuthenticateToken_DuplicateEntriesFirstCounts(t *testing.T) {
-	b := newBench(t, gitlabtest.World{}, tokenreview.Agent{ID: agentID})
+	b := newBench(t, gitlabtest.Instance{}, tokenreview.Agent{ID: agentID})
 	b.reply(repliedAgents(`{"id":123,"config_project":{"id":5},"configuration":{"access_as":{"ci_job":{}}}},`+
 		`{"id":123,"config_project":{"id":5},"configuration":{}}`, ""))
 	response, _, err := b.AuthenticateToken(b.ctx, "ci:123:"+token)
@@ -271,7 +271,7 @@ func TestAuthenticateToken_DuplicateEntriesFirstCounts(t *testing.T) {
 func TestAuthenticateToken_ReplyAsAWhole(t *testing.T) {
 	t.Run("KAS 8: no groups", func(t *testing.T) {
 		for _, groups := range []string{`,"groups":[]`, ``} {
-			b := newBench(t, gitlabtest.World{}, tokenreview.Agent{ID: agentID})
+			b := newBench(t, gitlabtest.Instance{}, tokenreview.Agent{ID: agentID})
 			body := gitlabReply(`{"access_as":{"ci_job":{}}}`, "")
 			b.reply(strings.Replace(body, `,"groups":[{"id":6}]`, groups, 1))
 			response, _, err := b.AuthenticateToken(b.ctx, "ci:123:"+token)
@@ -289,7 +289,7 @@ func TestAuthenticateToken_ReplyAsAWhole(t *testing.T) {
 		"slug that would forge groups": `{"slug":"prod:production","tier":"other"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t, gitlabtest.World{}, tokenreview.Agent{ID: agentID})
+			b := newBench(t, gitlabtest.Instance{}, tokenreview.Agent{ID: agentID})
 			b.reply(gitlabReply(`{"access_as":{"ci_job":{}}}`, environment))
 			_, ok, err := b.AuthenticateToken(b.ctx, "ci:123:"+token)
 			var rejected *tokenreview.RejectedError
@@ -302,8 +302,8 @@ func TestAuthenticateToken_ReplyAsAWhole(t *testing.T) {
 }
 
 // world is one job with a real agent, for what GitLab itself says.
-func world(tokenFormat string) gitlabtest.World {
-	return gitlabtest.World{
+func world(tokenFormat string) gitlabtest.Instance {
+	return gitlabtest.Instance{
 		Settings: gitlabtest.Settings{Licensed: true},
 		Groups:   []gitlabtest.Group{{ID: 23, Path: "group1"}},
 		Projects: []gitlabtest.Project{{ID: 150, Group: 23, Path: "group1/project1"}},
@@ -323,7 +323,7 @@ func TestAuthenticateToken_TokenFormats(t *testing.T) {
 			w.Settings.AcceptsAnyTokenShape = true
 			w.Settings.InstanceTokenPrefix = "our-gitlab"
 			b := newBench(t, w, tokenreview.Agent{ID: agentID})
-			state := b.gitlab.World()
+			state := b.gitlab.Instance()
 			if _, ok, err := b.AuthenticateToken(b.ctx, "ci:123:"+state.Job(1001).Token); !ok || err != nil {
 				t.Errorf("ok is %t, error is %v", ok, err)
 			}
@@ -334,18 +334,18 @@ func TestAuthenticateToken_TokenFormats(t *testing.T) {
 func TestAuthenticateToken_GitLabsDefiniteRefusals(t *testing.T) {
 	rows := []struct {
 		name   string
-		change func(*gitlabtest.World)
+		change func(*gitlabtest.Instance)
 		fault  *gitlabtest.Fault
 		want   tokenreview.Reason
 	}{
-		{name: "ended job", change: func(w *gitlabtest.World) { w.Job(1001).Status = "failed" }, want: tokenreview.ReasonNotRunning},
-		{name: "blocked user", change: func(w *gitlabtest.World) { w.User(9).DeniedReason = "Your account has been blocked." }, want: tokenreview.ReasonForbiddenUser},
+		{name: "ended job", change: func(w *gitlabtest.Instance) { w.Job(1001).Status = "failed" }, want: tokenreview.ReasonNotRunning},
+		{name: "blocked user", change: func(w *gitlabtest.Instance) { w.User(9).DeniedReason = "Your account has been blocked." }, want: tokenreview.ReasonForbiddenUser},
 		{name: "not a job's token", fault: &gitlabtest.Fault{Status: 404, ContentType: "application/json", Body: `{"message":"404 Job Not Found"}`}, want: tokenreview.ReasonNotAJobToken},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			b := newBench(t, world(""), tokenreview.Agent{ID: agentID})
-			state := b.gitlab.World()
+			state := b.gitlab.Instance()
 			if row.change != nil {
 				if err := b.gitlab.Update(row.change); err != nil {
 					t.Fatal(err)
@@ -366,7 +366,7 @@ func TestAuthenticateToken_GitLabsDefiniteRefusals(t *testing.T) {
 
 func TestAuthenticateToken_OneLogLinePerJob(t *testing.T) {
 	b := newBench(t, world(""), tokenreview.Agent{ID: agentID})
-	state := b.gitlab.World()
+	state := b.gitlab.Instance()
 	for range 5 {
 		if _, _, err := b.AuthenticateToken(b.ctx, "ci:123:"+state.Job(1001).Token); err != nil {
 			t.Fatal(err)
@@ -384,7 +384,7 @@ func TestAuthenticateToken_OneLogLinePerJob(t *testing.T) {
 }
 
 func TestAuthenticateToken_FloodLeavesABoundedLog(t *testing.T) {
-	b := newBench(t, gitlabtest.World{}, tokenreview.Agent{ID: agentID})
+	b := newBench(t, gitlabtest.Instance{}, tokenreview.Agent{ID: agentID})
 	for range 5000 {
 		if _, _, err := b.AuthenticateToken(b.ctx, "ci:0:x"); err == nil {
 			t.Fatal("no error")
@@ -397,7 +397,7 @@ func TestAuthenticateToken_FloodLeavesABoundedLog(t *testing.T) {
 
 func TestConfigure_TakesEffectForTheNextToken(t *testing.T) {
 	b := newBench(t, world(""), tokenreview.Agent{ID: agentID})
-	state := b.gitlab.World()
+	state := b.gitlab.Instance()
 	credential := "ci:123:" + state.Job(1001).Token
 	if _, ok, err := b.AuthenticateToken(b.ctx, credential); !ok || err != nil {
 		t.Fatal(err)

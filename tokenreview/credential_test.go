@@ -61,7 +61,7 @@ func TestAuthenticateToken_Grammar(t *testing.T) {
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			b := newBench(t, gitlabtest.World{}, tokenreview.Agent{ID: agentID})
+			b := newBench(t, gitlabtest.Instance{}, tokenreview.Agent{ID: agentID})
 			b.reply(gitlabReply("", ""))
 			calls := 0
 			switch row.want {
@@ -108,7 +108,7 @@ func TestAuthenticateToken_JWTsOwnExpiry(t *testing.T) {
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			b := newBench(t, gitlabtest.World{}, tokenreview.Agent{ID: agentID})
+			b := newBench(t, gitlabtest.Instance{}, tokenreview.Agent{ID: agentID})
 			b.reply(gitlabReply("", ""))
 			signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, row.claims).SignedString([]byte("not GitLab's key"))
 			if err != nil {

@@ -149,20 +149,20 @@ func TestExplain_JSON(t *testing.T) {
 }
 
 func TestExplain_LiveToken(t *testing.T) {
-	s := gitlabtest.New(t, gitlabtest.World{
+	s := gitlabtest.New(t, gitlabtest.Instance{
 		Groups:   []gitlabtest.Group{{ID: 23, Path: "group1"}},
 		Projects: []gitlabtest.Project{{ID: 150, Group: 23, Path: "group1/project1"}},
 		Users:    []gitlabtest.User{{ID: 9, Username: "jdoe"}},
 		Agents:   []gitlabtest.Agent{{ID: 4, Name: "agent-name", Project: 150}},
 		Jobs:     []gitlabtest.Job{{ID: 1001, Project: 150, User: 9, Status: "running", Pipeline: gitlabtest.Pipeline{ID: 501}}},
 	})
-	w := s.World()
+	w := s.Instance()
 	file := writeConfig(t, s.URL(), "")
 	out, status, err := run(t, w.Job(1001).Token+"\n", "explain", "--config", file, "--token-file", "-", "--agent", "4")
 	if status != 0 || !strings.Contains(out, "gitlab:agent:4") {
 		t.Errorf("a live token: status %d, %v: %s", status, err, out)
 	}
-	if err := s.Update(func(w *gitlabtest.World) { w.Job(1001).Status = "success" }); err != nil {
+	if err := s.Update(func(w *gitlabtest.Instance) { w.Job(1001).Status = "success" }); err != nil {
 		t.Fatal(err)
 	}
 	out, status, err = run(t, w.Job(1001).Token, "explain", "--config", file, "--token-file", "-", "--agent", "4")

@@ -26,7 +26,7 @@ func runCIJob(t *testing.T) *ciJob {
 		return gitlabtest.Agent{ID: id, Name: name, Project: 7, Config: "ci_access:\n  projects:\n  - id: acme/web\n" +
 			"    default_namespace: web\n    access_as: {ci_job: {}}\n"}
 	}
-	s := gitlabtest.New(t, gitlabtest.World{
+	s := gitlabtest.New(t, gitlabtest.Instance{
 		Settings: gitlabtest.Settings{Licensed: true},
 		Groups:   []gitlabtest.Group{{ID: 23, Path: "acme"}},
 		Projects: []gitlabtest.Project{{ID: 150, Group: 23, Path: "acme/web"}, {ID: 7, Group: 23, Path: "acme/agents"}},
@@ -34,7 +34,7 @@ func runCIJob(t *testing.T) *ciJob {
 		Agents:   []gitlabtest.Agent{agent(4, "prod"), agent(5, "staging")},
 		Jobs:     []gitlabtest.Job{{ID: 1001, Project: 150, User: 9, Status: "running"}},
 	})
-	w := s.World()
+	w := s.Instance()
 	j := &ciJob{gitlab: s, token: w.Job(1001).Token}
 	for name, value := range map[string]string{
 		"CI_JOB_TOKEN": j.token, "CI_JOB_ID": "1001", "CI_PROJECT_ID": "150", "CI_API_V4_URL": s.URL() + "/api/v4",
@@ -151,7 +151,7 @@ func TestKubeconfig_OutputFile(t *testing.T) {
 
 func TestKubeconfig_Refuses(t *testing.T) {
 	end := func(t *testing.T, j *ciJob) {
-		if err := j.gitlab.Update(func(w *gitlabtest.World) { w.Job(1001).Status = "success" }); err != nil {
+		if err := j.gitlab.Update(func(w *gitlabtest.Instance) { w.Job(1001).Status = "success" }); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -19,14 +19,14 @@ import (
 
 // TestServe runs the whole command: it starts, takes a changed configuration, refuses a broken one, and drains.
 func TestServe(t *testing.T) {
-	s := gitlabtest.New(t, gitlabtest.World{
+	s := gitlabtest.New(t, gitlabtest.Instance{
 		Groups:   []gitlabtest.Group{{ID: 23, Path: "group1"}},
 		Projects: []gitlabtest.Project{{ID: 150, Group: 23, Path: "group1/project1"}},
 		Users:    []gitlabtest.User{{ID: 9, Username: "jdoe"}},
 		Agents:   []gitlabtest.Agent{{ID: 4, Name: "four", Project: 150}, {ID: 5, Name: "five", Project: 150}},
 		Jobs:     []gitlabtest.Job{{ID: 1001, Project: 150, User: 9, Status: "running"}},
 	})
-	w := s.World()
+	w := s.Instance()
 	token := w.Job(1001).Token
 	d := startServe(t, s.URL())
 

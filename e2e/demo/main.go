@@ -42,7 +42,7 @@ func run(ctx context.Context, show *terminal, keep bool) (err error) {
 	}
 	begin := time.Now()
 	site, err := sandbox.Start(ctx, sandbox.Options{
-		Binaries: set, World: newWorld(), Configure: configure,
+		Binaries: set, Instance: newWorld(), Configure: configure,
 		Step: func(name string) { show.say("Start %s ...", name) },
 	})
 	if err != nil {

@@ -118,7 +118,7 @@ func (s *stage) job(id int64, name string) (actor, error) {
 	if known, ok := s.jobs[id]; ok {
 		return known, nil
 	}
-	world, err := s.site.GitLab.World()
+	world, err := s.site.GitLab.Instance()
 	if err != nil {
 		return actor{}, err
 	}

@@ -156,7 +156,7 @@ func endJob(ctx context.Context, s *stage) error {
 }
 
 func finish(gitlab *gitlabtest.Remote, id int64) error {
-	err := gitlab.Update(func(w *gitlabtest.World) {
+	err := gitlab.Update(func(w *gitlabtest.Instance) {
 		w.Job(id).Status = "success"
 	})
 	if err != nil {

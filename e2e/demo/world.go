@@ -17,7 +17,7 @@ const (
 )
 
 // newWorld is the GitLab of the story: two projects of one group that share an agent.
-func newWorld() gitlabtest.World {
+func newWorld() gitlabtest.Instance {
 	environments := []gitlabtest.Environment{{Name: "prod", Tier: "production"}, {Name: "staging"}}
 	branches, protected := []string{"main", "feature"}, []string{"main"}
 	const user = 9
@@ -27,7 +27,7 @@ func newWorld() gitlabtest.World {
 			Pipeline: gitlabtest.Pipeline{Ref: branch},
 		}
 	}
-	return gitlabtest.World{
+	return gitlabtest.Instance{
 		Settings: gitlabtest.Settings{Licensed: true},
 		Groups: []gitlabtest.Group{
 			{ID: 23, Path: "path"}, {ID: 25, Parent: 23, Path: "path/to"}, {ID: 27, Parent: 25, Path: "path/to/agent"},

@@ -27,7 +27,7 @@ func (s *Sandbox) startGitLab(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	world, err := yaml.Marshal(s.options.World)
+	world, err := yaml.Marshal(s.options.Instance)
 	if err != nil {
 		return fmt.Errorf("encode GitLab's world: %w", err)
 	}

@@ -30,7 +30,7 @@ const startTimeout = time.Minute
 // Options are what a sandbox starts with.
 type Options struct {
 	Binaries binaries.Set
-	World    gitlabtest.World
+	Instance gitlabtest.Instance
 	// Configure changes jobgate's configuration, in which everything but the agents is set.
 	Configure func(*config.Configuration)
 	// JobgateArgs are added to jobgate serve, such as a log level.

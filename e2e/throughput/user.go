@@ -32,7 +32,7 @@ type user struct {
 
 // users are the two to compare.
 func users(site *sandbox.Sandbox) (job, certificate *user, err error) {
-	world, err := site.GitLab.World()
+	world, err := site.GitLab.Instance()
 	if err != nil {
 		return nil, nil, err
 	}

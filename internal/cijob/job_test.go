@@ -151,12 +151,12 @@ func jwtJob(t *testing.T, after time.Duration) string {
 	w := world()
 	w.Jobs[0].TokenFormat, w.Jobs[0].TokenExpires = "jwt", time.Now().Add(after)
 	s := gitlabtest.New(t, w)
-	current := s.World()
+	current := s.Instance()
 	return current.Job(1001).Token
 }
 
-func world() gitlabtest.World {
-	return gitlabtest.World{
+func world() gitlabtest.Instance {
+	return gitlabtest.Instance{
 		Settings: gitlabtest.Settings{Licensed: true},
 		Groups:   []gitlabtest.Group{{ID: 23, Path: "acme"}},
 		Projects: []gitlabtest.Project{{ID: 150, Group: 23, Path: "acme/web"}, {ID: 7, Group: 23, Path: "acme/agents"}},
@@ -212,7 +212,7 @@ func TestReadCA(t *testing.T) {
 }
 
 func TestJob_ClientTrustsTheRunnersCA(t *testing.T) {
-	s, err := gitlabtest.Start(gitlabtest.Options{World: world(), TLS: true})
+	s, err := gitlabtest.Start(gitlabtest.Options{Instance: world(), TLS: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,7 +221,7 @@ func TestJob_ClientTrustsTheRunnersCA(t *testing.T) {
 	if err := os.WriteFile(ca, s.CACertPEM(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w := s.World()
+	w := s.Instance()
 	job, err := cijob.Read(variables(map[string]string{
 		"CI_JOB_TOKEN": w.Job(1001).Token, "CI_API_V4_URL": s.URL() + "/api/v4", "CI_SERVER_TLS_CA_FILE": ca,
 	}))

@@ -18,7 +18,7 @@ func ofAgent(id int64, vars ...string) func(*scene) {
 	}
 }
 
-func withoutAgents(w *gitlabtest.World) { w.Agents = nil }
+func withoutAgents(w *gitlabtest.Instance) { w.Agents = nil }
 
 func TestRun_Agent(t *testing.T) {
 	const (
@@ -41,7 +41,7 @@ func TestRun_Agent(t *testing.T) {
 		{"of an unprotected ref", ofAgent(13, "CI_COMMIT_REF_PROTECTED", "false", "CI_COMMIT_REF_NAME", "feature"),
 			"agent", doctor.Failure, []string{`ref "feature" is not protected`}, []string{mergeRequest}},
 		{"without a licence", func(s *scene) {
-			s.update(func(w *gitlabtest.World) { w.Settings.Licensed = false })
+			s.update(func(w *gitlabtest.Instance) { w.Settings.Licensed = false })
 			s.options.AgentID = 4
 		}, "agent", doctor.Failure, []string{licence}, nil},
 		{"no answer of GitLab's", (*scene).endJob, "agent", doctor.NotChecked, []string{"GitLab has not said"}, nil},
@@ -49,7 +49,7 @@ func TestRun_Agent(t *testing.T) {
 			s.writeKubeconfig(func(c *clientcmdapi.Config) { c.CurrentContext = "" })
 		}, "agent", doctor.NotChecked, []string{"no agent is chosen", "4, 5, 6, 8, 9"}, nil},
 		{"the only one", func(s *scene) {
-			s.update(func(w *gitlabtest.World) { w.Agents = w.Agents[:1] })
+			s.update(func(w *gitlabtest.Instance) { w.Agents = w.Agents[:1] })
 			s.vars["KUBECONFIG"] = "/nonexistent"
 		}, "agent", doctor.OK, []string{"agent 4"}, nil},
 		{"a name that holds the token", func(s *scene) {
@@ -72,13 +72,13 @@ func TestRun_Access(t *testing.T) {
 		{"a mode that jobgate does not know", ofAgent(8), "access", doctor.Failure, []string{`unknown mode "ci_user"`, "mend access_as"}, nil},
 		{"a wildcard that matches", ofAgent(9), "access", doctor.OK, []string{"gitlab:ci_job:1001"}, nil},
 		{"a wildcard that jobgate reads more strictly", func(s *scene) {
-			s.update(func(w *gitlabtest.World) { w.Job(jobID).Environment = "preprod" })
+			s.update(func(w *gitlabtest.Instance) { w.Job(jobID).Environment = "preprod" })
 			s.vars["CI_ENVIRONMENT_NAME"], s.options.AgentID = "preprod", 9
 		}, "access", doctor.Warning, []string{
 			`it refuses every request: the ci_access entry of agent 9`, `it is for environments "prod*", and the job's is "preprod"`,
 		}, nil},
 		{"an identity that no admin can allow", func(s *scene) {
-			s.update(func(w *gitlabtest.World) {
+			s.update(func(w *gitlabtest.Instance) {
 				w.Agents[2].Config = "ci_access:\n  projects:\n  - id: acme/web\n    access_as: {impersonate: " +
 					"{username: bot, extra: [{key: agent.gitlab.com/id, val: [x]}]}}\n"
 			})

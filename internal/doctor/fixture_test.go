@@ -34,11 +34,11 @@ const (
 	prodContext = "acme/agents:prod"
 )
 
-func world() gitlabtest.World {
+func world() gitlabtest.Instance {
 	agent := func(id int64, name, entry string) gitlabtest.Agent {
 		return gitlabtest.Agent{ID: id, Name: name, Project: 7, Config: "ci_access:\n  projects:\n  - id: acme/web\n" + entry}
 	}
-	return gitlabtest.World{
+	return gitlabtest.Instance{
 		Settings: gitlabtest.Settings{Licensed: true},
 		Groups:   []gitlabtest.Group{{ID: 23, Path: "acme"}},
 		Projects: []gitlabtest.Project{
@@ -73,13 +73,13 @@ type scene struct {
 // newScene is a scene in which all is well.
 func newScene(t *testing.T) *scene {
 	t.Helper()
-	server, err := gitlabtest.Start(gitlabtest.Options{World: world(), TLS: true})
+	server, err := gitlabtest.Start(gitlabtest.Options{Instance: world(), TLS: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Close)
 	s := &scene{t: t, gitlab: server, api: newAPIServer(t)}
-	w := s.gitlab.World()
+	w := s.gitlab.Instance()
 	s.token = w.Job(jobID).Token
 	s.vars = map[string]string{
 		"CI_JOB_TOKEN": s.token, "CI_JOB_ID": "1001", "CI_PROJECT_ID": "150", "CI_API_V4_URL": s.gitlab.URL() + "/api/v4",
@@ -116,7 +116,7 @@ func (s *scene) writeKubeconfig(change func(*clientcmdapi.Config)) {
 	}
 }
 
-func (s *scene) update(change func(*gitlabtest.World)) {
+func (s *scene) update(change func(*gitlabtest.Instance)) {
 	s.t.Helper()
 	if err := s.gitlab.Update(change); err != nil {
 		s.t.Fatal(err)
@@ -281,6 +281,6 @@ func (e *noSuchHost) Error() string { return "lookup " + e.host + ": no such hos
 // endJob ends the job: GitLab refuses its token, and so does the API server.
 func (s *scene) endJob() {
 	s.t.Helper()
-	s.update(func(w *gitlabtest.World) { w.Job(jobID).Status = "success" })
+	s.update(func(w *gitlabtest.Instance) { w.Job(jobID).Status = "success" })
 	s.api.status = refusal(http.StatusUnauthorized, metav1.StatusReasonUnauthorized, "Unauthorized")
 }

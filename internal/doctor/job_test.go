@@ -49,7 +49,7 @@ func (r row) check(t *testing.T) {
 
 func set(name, value string) func(*scene) { return func(s *scene) { s.vars[name] = value } }
 
-func change(f func(*gitlabtest.World)) func(*scene) { return func(s *scene) { s.update(f) } }
+func change(f func(*gitlabtest.Instance)) func(*scene) { return func(s *scene) { s.update(f) } }
 
 func TestRun_JobAndGitLab(t *testing.T) {
 	rows := []row{
@@ -71,10 +71,10 @@ func TestRun_JobAndGitLab(t *testing.T) {
 		{"a JWT that has expired", tokenFormat("jwt", -time.Hour), "token", doctor.Failure, []string{"expired", "run the job again"}, nil},
 
 		{"the job has ended", (*scene).endJob, "gitlab", doctor.Failure, []string{"401", "the job has ended"}, nil},
-		{"the user is blocked", change(func(w *gitlabtest.World) { w.Users[0].DeniedReason = gitlabtest.DeniedBlocked }),
+		{"the user is blocked", change(func(w *gitlabtest.Instance) { w.Users[0].DeniedReason = gitlabtest.DeniedBlocked }),
 			"gitlab", doctor.Failure, []string{"403", "Your account has been blocked.", "mend the account"}, nil},
 		{"another kind of token", func(s *scene) {
-			s.update(func(w *gitlabtest.World) {
+			s.update(func(w *gitlabtest.Instance) {
 				w.Tokens = []gitlabtest.AccessToken{{Token: "glpat-SecretSecretSecret1", User: 9, Scopes: []string{"api"}}}
 			})
 			s.vars["CI_JOB_TOKEN"], s.token = "glpat-SecretSecretSecret1", "glpat-SecretSecretSecret1"
@@ -90,7 +90,7 @@ func TestRun_JobAndGitLab(t *testing.T) {
 		{"another job's token", set("CI_JOB_ID", "1002"), "job", doctor.Failure,
 			[]string{"the token is of job 1001 of project 150, but CI_JOB_ID is 1002"}, nil},
 		{"another project's token", set("CI_PROJECT_ID", "151"), "job", doctor.Failure, []string{"CI_PROJECT_ID is 151"}, nil},
-		{"no environment", change(func(w *gitlabtest.World) { w.Job(jobID).Environment = "" }), "job", doctor.OK,
+		{"no environment", change(func(w *gitlabtest.Instance) { w.Job(jobID).Environment = "" }), "job", doctor.OK,
 			[]string{"no environment"}, nil},
 	}
 	for _, row := range rows {
@@ -100,11 +100,11 @@ func TestRun_JobAndGitLab(t *testing.T) {
 
 func tokenFormat(format string, lasts time.Duration) func(*scene) {
 	return func(s *scene) {
-		s.update(func(w *gitlabtest.World) {
+		s.update(func(w *gitlabtest.Instance) {
 			j := w.Job(jobID)
 			j.Token, j.TokenFormat, j.TokenExpires = "", format, time.Now().Add(lasts).Add(time.Second)
 		})
-		w := s.gitlab.World()
+		w := s.gitlab.Instance()
 		s.token = w.Job(jobID).Token
 		s.vars["CI_JOB_TOKEN"] = s.token
 	}
@@ -113,7 +113,7 @@ func tokenFormat(format string, lasts time.Duration) func(*scene) {
 func TestRun_WithoutTLS(t *testing.T) {
 	s := newScene(t)
 	plain := gitlabtest.New(t, world())
-	w := plain.World()
+	w := plain.Instance()
 	s.token = w.Job(jobID).Token
 	s.vars["CI_JOB_TOKEN"], s.vars["CI_API_V4_URL"] = s.token, plain.URL()+"/api/v4"
 	s.writeKubeconfig(nil)

@@ -53,7 +53,7 @@ func TestRun_Kubeconfig(t *testing.T) {
 			s.vars["JOBGATE_CONTEXT"] = prodContext
 		}, "kubeconfig", doctor.Warning, []string{"(JOBGATE_CONTEXT): agent 4", "kubectl would use none"}, nil},
 		{"GitLab's, with the only context", func(s *scene) {
-			s.update(func(w *gitlabtest.World) { w.Agents = w.Agents[:1] })
+			s.update(func(w *gitlabtest.Instance) { w.Agents = w.Agents[:1] })
 			s.writeKubeconfig(noCurrent)
 		}, "kubeconfig", doctor.Warning, []string{"(the only one): agent 4"}, nil},
 		{"another context", func(s *scene) { s.options.Context = "acme/agents:plain" }, "kubeconfig", doctor.Warning,

@@ -37,7 +37,7 @@ func TestBranchListed_SearchesForTheBeginningOfTheName(t *testing.T) {
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			s, c, token := factsServer(t, func(w *gitlabtest.World) {
+			s, c, token := factsServer(t, func(w *gitlabtest.Instance) {
 				w.Project(150).Branches, w.Project(150).ProtectedBranches = row.branches, []string{row.branch}
 			})
 			got, err := c.BranchListed(t.Context(), token, 150, row.branch)

@@ -24,8 +24,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const jobID = math.MaxInt64 // ids must survive JSON to the last digit
 
 // world is one running job of project 150, whose agent 4 lists it.
-func world() gitlabtest.World {
-	return gitlabtest.World{
+func world() gitlabtest.Instance {
+	return gitlabtest.Instance{
 		Settings: gitlabtest.Settings{Licensed: true, ExtraRoles: []string{"galactic_overlord"}},
 		Groups:   []gitlabtest.Group{{ID: 23, Path: "group1"}, {ID: 25, Parent: 23, Path: "group1/group1-1"}},
 		Projects: []gitlabtest.Project{{
@@ -64,7 +64,7 @@ func newClient(t *testing.T, url string, change func(*gitlab.Options)) *gitlab.C
 func server(t *testing.T) (*gitlabtest.Server, string) {
 	t.Helper()
 	s := gitlabtest.New(t, world())
-	w := s.World()
+	w := s.Instance()
 	return s, w.Job(jobID).Token
 }
 
@@ -119,12 +119,12 @@ func TestAllowedAgents_SendsTheTokenInItsHeaderOnly(t *testing.T) {
 func TestAllowedAgents_BelowRelativeURLRoot(t *testing.T) {
 	for _, suffix := range []string{"", "/"} {
 		t.Run("base URL ends in gitlab"+suffix, func(t *testing.T) {
-			s, err := gitlabtest.Start(gitlabtest.Options{RelativeURLRoot: "/gitlab", World: world()})
+			s, err := gitlabtest.Start(gitlabtest.Options{RelativeURLRoot: "/gitlab", Instance: world()})
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer s.Close()
-			w := s.World()
+			w := s.Instance()
 			if _, err := newClient(t, s.URL()+suffix, nil).AllowedAgents(t.Context(), w.Job(jobID).Token, gitlab.Login); err != nil {
 				t.Error(err)
 			}
@@ -135,17 +135,17 @@ func TestAllowedAgents_BelowRelativeURLRoot(t *testing.T) {
 func TestAllowedAgents_DefiniteRefusalsAreNotRetried(t *testing.T) {
 	rows := []struct {
 		name   string
-		change func(*gitlabtest.World)
+		change func(*gitlabtest.Instance)
 		token  string // the job's, when empty
 		status int
 		words  string
 	}{
-		{name: "job ended", change: func(w *gitlabtest.World) { w.Job(jobID).Status = "success" }, status: 401, words: "401 Unauthorized"},
-		{name: "job erased", change: func(w *gitlabtest.World) { w.Job(jobID).Erased = true }, status: 401, words: "401 Unauthorized"},
-		{name: "job without user", change: func(w *gitlabtest.World) { w.Job(jobID).User = 0 }, status: 401, words: "401 Unauthorized"},
-		{name: "project going", change: func(w *gitlabtest.World) { w.Project(150).PendingDelete = true }, status: 401, words: "401 Unauthorized"},
+		{name: "job ended", change: func(w *gitlabtest.Instance) { w.Job(jobID).Status = "success" }, status: 401, words: "401 Unauthorized"},
+		{name: "job erased", change: func(w *gitlabtest.Instance) { w.Job(jobID).Erased = true }, status: 401, words: "401 Unauthorized"},
+		{name: "job without user", change: func(w *gitlabtest.Instance) { w.Job(jobID).User = 0 }, status: 401, words: "401 Unauthorized"},
+		{name: "project going", change: func(w *gitlabtest.Instance) { w.Project(150).PendingDelete = true }, status: 401, words: "401 Unauthorized"},
 		{name: "unknown token", token: "glcbt-64_00000000000000000000", status: 401, words: "401 Unauthorized"},
-		{name: "blocked user", change: func(w *gitlabtest.World) { w.User(9).DeniedReason = "Your account has been blocked." }, status: 403, words: "Your account has been blocked."},
+		{name: "blocked user", change: func(w *gitlabtest.Instance) { w.User(9).DeniedReason = "Your account has been blocked." }, status: 403, words: "Your account has been blocked."},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -334,12 +334,12 @@ func TestAllowedAgents_TimeoutBoundsTheWholeLookup(t *testing.T) {
 }
 
 func TestAllowedAgents_CertificateAuthority(t *testing.T) {
-	s, err := gitlabtest.Start(gitlabtest.Options{TLS: true, World: world()})
+	s, err := gitlabtest.Start(gitlabtest.Options{TLS: true, Instance: world()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	w := s.World()
+	w := s.Instance()
 	token := w.Job(jobID).Token
 	t.Run("unknown", func(t *testing.T) {
 		_, err := newClient(t, s.URL(), nil).AllowedAgents(t.Context(), token, gitlab.Login)

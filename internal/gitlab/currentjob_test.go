@@ -29,7 +29,7 @@ func TestCurrentJob_SaysRefAndPipeline(t *testing.T) {
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			s, c, token := factsServer(t, func(w *gitlabtest.World) {
+			s, c, token := factsServer(t, func(w *gitlabtest.Instance) {
 				row.pipeline.ID = 501
 				w.Job(jobID).Pipeline = row.pipeline
 			})

@@ -25,8 +25,8 @@ func environments(n int) []gitlabtest.Environment {
 // asking serves project 150 with these environments.
 func asking(t *testing.T, all []gitlabtest.Environment) (s *gitlabtest.Server, name func(slug string) (string, error), slugs []string) {
 	t.Helper()
-	s, c, token := factsServer(t, func(w *gitlabtest.World) { w.Project(150).Environments = all })
-	w := s.World()
+	s, c, token := factsServer(t, func(w *gitlabtest.Instance) { w.Project(150).Environments = all })
+	w := s.Instance()
 	for _, e := range w.Project(150).Environments {
 		slugs = append(slugs, e.Slug)
 	}

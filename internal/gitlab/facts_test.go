@@ -50,33 +50,33 @@ func TestFacts_RefusalsAreNotRetried(t *testing.T) {
 	const unauthorized = "401 Unauthorized"
 	rows := []struct {
 		name    string
-		change  func(*gitlabtest.World)
+		change  func(*gitlabtest.Instance)
 		access  string // the access token, where not the usual one
 		ask     asked
 		status  int
 		message string
 	}{
-		{name: "job has ended, its own record", change: func(w *gitlabtest.World) { w.Job(jobID).Status = "success" },
+		{name: "job has ended, its own record", change: func(w *gitlabtest.Instance) { w.Job(jobID).Status = "success" },
 			ask: askCurrentJob, status: 401, message: unauthorized},
-		{name: "job has ended, branches", change: func(w *gitlabtest.World) { w.Job(jobID).Status = "success" },
+		{name: "job has ended, branches", change: func(w *gitlabtest.Instance) { w.Job(jobID).Status = "success" },
 			ask: askBranches, status: 401, message: unauthorized},
-		{name: "job's user is blocked", change: func(w *gitlabtest.World) { w.User(9).DeniedReason = gitlabtest.DeniedBlocked },
+		{name: "job's user is blocked", change: func(w *gitlabtest.Instance) { w.User(9).DeniedReason = gitlabtest.DeniedBlocked },
 			ask: askCurrentJob, status: 403, message: "403 Forbidden - " + gitlabtest.DeniedBlocked},
-		{name: "release that keeps branches from job tokens", change: func(w *gitlabtest.World) { w.Settings.RefusesBranchesToJobTokens = true },
+		{name: "release that keeps branches from job tokens", change: func(w *gitlabtest.Instance) { w.Settings.RefusesBranchesToJobTokens = true },
 			ask: askBranches, status: 404, message: "404 Project Not Found"},
-		{name: "permissions that keep environments from job tokens", change: func(w *gitlabtest.World) { w.Settings.RefusesEnvironmentsToJobTokens = true },
+		{name: "permissions that keep environments from job tokens", change: func(w *gitlabtest.Instance) { w.Settings.RefusesEnvironmentsToJobTokens = true },
 			ask: askEnvironments, status: 403, message: "403 Forbidden - Insufficient permissions to access this resource in project project1. " +
 				"The following token permission is required: read_environments."},
-		{name: "guest's job, branches", change: func(w *gitlabtest.World) { w.User(9).Access[150] = 10 },
+		{name: "guest's job, branches", change: func(w *gitlabtest.Instance) { w.User(9).Access[150] = 10 },
 			ask: askBranches, status: 403, message: "403 Forbidden"},
-		{name: "guest's job, environments", change: func(w *gitlabtest.World) { w.User(9).Access[150] = 10 },
+		{name: "guest's job, environments", change: func(w *gitlabtest.Instance) { w.User(9).Access[150] = 10 },
 			ask: askEnvironments, status: 403, message: "403 Forbidden"},
-		{name: "another project's branches", change: func(w *gitlabtest.World) { w.User(9).Access[7] = 50 },
+		{name: "another project's branches", change: func(w *gitlabtest.Instance) { w.User(9).Access[7] = 50 },
 			ask: func(ctx context.Context, c *gitlab.Client, token string) error {
 				_, err := c.BranchListed(ctx, token, 7, "main")
 				return err
 			}, status: 404, message: "404 Project Not Found"},
-		{name: "another project's environments", change: func(w *gitlabtest.World) { w.User(9).Access[7] = 50 },
+		{name: "another project's environments", change: func(w *gitlabtest.Instance) { w.User(9).Access[7] = 50 },
 			ask: func(ctx context.Context, c *gitlab.Client, token string) error {
 				_, err := c.EnvironmentName(ctx, gitlab.JobToken(token), 7, "prod")
 				return err
@@ -97,7 +97,7 @@ func TestFacts_RefusalsAreNotRetried(t *testing.T) {
 			_, err := c.TagProtected(ctx, c.Access(), 1, "v1.0")
 			return err
 		}, status: 404, message: "404 Project Not Found"},
-		{name: "access token of a guest", change: func(w *gitlabtest.World) { w.User(9).Access[150] = 10 },
+		{name: "access token of a guest", change: func(w *gitlabtest.Instance) { w.User(9).Access[150] = 10 },
 			ask: askTag, status: 403, message: "403 Forbidden"},
 		{name: "access token of too small a scope, branch", access: "glpat-registry", ask: askBranch, status: 403, message: "insufficient_scope"},
 		{name: "access token of too small a scope, tag", access: "glpat-registry", ask: askTag, status: 403, message: "insufficient_scope"},

@@ -11,7 +11,7 @@ import (
 const accessToken = "glpat-personal"
 
 // factsWorld is world with refs in its project, and with a project beside it.
-func factsWorld() gitlabtest.World {
+func factsWorld() gitlabtest.Instance {
 	w := world()
 	p := w.Project(150)
 	p.Branches = []string{"main", "release-1", "feature/x"}
@@ -27,7 +27,7 @@ func factsWorld() gitlabtest.World {
 }
 
 // factsServer serves factsWorld with a change, to a client that has the access token.
-func factsServer(t *testing.T, change func(*gitlabtest.World)) (*gitlabtest.Server, *gitlab.Client, string) {
+func factsServer(t *testing.T, change func(*gitlabtest.Instance)) (*gitlabtest.Server, *gitlab.Client, string) {
 	t.Helper()
 	w := factsWorld()
 	if change != nil {
@@ -35,7 +35,7 @@ func factsServer(t *testing.T, change func(*gitlabtest.World)) (*gitlabtest.Serv
 	}
 	s := gitlabtest.New(t, w)
 	c := newClient(t, s.URL(), func(o *gitlab.Options) { o.AccessToken = accessToken + "\n" })
-	w = s.World()
+	w = s.Instance()
 	return s, c, w.Job(jobID).Token
 }
 

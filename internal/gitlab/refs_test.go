@@ -69,9 +69,9 @@ func TestProtection_FollowsTheProjectsRules(t *testing.T) {
 func TestProtection_ChangesWithTheNextQuestion(t *testing.T) {
 	for _, p := range protections {
 		t.Run(p.name, func(t *testing.T) {
-			s, c, token := factsServer(t, func(w *gitlabtest.World) { w.Project(150).Branches = []string{"v1.0"} })
+			s, c, token := factsServer(t, func(w *gitlabtest.Instance) { w.Project(150).Branches = []string{"v1.0"} })
 			for _, rules := range [][]string{nil, {"v*"}, {"w*"}, {"v1.0"}} {
-				if err := s.Update(func(w *gitlabtest.World) {
+				if err := s.Update(func(w *gitlabtest.Instance) {
 					w.Project(150).ProtectedBranches, w.Project(150).ProtectedTags = rules, rules
 				}); err != nil {
 					t.Fatal(err)
@@ -126,7 +126,7 @@ func TestProtection_NamesMayHoldAnything(t *testing.T) {
 		t.Run(strings.ToValidUTF8(name[:min(len(name), 20)], ""), func(t *testing.T) {
 			for _, p := range protections {
 				t.Run(p.name, func(t *testing.T) {
-					_, c, token := factsServer(t, func(w *gitlabtest.World) {
+					_, c, token := factsServer(t, func(w *gitlabtest.Instance) {
 						project := w.Project(150)
 						project.Branches, project.Tags = append(project.Branches, name), append(project.Tags, name)
 						project.ProtectedBranches, project.ProtectedTags = []string{name}, []string{name}
@@ -160,7 +160,7 @@ func TestProtection_UnusableAnswers(t *testing.T) {
 	for _, p := range protections {
 		for _, row := range rows {
 			t.Run(p.name+" "+row.name, func(t *testing.T) {
-				s, c, token := factsServer(t, func(w *gitlabtest.World) { w.Project(150).Tags = []string{"main"} })
+				s, c, token := factsServer(t, func(w *gitlabtest.Instance) { w.Project(150).Tags = []string{"main"} })
 				list := p.endpoint == gitlabtest.Branches
 				if list {
 					row.body = "[" + row.body + "]"

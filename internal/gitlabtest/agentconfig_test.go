@@ -55,7 +55,7 @@ func TestAgentConfig_IsReadAsRefreshServiceDoes(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got := startWorld(t, docsWorld(test.config)).getAs(job, lookup).agents(t)
+			got := startInstance(t, docsInstance(test.config)).getAs(job, lookup).agents(t)
 			if diff := cmp.Diff(append([]listedAgent{}, test.want...), got); diff != "" {
 				t.Error(diff)
 			}
@@ -76,9 +76,9 @@ func TestAgentConfig_InstanceNeedsThatItIsThere(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			w := docsWorld(test.config)
+			w := docsInstance(test.config)
 			w.Settings.OrganizationAuthorization = true
-			got := startWorld(t, w).getAs(job, lookup).agents(t)
+			got := startInstance(t, w).getAs(job, lookup).agents(t)
 			if diff := cmp.Diff(append([]listedAgent{}, test.want...), got); diff != "" {
 				t.Error(diff)
 			}
@@ -99,8 +99,8 @@ func TestAgentConfig_ThatKASRefusesFailsTheUpdate(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			g := startWorld(t, docsWorld(openToProject))
-			if err := g.Update(func(w *gitlabtest.World) { w.Agent(agent).Config = test.config }); err == nil {
+			g := startInstance(t, docsInstance(openToProject))
+			if err := g.Update(func(w *gitlabtest.Instance) { w.Agent(agent).Config = test.config }); err == nil {
 				t.Error("the update was accepted")
 			}
 			if got := g.getAs(job, lookup).agents(t); len(got) != 1 {
@@ -111,7 +111,7 @@ func TestAgentConfig_ThatKASRefusesFailsTheUpdate(t *testing.T) {
 }
 
 func TestAgentConfig_FollowsEveryUpdate(t *testing.T) {
-	g := startWorld(t, docsWorld(""))
+	g := startInstance(t, docsInstance(""))
 	expect := func(when string, want ...int64) {
 		t.Helper()
 		if diff := cmp.Diff(append([]int64{}, want...), ids(g.getAs(job, lookup).agents(t))); diff != "" {
@@ -119,12 +119,12 @@ func TestAgentConfig_FollowsEveryUpdate(t *testing.T) {
 		}
 	}
 	expect("without configuration")
-	g.mustUpdate(func(w *gitlabtest.World) { w.Agent(agent).Config = openToProject })
+	g.mustUpdate(func(w *gitlabtest.Instance) { w.Agent(agent).Config = openToProject })
 	expect("configured", agent)
-	g.mustUpdate(func(w *gitlabtest.World) { w.Project(project).Path = "group1/group1-1/renamed" })
+	g.mustUpdate(func(w *gitlabtest.Instance) { w.Project(project).Path = "group1/group1-1/renamed" })
 	expect("project renamed")
-	g.mustUpdate(func(w *gitlabtest.World) { w.Project(project).Path = "group1/group1-1/project1" })
+	g.mustUpdate(func(w *gitlabtest.Instance) { w.Project(project).Path = "group1/group1-1/project1" })
 	expect("project renamed back", agent)
-	g.mustUpdate(func(w *gitlabtest.World) { w.Agents = nil })
+	g.mustUpdate(func(w *gitlabtest.Instance) { w.Agents = nil })
 	expect("agent removed")
 }

@@ -57,7 +57,7 @@ type lookupEnvironment struct {
 	Slug string `json:"slug"`
 }
 
-// projectsCreated is when every project was created; the World does not say.
+// projectsCreated is when every project was created; the Instance does not say.
 const projectsCreated = "2024-01-02T03:04:05.678Z"
 
 func (c *call) allowedAgents() (*response, error) {
@@ -90,7 +90,7 @@ func (c *call) allowedAgents() (*response, error) {
 		reply.Environment = &lookupEnvironment{Tier: e.Tier, Slug: e.Slug}
 	}
 	out := jsonResponse(http.StatusOK, reply)
-	out.header.Set("Gitlab-Feature-Flag", st.world.Settings.FeatureFlags)
+	out.header.Set("Gitlab-Feature-Flag", st.instance.Settings.FeatureFlags)
 	return out, nil
 }
 
@@ -134,12 +134,12 @@ const (
 func (st *state) roles(level int) []string {
 	names := []string{}
 	for _, l := range accessLevels {
-		if l.level <= level && !(l.role == rolePlanner && st.world.Settings.OmitsPlanner) {
+		if l.level <= level && !(l.role == rolePlanner && st.instance.Settings.OmitsPlanner) {
 			names = append(names, l.role)
 		}
 	}
 	if len(names) > 0 {
-		names = append(names, st.world.Settings.ExtraRoles...)
+		names = append(names, st.instance.Settings.ExtraRoles...)
 	}
 	return names
 }

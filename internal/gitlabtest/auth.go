@@ -134,7 +134,7 @@ func (st *state) liveJob(token string) *Job {
 	case "running":
 		return job
 	case "canceling":
-		if !st.world.Settings.RejectsCanceling {
+		if !st.instance.Settings.RejectsCanceling {
 			return job
 		}
 	}
@@ -145,7 +145,7 @@ func (st *state) jobOfToken(token string) *Job {
 	if len(token) > maxJobTokenBytes {
 		return nil
 	}
-	settings := &st.world.Settings
+	settings := &st.instance.Settings
 	if id, expired, signed := st.mint.jobID(token, settings.InstanceTokenPrefix); signed {
 		if expired {
 			return nil

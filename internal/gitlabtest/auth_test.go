@@ -22,7 +22,7 @@ const (
 )
 
 func TestJobRoutes_AcceptTheCarriersThatGitLabAccepts(t *testing.T) {
-	g := startWorld(t, twoJobs())
+	g := startInstance(t, twoJobs())
 	token, other := g.token(job), g.token(otherJob)
 	tests := []struct {
 		name    string
@@ -98,9 +98,9 @@ func TestJobRoutes_AcceptTheCarriersThatGitLabAccepts(t *testing.T) {
 	}
 }
 
-// twoJobs is docsWorld with one job more and an access token of another scope.
-func twoJobs() gitlabtest.World {
-	w := docsWorld(openToProject)
+// twoJobs is docsInstance with one job more and an access token of another scope.
+func twoJobs() gitlabtest.Instance {
+	w := docsInstance(openToProject)
 	w.Jobs = append(w.Jobs, gitlabtest.Job{ID: otherJob, Project: project, User: developer, Status: "running"})
 	w.Tokens = append(w.Tokens, gitlabtest.AccessToken{
 		Token: "glpat-registry", User: developer, Scopes: []string{"read_registry"},
@@ -113,7 +113,7 @@ func basic(user, password string) string {
 }
 
 func TestJobRoutes_ReadAFormInTheBody(t *testing.T) {
-	g := startWorld(t, docsWorld(openToProject))
+	g := startInstance(t, docsInstance(openToProject))
 	r := g.request(http.MethodGet, lookup, "Content-Type", "application/x-www-form-urlencoded")
 	form := url.Values{"job_token": {g.token(job)}}.Encode()
 	r.Body, r.ContentLength = io.NopCloser(strings.NewReader(form)), int64(len(form))
@@ -123,21 +123,21 @@ func TestJobRoutes_ReadAFormInTheBody(t *testing.T) {
 }
 
 func TestJobRoutes_JudgeTheJob(t *testing.T) {
-	status := func(s string) func(*gitlabtest.World) {
-		return func(w *gitlabtest.World) { w.Jobs[0].Status = s }
+	status := func(s string) func(*gitlabtest.Instance) {
+		return func(w *gitlabtest.Instance) { w.Jobs[0].Status = s }
 	}
-	denied := func(reason string) func(*gitlabtest.World) {
-		return func(w *gitlabtest.World) { w.Users[0].DeniedReason = reason }
+	denied := func(reason string) func(*gitlabtest.Instance) {
+		return func(w *gitlabtest.Instance) { w.Users[0].DeniedReason = reason }
 	}
 	tests := []struct {
 		name   string
-		change func(*gitlabtest.World)
+		change func(*gitlabtest.Instance)
 		status int
 		body   string
 	}{
 		{"running", status("running"), 200, ""},
 		{"canceling", status("canceling"), 200, ""},
-		{"canceling in a release that rejects it", func(w *gitlabtest.World) {
+		{"canceling in a release that rejects it", func(w *gitlabtest.Instance) {
 			w.Jobs[0].Status, w.Settings.RejectsCanceling = "canceling", true
 		}, 401, unauthorized},
 		{"created", status("created"), 401, unauthorized},
@@ -151,24 +151,24 @@ func TestJobRoutes_JudgeTheJob(t *testing.T) {
 		{"success", status("success"), 401, unauthorized},
 		{"failed", status("failed"), 401, unauthorized},
 		{"canceled", status("canceled"), 401, unauthorized},
-		{"erased", func(w *gitlabtest.World) { w.Jobs[0].Erased = true }, 401, unauthorized},
-		{"project pending deletion", func(w *gitlabtest.World) { w.Projects[0].PendingDelete = true }, 401, unauthorized},
-		{"without user", func(w *gitlabtest.World) { w.Jobs[0].User = 0 }, 401, unauthorized},
+		{"erased", func(w *gitlabtest.Instance) { w.Jobs[0].Erased = true }, 401, unauthorized},
+		{"project pending deletion", func(w *gitlabtest.Instance) { w.Projects[0].PendingDelete = true }, 401, unauthorized},
+		{"without user", func(w *gitlabtest.Instance) { w.Jobs[0].User = 0 }, 401, unauthorized},
 		{"blocked user", denied(gitlabtest.DeniedBlocked), 403,
 			`{"message":"403 Forbidden - Your account has been blocked."}`},
 		{"internal user", denied(gitlabtest.DeniedInternal), 403,
 			`{"message":"403 Forbidden - This action cannot be performed by internal users"}`},
 		{"user awaiting approval", denied(gitlabtest.DeniedPendingApproval), 403,
 			`{"message":"403 Forbidden - Your account is pending approval from your administrator and hence blocked."}`},
-		{"ended job of a blocked user", func(w *gitlabtest.World) {
+		{"ended job of a blocked user", func(w *gitlabtest.Instance) {
 			w.Jobs[0].Status, w.Users[0].DeniedReason = "failed", gitlabtest.DeniedBlocked
 		}, 401, unauthorized},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			w := docsWorld(openToProject)
+			w := docsInstance(openToProject)
 			test.change(&w)
-			g := startWorld(t, w)
+			g := startInstance(t, w)
 			for _, carrier := range [][]string{{"JOB-TOKEN", g.token(job)}, {"Authorization", "Bearer " + g.token(job)}} {
 				got := g.get(lookup, carrier...)
 				if got.StatusCode != test.status || test.body != "" && got.body != test.body {
@@ -201,10 +201,10 @@ func TestJobRoutes_JudgeTheTokensShape(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			w := docsWorld(openToProject)
+			w := docsInstance(openToProject)
 			w.Jobs[0].TokenFormat, w.Jobs[0].Token = test.format, test.token
 			w.Settings.AcceptsAnyTokenShape = test.anyShape
-			if got := startWorld(t, w).getAs(job, lookup); got.StatusCode != test.status {
+			if got := startInstance(t, w).getAs(job, lookup); got.StatusCode != test.status {
 				t.Errorf("status %d, want %d", got.StatusCode, test.status)
 			}
 		})
@@ -212,7 +212,7 @@ func TestJobRoutes_JudgeTheTokensShape(t *testing.T) {
 }
 
 func TestUnknownRoutes_AreNotFoundAsGrapeHasIt(t *testing.T) {
-	g := start(t, gitlabtest.Options{World: docsWorld(openToProject), RelativeURLRoot: "/gitlab"})
+	g := start(t, gitlabtest.Options{Instance: docsInstance(openToProject), RelativeURLRoot: "/gitlab"})
 	tests := []struct {
 		name, method, url string
 		status            int
@@ -247,7 +247,7 @@ func TestUnknownRoutes_AreNotFoundAsGrapeHasIt(t *testing.T) {
 }
 
 func TestJobRoutes_AnswerHEADWithoutABody(t *testing.T) {
-	g := startWorld(t, docsWorld(openToProject))
+	g := startInstance(t, docsInstance(openToProject))
 	got := g.do(g.request(http.MethodHead, lookup, "JOB-TOKEN", g.token(job)))
 	if got.StatusCode != http.StatusOK || got.body != "" || got.Header.Get("Content-Type") != "application/json" {
 		t.Errorf("%s %q, %s", got.Status, got.body, got.Header)
@@ -255,7 +255,7 @@ func TestJobRoutes_AnswerHEADWithoutABody(t *testing.T) {
 }
 
 func TestServer_AnswersUnderARelativeURLRoot(t *testing.T) {
-	g := start(t, gitlabtest.Options{World: docsWorld(openToProject), RelativeURLRoot: "/gitlab/"})
+	g := start(t, gitlabtest.Options{Instance: docsInstance(openToProject), RelativeURLRoot: "/gitlab/"})
 	if !strings.HasSuffix(g.URL(), "/gitlab") {
 		t.Errorf("URL %s", g.URL())
 	}

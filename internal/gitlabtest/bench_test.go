@@ -9,9 +9,9 @@ import (
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 )
 
-// busyWorld is docsWorld with that many running jobs more.
-func busyWorld(jobs int, format string) gitlabtest.World {
-	w := docsWorld(entry("groups", "group1", ", access_as: {ci_job: {}}, environments: ['prod*']"))
+// busyInstance is docsInstance with that many running jobs more.
+func busyInstance(jobs int, format string) gitlabtest.Instance {
+	w := docsInstance(entry("groups", "group1", ", access_as: {ci_job: {}}, environments: ['prod*']"))
 	for i := range jobs {
 		w.Jobs = append(w.Jobs, gitlabtest.Job{
 			ID: int64(2000 + i), Project: project, User: developer, Status: "running", Environment: "prod", TokenFormat: format,
@@ -24,8 +24,8 @@ func busyWorld(jobs int, format string) gitlabtest.World {
 func BenchmarkLookup(b *testing.B) {
 	for _, format := range []string{"", "jwt"} {
 		b.Run(fmt.Sprintf("format %q", format), func(b *testing.B) {
-			s := gitlabtest.New(b, busyWorld(map[string]int{"": 5000, "jwt": 50}[format], format))
-			w := s.World()
+			s := gitlabtest.New(b, busyInstance(map[string]int{"": 5000, "jwt": 50}[format], format))
+			w := s.Instance()
 			client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
 			defer client.CloseIdleConnections()
 			b.RunParallel(func(p *testing.PB) {
@@ -53,9 +53,9 @@ func BenchmarkLookup(b *testing.B) {
 }
 
 func BenchmarkUpdate(b *testing.B) {
-	s := gitlabtest.New(b, busyWorld(5000, ""))
+	s := gitlabtest.New(b, busyInstance(5000, ""))
 	for b.Loop() {
-		if err := s.Update(func(w *gitlabtest.World) { w.Job(job).Pipeline.ID++ }); err != nil {
+		if err := s.Update(func(w *gitlabtest.Instance) { w.Job(job).Pipeline.ID++ }); err != nil {
 			b.Fatal(err)
 		}
 	}

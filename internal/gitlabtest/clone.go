@@ -6,7 +6,7 @@ import (
 )
 
 // clone returns a copy that shares nothing that could be changed.
-func (w *World) clone() World {
+func (w *Instance) clone() Instance {
 	out := *w
 	out.Settings.ExtraRoles = slices.Clone(w.Settings.ExtraRoles)
 	out.Groups = slices.Clone(w.Groups)

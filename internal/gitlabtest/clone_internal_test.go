@@ -8,15 +8,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestClone_SharesNothing fills every field of a World, so that a field added without a line in clone is found.
+// TestClone_SharesNothing fills every field of an Instance, so that a field added without a line in clone is found.
 func TestClone_SharesNothing(t *testing.T) {
-	var w World
+	var w Instance
 	fill(reflect.ValueOf(&w).Elem())
 	copied := w.clone()
 	if diff := cmp.Diff(w, copied); diff != "" {
 		t.Fatalf("the copy differs: %s", diff)
 	}
-	for _, path := range shared("World", reflect.ValueOf(w), reflect.ValueOf(copied)) {
+	for _, path := range shared("Instance", reflect.ValueOf(w), reflect.ValueOf(copied)) {
 		t.Errorf("%s is shared", path)
 	}
 }

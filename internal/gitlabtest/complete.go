@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// complete fills in what the World's author left to GitLab: namespace ids, environment ids, slugs, tiers, pipelines and
+// complete fills in what the Instance's author left to GitLab: namespace ids, environment ids, slugs, tiers, pipelines and
 // tokens. It is idempotent.
-func complete(w *World, mint *tokenMint) error {
+func complete(w *Instance, mint *tokenMint) error {
 	completeNamespaces(w)
 	completeEnvironments(w)
 	projects := make(map[int64]*Project, len(w.Projects))
@@ -29,7 +29,7 @@ func complete(w *World, mint *tokenMint) error {
 
 // completeNamespaces gives personal projects without a namespace id one: the id of the namespace of the same path, or
 // one that is not in use.
-func completeNamespaces(w *World) {
+func completeNamespaces(w *Instance) {
 	byPath := map[string]int64{}
 	var highest int64
 	for _, g := range w.Groups {
@@ -57,7 +57,7 @@ func completeNamespaces(w *World) {
 
 func namespacePath(project string) string { return strings.ToLower(path.Dir(project)) }
 
-func completeEnvironments(w *World) {
+func completeEnvironments(w *Instance) {
 	var highest int64
 	for _, p := range w.Projects {
 		for _, e := range p.Environments {

@@ -10,7 +10,7 @@ import (
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 )
 
-func TestWorld_FillsInSlugs(t *testing.T) {
+func TestInstance_FillsInSlugs(t *testing.T) {
 	tests := []struct{ name, slug string }{
 		{"production", "production"},
 		{"prod", "prod"},
@@ -27,17 +27,17 @@ func TestWorld_FillsInSlugs(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			w := docsWorld("")
+			w := docsInstance("")
 			w.Projects[0].Environments = []gitlabtest.Environment{{Name: test.name}}
-			world := startWorld(t, w).World()
-			if got := world.Projects[0].Environments[0].Slug; got != test.slug {
+			instance := startInstance(t, w).Instance()
+			if got := instance.Projects[0].Environments[0].Slug; got != test.slug {
 				t.Errorf("slug %s, want %s", got, test.slug)
 			}
 		})
 	}
 }
 
-func TestWorld_FillsInTiers(t *testing.T) {
+func TestInstance_FillsInTiers(t *testing.T) {
 	tests := map[string]string{
 		"production": "production", "PROD": "production", "live": "production", "prd": "production",
 		"staging": "staging", "stg": "staging", "preprod": "staging", "demo": "staging", "non-live": "staging",
@@ -47,17 +47,17 @@ func TestWorld_FillsInTiers(t *testing.T) {
 	}
 	for name, tier := range tests {
 		t.Run(name, func(t *testing.T) {
-			w := docsWorld("")
+			w := docsInstance("")
 			w.Projects[0].Environments = []gitlabtest.Environment{{Name: name}}
-			world := startWorld(t, w).World()
-			if got := world.Projects[0].Environments[0].Tier; got != tier {
+			instance := startInstance(t, w).Instance()
+			if got := instance.Projects[0].Environments[0].Tier; got != tier {
 				t.Errorf("tier %s, want %s", got, tier)
 			}
 		})
 	}
 }
 
-func TestWorld_FillsInTokensByFormat(t *testing.T) {
+func TestInstance_FillsInTokensByFormat(t *testing.T) {
 	tests := []struct {
 		name, format, prefix string
 		want                 *regexp.Regexp
@@ -71,18 +71,18 @@ func TestWorld_FillsInTokensByFormat(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			w := docsWorld("")
+			w := docsInstance("")
 			w.Jobs[0].TokenFormat, w.Settings.InstanceTokenPrefix = test.format, test.prefix
-			g := startWorld(t, w)
+			g := startInstance(t, w)
 			token := g.token(job)
 			if !test.want.MatchString(token) {
 				t.Errorf("the token does not match %s", test.want)
 			}
-			g.mustUpdate(func(w *gitlabtest.World) { w.Job(job).Name = "other" })
+			g.mustUpdate(func(w *gitlabtest.Instance) { w.Job(job).Name = "other" })
 			if g.token(job) != token {
 				t.Error("an update has changed the token")
 			}
-			g.mustUpdate(func(w *gitlabtest.World) { w.Job(job).Token = "" })
+			g.mustUpdate(func(w *gitlabtest.Instance) { w.Job(job).Token = "" })
 			if g.token(job) == token {
 				t.Error("an emptied token was not made anew")
 			}
@@ -90,8 +90,8 @@ func TestWorld_FillsInTokensByFormat(t *testing.T) {
 	}
 }
 
-func TestWorld_FillsInIDsAndDefaults(t *testing.T) {
-	w := docsWorld("")
+func TestInstance_FillsInIDsAndDefaults(t *testing.T) {
+	w := docsInstance("")
 	w.Jobs[0].Pipeline = gitlabtest.Pipeline{}
 	w.Projects[0].Environments = []gitlabtest.Environment{{Name: "a"}, {ID: 30, Name: "b"}}
 	w.Projects = append(w.Projects,
@@ -100,7 +100,7 @@ func TestWorld_FillsInIDsAndDefaults(t *testing.T) {
 		gitlabtest.Project{ID: 203, Path: "ann/one", UserNamespace: 77},
 		gitlabtest.Project{ID: 204, Path: "ann/two"},
 	)
-	got := startWorld(t, w).World()
+	got := startInstance(t, w).Instance()
 	if diff := cmp.Diff(gitlabtest.Pipeline{ID: job, Ref: "main"}, got.Job(job).Pipeline); diff != "" {
 		t.Error(diff)
 	}
@@ -123,62 +123,62 @@ func TestWorld_FillsInIDsAndDefaults(t *testing.T) {
 func TestUpdate_RefusesWhatNoGitLabHolds(t *testing.T) {
 	tests := []struct {
 		name   string
-		change func(*gitlabtest.World)
+		change func(*gitlabtest.Instance)
 	}{
-		{"a job of an unknown project", func(w *gitlabtest.World) { w.Jobs[0].Project = 1 }},
-		{"a job of an unknown user", func(w *gitlabtest.World) { w.Jobs[0].User = 1 }},
-		{"a job without id", func(w *gitlabtest.World) { w.Jobs[0].ID = 0 }},
-		{"a job with a negative pipeline", func(w *gitlabtest.World) { w.Jobs[0].Pipeline.ID = -1 }},
-		{"an unknown status", func(w *gitlabtest.World) { w.Jobs[0].Status = "runing" }},
-		{"no status", func(w *gitlabtest.World) { w.Jobs[0].Status = "" }},
-		{"an unknown token format", func(w *gitlabtest.World) { w.Jobs[0].TokenFormat = "JWT" }},
-		{"an unknown pipeline kind", func(w *gitlabtest.World) { w.Jobs[0].Pipeline.Kind = "mr" }},
-		{"two jobs with one id", func(w *gitlabtest.World) { w.Jobs = append(w.Jobs, w.Jobs[0]) }},
-		{"two jobs with one token", func(w *gitlabtest.World) {
+		{"a job of an unknown project", func(w *gitlabtest.Instance) { w.Jobs[0].Project = 1 }},
+		{"a job of an unknown user", func(w *gitlabtest.Instance) { w.Jobs[0].User = 1 }},
+		{"a job without id", func(w *gitlabtest.Instance) { w.Jobs[0].ID = 0 }},
+		{"a job with a negative pipeline", func(w *gitlabtest.Instance) { w.Jobs[0].Pipeline.ID = -1 }},
+		{"an unknown status", func(w *gitlabtest.Instance) { w.Jobs[0].Status = "runing" }},
+		{"no status", func(w *gitlabtest.Instance) { w.Jobs[0].Status = "" }},
+		{"an unknown token format", func(w *gitlabtest.Instance) { w.Jobs[0].TokenFormat = "JWT" }},
+		{"an unknown pipeline kind", func(w *gitlabtest.Instance) { w.Jobs[0].Pipeline.Kind = "mr" }},
+		{"two jobs with one id", func(w *gitlabtest.Instance) { w.Jobs = append(w.Jobs, w.Jobs[0]) }},
+		{"two jobs with one token", func(w *gitlabtest.Instance) {
 			w.Jobs = append(w.Jobs, w.Jobs[0])
 			w.Jobs[1].ID = 2
 		}},
-		{"a project of an unknown group", func(w *gitlabtest.World) { w.Projects[0].Group = 1 }},
-		{"a project of a group and a user", func(w *gitlabtest.World) { w.Projects[0].UserNamespace = 1 }},
-		{"a project without path", func(w *gitlabtest.World) { w.Projects[0].Path = "" }},
-		{"two projects with one path", func(w *gitlabtest.World) { w.Projects[1].Path = "Group1/group1-1/project1" }},
-		{"two projects with one id", func(w *gitlabtest.World) { w.Projects[1].ID = project }},
-		{"an environment without name", func(w *gitlabtest.World) { w.Projects[0].Environments[0].Name = "" }},
-		{"two environments with one name", func(w *gitlabtest.World) { w.Projects[0].Environments[1].Name = "prod" }},
-		{"an unknown environment state", func(w *gitlabtest.World) { w.Projects[0].Environments[0].State = "gone" }},
-		{"a group of an unknown group", func(w *gitlabtest.World) { w.Groups[1].Parent = 1 }},
-		{"a circle of groups", func(w *gitlabtest.World) { w.Groups[0].Parent = nestedGroup }},
-		{"two groups with one id", func(w *gitlabtest.World) { w.Groups[0].ID = nestedGroup }},
-		{"two groups with one path", func(w *gitlabtest.World) { w.Groups[1].Path = "GROUP1" }},
-		{"access to an unknown project", func(w *gitlabtest.World) { w.Users[0].Access[1] = 30 }},
-		{"a user without name", func(w *gitlabtest.World) { w.Users[0].Username = "" }},
-		{"a user without id", func(w *gitlabtest.World) { w.Users[0].ID = 0 }},
-		{"an agent of an unknown project", func(w *gitlabtest.World) { w.Agents[0].Project = 1 }},
-		{"an agent without name", func(w *gitlabtest.World) { w.Agents[0].Name = "" }},
-		{"two agents with one name in a project", func(w *gitlabtest.World) {
+		{"a project of an unknown group", func(w *gitlabtest.Instance) { w.Projects[0].Group = 1 }},
+		{"a project of a group and a user", func(w *gitlabtest.Instance) { w.Projects[0].UserNamespace = 1 }},
+		{"a project without path", func(w *gitlabtest.Instance) { w.Projects[0].Path = "" }},
+		{"two projects with one path", func(w *gitlabtest.Instance) { w.Projects[1].Path = "Group1/group1-1/project1" }},
+		{"two projects with one id", func(w *gitlabtest.Instance) { w.Projects[1].ID = project }},
+		{"an environment without name", func(w *gitlabtest.Instance) { w.Projects[0].Environments[0].Name = "" }},
+		{"two environments with one name", func(w *gitlabtest.Instance) { w.Projects[0].Environments[1].Name = "prod" }},
+		{"an unknown environment state", func(w *gitlabtest.Instance) { w.Projects[0].Environments[0].State = "gone" }},
+		{"a group of an unknown group", func(w *gitlabtest.Instance) { w.Groups[1].Parent = 1 }},
+		{"a circle of groups", func(w *gitlabtest.Instance) { w.Groups[0].Parent = nestedGroup }},
+		{"two groups with one id", func(w *gitlabtest.Instance) { w.Groups[0].ID = nestedGroup }},
+		{"two groups with one path", func(w *gitlabtest.Instance) { w.Groups[1].Path = "GROUP1" }},
+		{"access to an unknown project", func(w *gitlabtest.Instance) { w.Users[0].Access[1] = 30 }},
+		{"a user without name", func(w *gitlabtest.Instance) { w.Users[0].Username = "" }},
+		{"a user without id", func(w *gitlabtest.Instance) { w.Users[0].ID = 0 }},
+		{"an agent of an unknown project", func(w *gitlabtest.Instance) { w.Agents[0].Project = 1 }},
+		{"an agent without name", func(w *gitlabtest.Instance) { w.Agents[0].Name = "" }},
+		{"two agents with one name in a project", func(w *gitlabtest.Instance) {
 			w.Agents = append(w.Agents, gitlabtest.Agent{ID: 1, Name: "prod-agent", Project: agentProject})
 		}},
-		{"two agents with one id", func(w *gitlabtest.World) {
+		{"two agents with one id", func(w *gitlabtest.Instance) {
 			w.Agents = append(w.Agents, gitlabtest.Agent{ID: agent, Name: "other", Project: agentProject})
 		}},
-		{"an access token of an unknown user", func(w *gitlabtest.World) { w.Tokens[0].User = 1 }},
-		{"an empty access token", func(w *gitlabtest.World) { w.Tokens[0].Token = "" }},
-		{"two equal access tokens", func(w *gitlabtest.World) { w.Tokens = append(w.Tokens, w.Tokens[0]) }},
+		{"an access token of an unknown user", func(w *gitlabtest.Instance) { w.Tokens[0].User = 1 }},
+		{"an empty access token", func(w *gitlabtest.Instance) { w.Tokens[0].Token = "" }},
+		{"two equal access tokens", func(w *gitlabtest.Instance) { w.Tokens = append(w.Tokens, w.Tokens[0]) }},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			g := startWorld(t, docsWorld(openToProject))
-			before := g.World()
+			g := startInstance(t, docsInstance(openToProject))
+			before := g.Instance()
 			if err := g.Update(test.change); err == nil {
 				t.Error("the update was accepted")
 			}
-			if diff := cmp.Diff(before, g.World()); diff != "" {
-				t.Errorf("the refused update has changed the world: %s", diff)
+			if diff := cmp.Diff(before, g.Instance()); diff != "" {
+				t.Errorf("the refused update has changed the instance: %s", diff)
 			}
-			w := docsWorld(openToProject)
+			w := docsInstance(openToProject)
 			w.Jobs[0].Token = "glcbt-64_given" // so that two jobs can have it
 			test.change(&w)
-			if s, err := gitlabtest.Start(gitlabtest.Options{World: w}); err == nil {
+			if s, err := gitlabtest.Start(gitlabtest.Options{Instance: w}); err == nil {
 				s.Close()
 				t.Error("a server started with it")
 			}
@@ -187,15 +187,15 @@ func TestUpdate_RefusesWhatNoGitLabHolds(t *testing.T) {
 }
 
 func TestUpdate_RefusesAnExpiryThatTheTokenDoesNotCarry(t *testing.T) {
-	w := docsWorld(openToProject)
+	w := docsInstance(openToProject)
 	w.Jobs[0].TokenFormat = "jwt"
-	g := startWorld(t, w)
-	before := g.World()
+	g := startInstance(t, w)
+	before := g.Instance()
 	ended := before.Job(job).TokenExpires.Add(-2 * defaultLifetime)
-	if err := g.Update(func(w *gitlabtest.World) { w.Job(job).TokenExpires = ended }); err == nil {
+	if err := g.Update(func(w *gitlabtest.Instance) { w.Job(job).TokenExpires = ended }); err == nil {
 		t.Error("the update was accepted")
 	}
-	g.mustUpdate(func(w *gitlabtest.World) { w.Job(job).TokenExpires, w.Job(job).Token = ended, "" })
+	g.mustUpdate(func(w *gitlabtest.Instance) { w.Job(job).TokenExpires, w.Job(job).Token = ended, "" })
 	if got := g.getAs(job, lookup); got.StatusCode != 401 {
 		t.Errorf("status %d with an expired token", got.StatusCode)
 	}

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// maxWorldBytes bounds a World that is put through the remote control.
-	maxWorldBytes = 64 << 20
+	// maxInstanceBytes bounds an Instance that is put through the remote control.
+	maxInstanceBytes = 64 << 20
 	// maxRemoteFaults bounds the faults that the remote control lets pile up.
 	maxRemoteFaults = 1000
 )
@@ -32,8 +32,8 @@ type controlError struct {
 // ServeControl opens the remote control at a loopback address, until Close, and returns its URL. It speaks JSON:
 //
 //	GET    /server                        where the instance is and its CA
-//	GET    /world                         the whole World; the ETag is its revision
-//	PUT    /world                         replaces it; with If-Match only that revision, otherwise 412
+//	GET    /instance                         the whole Instance; the ETag is its revision
+//	PUT    /instance                         replaces it; with If-Match only that revision, otherwise 412
 //	POST   /faults                        adds one Fault; delay is text such as 50ms, or nanoseconds
 //	DELETE /faults                        clears the faults
 //	GET    /calls?endpoint=GET%20/job     {"calls": n}; all endpoints without the parameter
@@ -61,8 +61,8 @@ func (s *Server) controlRoutes() http.Handler {
 	r.Get("/server", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, http.StatusOK, serverInfo{URL: s.url, CACertificate: string(s.caPEM)})
 	})
-	r.Get("/world", s.getWorld)
-	r.Put("/world", s.putWorld)
+	r.Get("/world", s.getInstance)
+	r.Put("/world", s.putInstance)
 	r.Post("/faults", s.postFault)
 	r.Delete("/faults", func(w http.ResponseWriter, _ *http.Request) {
 		s.ClearFaults()
@@ -105,26 +105,26 @@ func endpointParameter(r *http.Request) string {
 	return r.URL.Query().Get("endpoint")
 }
 
-func (s *Server) getWorld(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) getInstance(w http.ResponseWriter, _ *http.Request) {
 	st := s.state.Load()
 	w.Header().Set("ETag", s.etag(st))
-	reply(w, http.StatusOK, st.world)
+	reply(w, http.StatusOK, st.instance)
 }
 
 func (s *Server) etag(st *state) string { return fmt.Sprintf(`"%s-%d"`, s.nonce, st.revision) }
 
-func (s *Server) putWorld(w http.ResponseWriter, r *http.Request) {
-	var world World
-	if !readJSON(w, r, &world) {
+func (s *Server) putInstance(w http.ResponseWriter, r *http.Request) {
+	var instance Instance
+	if !readJSON(w, r, &instance) {
 		return
 	}
 	s.update.Lock()
 	defer s.update.Unlock()
 	if want := r.Header.Get("If-Match"); want != "" && want != s.etag(s.state.Load()) {
-		reply(w, http.StatusPreconditionFailed, controlError{"the world has changed since it was read"})
+		reply(w, http.StatusPreconditionFailed, controlError{"the instance has changed since it was read"})
 		return
 	}
-	if err := s.replace(func(w *World) { *w = world }); err != nil {
+	if err := s.replace(func(w *Instance) { *w = instance }); err != nil {
 		reply(w, http.StatusBadRequest, controlError{err.Error()})
 		return
 	}
@@ -181,7 +181,7 @@ func (s *Server) postStatus(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	found := false
-	err = s.Update(func(w *World) {
+	err = s.Update(func(w *Instance) {
 		if job := w.Job(id); job != nil {
 			found, job.Status = true, r.URL.Query().Get("to")
 		}
@@ -198,7 +198,7 @@ func (s *Server) postStatus(w http.ResponseWriter, r *http.Request) {
 
 // readJSON reads the body, or refuses it and returns false. An unknown key is a mistake of whoever wrote it.
 func readJSON(w http.ResponseWriter, r *http.Request, into any) bool {
-	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxWorldBytes))
+	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxInstanceBytes))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(into); err != nil {
 		reply(w, http.StatusBadRequest, controlError{fmt.Sprintf("reading the body: %v", err)})

@@ -40,7 +40,7 @@ func (c *call) environments() (*response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.who.job != nil && c.st.world.Settings.RefusesEnvironmentsToJobTokens {
+	if c.who.job != nil && c.st.instance.Settings.RefusesEnvironmentsToJobTokens {
 		return nil, forbidden(fmt.Sprintf("Insufficient permissions to access this resource in project %s. "+
 			"The following token permission is required: read_environments.", path.Base(project.Path)))
 	}

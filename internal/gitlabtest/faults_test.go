@@ -49,9 +49,9 @@ func TestFaults_ThatAnswer(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			w := docsWorld(openToProject)
+			w := docsInstance(openToProject)
 			w.Jobs[0].Token = "glcbt-64_given"
-			g := startWorld(t, w)
+			g := startInstance(t, w)
 			real := g.getAs(job, lookup).body
 			if test.fault.Endpoint == "" {
 				test.fault.Endpoint = gitlabtest.AllowedAgents
@@ -126,7 +126,7 @@ func TestFaults_FormAQueue(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			g := startWorld(t, docsWorld(openToProject))
+			g := startInstance(t, docsInstance(openToProject))
 			g.Fault(test.faults...)
 			var got []int
 			for _, call := range test.calls {
@@ -140,7 +140,7 @@ func TestFaults_FormAQueue(t *testing.T) {
 }
 
 func TestFaults_HitUnknownRoutesToo(t *testing.T) {
-	g := startWorld(t, docsWorld(""))
+	g := startInstance(t, docsInstance(""))
 	g.Fault(gitlabtest.BadGateway())
 	if got := g.get("/nothing"); got.StatusCode != http.StatusBadGateway {
 		t.Errorf("status %d", got.StatusCode)
@@ -149,7 +149,7 @@ func TestFaults_HitUnknownRoutesToo(t *testing.T) {
 
 func TestFaults_HitExactlyAsManyConcurrentCallsAsTheySay(t *testing.T) {
 	const calls, hits, skip = 100, 30, 10
-	g := startWorld(t, docsWorld(openToProject))
+	g := startInstance(t, docsInstance(openToProject))
 	g.Fault(gitlabtest.Fault{Endpoint: gitlabtest.AllowedAgents, Status: 500, Calls: hits, Skip: skip})
 	token := g.token(job)
 	statuses := make(chan int, calls)

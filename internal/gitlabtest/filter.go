@@ -26,7 +26,7 @@ func (st *state) allowed(found []authorization, facts jobFacts) ([]authorization
 		if err != nil {
 			return nil, fmt.Errorf("agent %d: %w", a.agent.ID, err)
 		}
-		if matches && (st.world.Settings.IgnoresProtectedBranches || permitsRef(a.entry.config, facts.protectedRef)) {
+		if matches && (st.instance.Settings.IgnoresProtectedBranches || permitsRef(a.entry.config, facts.protectedRef)) {
 			kept = append(kept, a)
 		}
 	}

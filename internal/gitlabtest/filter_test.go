@@ -11,8 +11,8 @@ import (
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 )
 
-// filtered is docsWorld with one entry for the project, of this configuration, and a job in this environment.
-func filtered(t *testing.T, configuration map[string]any, environment string) gitlabtest.World {
+// filtered is docsInstance with one entry for the project, of this configuration, and a job in this environment.
+func filtered(t *testing.T, configuration map[string]any, environment string) gitlabtest.Instance {
 	t.Helper()
 	entry := map[string]any{"id": "group1/group1-1/project1"}
 	for key, value := range configuration {
@@ -22,7 +22,7 @@ func filtered(t *testing.T, configuration map[string]any, environment string) gi
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := docsWorld(string(config)) // JSON is YAML
+	w := docsInstance(string(config)) // JSON is YAML
 	w.Projects[0].Environments, w.Jobs[0].Environment = nil, environment
 	if environment != "" {
 		w.Projects[0].Environments = []gitlabtest.Environment{{Name: environment}}
@@ -67,7 +67,7 @@ func TestEnvironmentFilter(t *testing.T) {
 			if test.environments == absent {
 				configuration = nil
 			}
-			got := startWorld(t, filtered(t, configuration, test.job)).getAs(job, lookup).agents(t)
+			got := startInstance(t, filtered(t, configuration, test.job)).getAs(job, lookup).agents(t)
 			if kept := len(got) == 1; kept != test.kept {
 				t.Errorf("kept %v, want %v", kept, test.kept)
 			}
@@ -108,7 +108,7 @@ func TestEnvironmentMatcher_IsUnanchoredAndUnescaped(t *testing.T) {
 	for _, test := range tests {
 		t.Run(fmt.Sprintf("%s on %s", test.pattern, test.name), func(t *testing.T) {
 			w := filtered(t, map[string]any{"environments": []string{test.pattern}}, test.name)
-			got := startWorld(t, w).getAs(job, lookup).agents(t)
+			got := startInstance(t, w).getAs(job, lookup).agents(t)
 			if matches := len(got) == 1; matches != test.matches {
 				t.Errorf("matches %v, want %v", matches, test.matches)
 			}
@@ -135,7 +135,7 @@ func TestEnvironmentFilter_BrokenPatternIsAServerError(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			g := startWorld(t, filtered(t, map[string]any{"environments": test.environments}, test.job))
+			g := startInstance(t, filtered(t, map[string]any{"environments": test.environments}, test.job))
 			got := g.getAs(job, lookup)
 			if got.StatusCode != test.status {
 				t.Fatalf("status %d, want %d", got.StatusCode, test.status)
@@ -169,11 +169,11 @@ func TestProtectedFilter(t *testing.T) {
 				}
 				w := filtered(t, configuration, "")
 				w.Jobs[0].Pipeline.Ref = ref
-				g := startWorld(t, w)
+				g := startInstance(t, w)
 				if got := len(g.getAs(job, lookup).agents(t)) == 1; got != kept {
 					t.Errorf("kept %v, want %v", got, kept)
 				}
-				g.mustUpdate(func(w *gitlabtest.World) { w.Settings.IgnoresProtectedBranches = true })
+				g.mustUpdate(func(w *gitlabtest.Instance) { w.Settings.IgnoresProtectedBranches = true })
 				if got := len(g.getAs(job, lookup).agents(t)); got != 1 {
 					t.Error("a release that does not filter has withheld the agent")
 				}
@@ -216,11 +216,11 @@ func TestProtectedRef_IsJudgedByKindAndNow(t *testing.T) {
 			w := filtered(t, map[string]any{"protected_branches_only": true}, "")
 			w.Jobs[0].Pipeline = test.pipeline
 			w.Projects[0].ProtectedBranches, w.Projects[0].ProtectedTags = test.branches, test.tags
-			g := startWorld(t, w)
+			g := startInstance(t, w)
 			if got := len(g.getAs(job, lookup).agents(t)) == 1; got != test.protected {
 				t.Errorf("protected %v, want %v", got, test.protected)
 			}
-			g.mustUpdate(func(w *gitlabtest.World) { // unprotected while the job runs
+			g.mustUpdate(func(w *gitlabtest.Instance) { // unprotected while the job runs
 				w.Projects[0].ProtectedBranches, w.Projects[0].ProtectedTags = nil, nil
 			})
 			if got := g.getAs(job, lookup).agents(t); len(got) != 0 {
@@ -268,7 +268,7 @@ func TestFilters_Together(t *testing.T) {
 					Config: entry("projects", "group1/group1-1/project1", configs[id]),
 				})
 			}
-			if diff := cmp.Diff(test.want, ids(startWorld(t, w).getAs(job, lookup).agents(t))); diff != "" {
+			if diff := cmp.Diff(test.want, ids(startInstance(t, w).getAs(job, lookup).agents(t))); diff != "" {
 				t.Error(diff)
 			}
 		})

@@ -39,7 +39,7 @@ func (st *state) refresh(agent *Agent, access *ciAccess) {
 			st.grants.groups[g.ID] = append(st.grants.groups[g.ID], authorization{agent, entry})
 		}
 	}
-	if access.instance != nil && st.world.Settings.OrganizationAuthorization {
+	if access.instance != nil && st.instance.Settings.OrganizationAuthorization {
 		st.grants.organization = append(st.grants.organization, authorization{agent, access.instance})
 	}
 }
@@ -89,7 +89,7 @@ func (st *state) organizationAuthorizations(p *Project) []authorization {
 func (st *state) usable(rows []authorization, fits func(home *Project) bool) []authorization {
 	var kept []authorization
 	for _, a := range rows {
-		if fits(st.projects[a.agent.Project]) && a.entry.available(st.world.Settings.Licensed) {
+		if fits(st.projects[a.agent.Project]) && a.entry.available(st.instance.Settings.Licensed) {
 			kept = append(kept, a)
 		}
 	}

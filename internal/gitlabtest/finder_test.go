@@ -24,8 +24,8 @@ const (
 	finderSpecUser = 5
 )
 
-func finderWorld(agents ...gitlabtest.Agent) gitlabtest.World {
-	return gitlabtest.World{
+func finderInstance(agents ...gitlabtest.Agent) gitlabtest.Instance {
+	return gitlabtest.Instance{
 		Groups: []gitlabtest.Group{
 			{ID: 1, Path: "top"},
 			{ID: 2, Parent: 1, Path: "top/subgroup1"},
@@ -71,16 +71,16 @@ const (
 type finderRow struct {
 	name   string
 	agents []gitlabtest.Agent
-	change func(*gitlabtest.World)
+	change func(*gitlabtest.Instance)
 	want   []listedAgent
 }
 
 func (row finderRow) run(t *testing.T) {
-	w := finderWorld(row.agents...)
+	w := finderInstance(row.agents...)
 	if row.change != nil {
 		row.change(&w)
 	}
-	got := startWorld(t, w).getAs(job, lookup).agents(t)
+	got := startInstance(t, w).getAs(job, lookup).agents(t)
 	if diff := cmp.Diff(append([]listedAgent{}, row.want...), got); diff != "" {
 		t.Error(diff)
 	}
@@ -95,7 +95,7 @@ func TestFinder_FollowsTheSpec(t *testing.T) {
 	bottom := func(home int64, rest string) gitlabtest.Agent {
 		return production(home, entry("groups", bottomPath, rest))
 	}
-	instance := func(w *gitlabtest.World) { w.Settings.OrganizationAuthorization = true }
+	instance := func(w *gitlabtest.Instance) { w.Settings.OrganizationAuthorization = true }
 	agents := func(a ...gitlabtest.Agent) []gitlabtest.Agent { return a }
 	listed := func(a ...listedAgent) []listedAgent { return a }
 	instanceAs := func(as string) gitlabtest.Agent {
@@ -143,7 +143,7 @@ func TestFinder_FollowsTheSpec(t *testing.T) {
 			instance, listed(listedAgent{productionID, "{}"}, listedAgent{stagingID, "{}"})},
 		{"20 organization: one agent of two", agents(production(inUnrelated, instanceEntry), staging(inUnrelated, "")),
 			instance, listed(listedAgent{productionID, "{}"})},
-		{"21 organization: another one", agents(production(inUnrelated, instanceEntry)), func(w *gitlabtest.World) {
+		{"21 organization: another one", agents(production(inUnrelated, instanceEntry)), func(w *gitlabtest.Instance) {
 			instance(w)
 			w.Project(inUnrelated).Organization = 2
 		}, nil},
@@ -160,7 +160,7 @@ func TestFinder_FollowsTheSpec(t *testing.T) {
 }
 
 func TestFinder_BeyondTheSpec(t *testing.T) {
-	personal := func(w *gitlabtest.World) {
+	personal := func(w *gitlabtest.Instance) {
 		w.Projects[0].Group, w.Projects[0].Path = 0, "dev/asking"
 		w.Project(inSubgroup1).Group, w.Project(inSubgroup1).Path = 0, "dev/agents"
 		w.Project(inUnrelated).Group, w.Project(inUnrelated).Path = 0, "someone/agents"
@@ -173,11 +173,11 @@ func TestFinder_BeyondTheSpec(t *testing.T) {
 			{ID: 12, Name: "group-a", Project: inSubgroup1, Config: entry("groups", "top", "")},
 			{ID: 11, Name: "own", Project: asking},
 			{ID: 10, Name: "project", Project: inSubgroup1, Config: entry("projects", askingPath, "")},
-		}, func(w *gitlabtest.World) { w.Settings.OrganizationAuthorization = true },
+		}, func(w *gitlabtest.Instance) { w.Settings.OrganizationAuthorization = true },
 			[]listedAgent{{10, "{}"}, {11, "{}"}, {12, "{}"}, {13, "{}"}, {14, "{}"}}},
 		{"a job's project without agents", nil, nil, nil},
 		{"the user's role does not count", []gitlabtest.Agent{production(asking, "")},
-			func(w *gitlabtest.World) { w.Users[0].Access = nil }, []listedAgent{{productionID, "{}"}}},
+			func(w *gitlabtest.Instance) { w.Users[0].Access = nil }, []listedAgent{{productionID, "{}"}}},
 		{"a personal project and an agent of the same namespace", []gitlabtest.Agent{production(inSubgroup1, toPersonal)},
 			personal, []listedAgent{{productionID, `{"default_namespace":"marked"}`}}},
 		{"a personal project and an agent of another namespace", []gitlabtest.Agent{production(inUnrelated, toPersonal)},
@@ -188,10 +188,10 @@ func TestFinder_BeyondTheSpec(t *testing.T) {
 			personal, nil},
 		{"the setting opens no other hierarchy to project and group rows", []gitlabtest.Agent{
 			production(inUnrelated, "ci_access: {projects: [{id: "+askingPath+"}], groups: [{id: top}]}"),
-		}, func(w *gitlabtest.World) { w.Settings.OrganizationAuthorization = true }, nil},
+		}, func(w *gitlabtest.Instance) { w.Settings.OrganizationAuthorization = true }, nil},
 		{"a project row is more specific than the organization", []gitlabtest.Agent{production(inSubgroup1,
 			"ci_access: {projects: [{id: "+askingPath+marked+"}], instance: {}}")},
-			func(w *gitlabtest.World) { w.Settings.OrganizationAuthorization = true },
+			func(w *gitlabtest.Instance) { w.Settings.OrganizationAuthorization = true },
 			[]listedAgent{{productionID, `{"default_namespace":"marked"}`}}},
 		{"an own-project entry that fails the filter is not replaced by the implicit one", []gitlabtest.Agent{
 			production(asking, entry("projects", askingPath, ", environments: [production]"))}, nil, nil},
@@ -248,7 +248,7 @@ func TestLicence_DropsEntriesBeforeTheMostSpecificIsChosen(t *testing.T) {
 				row := finderRow{agents: []gitlabtest.Agent{test.agent}, want: test.without}
 				if licensed {
 					row.want = test.licensed
-					row.change = func(w *gitlabtest.World) { w.Settings.Licensed = true }
+					row.change = func(w *gitlabtest.Instance) { w.Settings.Licensed = true }
 				}
 				t.Run(fmt.Sprintf("licensed %v", licensed), row.run)
 			}

@@ -14,7 +14,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// Ids of docsWorld.
+// Ids of docsInstance.
 const (
 	rootGroup    = 23
 	nestedGroup  = 25
@@ -27,10 +27,10 @@ const (
 
 const patToken = "glpat-of-the-developer"
 
-// docsWorld is the example of GitLab's impersonation docs: group1/group1-1/project1 with a job in environment prod, and
+// docsInstance is the example of GitLab's impersonation docs: group1/group1-1/project1 with a job in environment prod, and
 // one agent, of another project in group1, that the configuration opens to the project.
-func docsWorld(config string) gitlabtest.World {
-	return gitlabtest.World{
+func docsInstance(config string) gitlabtest.Instance {
+	return gitlabtest.Instance{
 		Settings: gitlabtest.Settings{Licensed: true},
 		Groups: []gitlabtest.Group{
 			{ID: rootGroup, Path: "group1"},
@@ -77,9 +77,9 @@ func start(t testing.TB, options gitlabtest.Options) *gitlab {
 	return withClient(t, s, &http.Transport{})
 }
 
-func startWorld(t testing.TB, w gitlabtest.World) *gitlab {
+func startInstance(t testing.TB, w gitlabtest.Instance) *gitlab {
 	t.Helper()
-	return start(t, gitlabtest.Options{World: w})
+	return start(t, gitlabtest.Options{Instance: w})
 }
 
 func withClient(t testing.TB, s *gitlabtest.Server, transport *http.Transport) *gitlab {
@@ -137,7 +137,7 @@ func (g *gitlab) getAs(job int64, path string) reply {
 
 func (g *gitlab) token(job int64) string {
 	g.t.Helper()
-	w := g.World()
+	w := g.Instance()
 	found := w.Job(job)
 	if found == nil {
 		g.t.Fatalf("no job %d", job)
@@ -145,7 +145,7 @@ func (g *gitlab) token(job int64) string {
 	return found.Token
 }
 
-func (g *gitlab) mustUpdate(change func(*gitlabtest.World)) {
+func (g *gitlab) mustUpdate(change func(*gitlabtest.Instance)) {
 	g.t.Helper()
 	if err := g.Update(change); err != nil {
 		g.t.Fatal(err)

@@ -72,7 +72,7 @@ type jobProject struct {
 
 const (
 	apiTime = "2006-01-02T15:04:05.000Z"
-	// jobAge is how long ago every live job started, and queued how long it had waited; the World does not say.
+	// jobAge is how long ago every live job started, and queued how long it had waited; the Instance does not say.
 	jobAge = 3200 * time.Millisecond
 	queued = 400 * time.Millisecond
 )

@@ -12,9 +12,9 @@ import (
 
 func TestJob_AnswersTheWholeEntity(t *testing.T) {
 	begin := time.Date(2026, 3, 1, 12, 0, 10, 0, time.UTC)
-	g := start(t, gitlabtest.Options{World: docsWorld(""), Now: func() time.Time { return begin }})
+	g := start(t, gitlabtest.Options{Instance: docsInstance(""), Now: func() time.Time { return begin }})
 	const sha = "0ff3ae198f8601a285adcf5c0fff204ee6fba5fd"
-	g.mustUpdate(func(w *gitlabtest.World) { w.Jobs[0].Name, w.Jobs[0].Pipeline.SHA = "deploy-prod", sha })
+	g.mustUpdate(func(w *gitlabtest.Instance) { w.Jobs[0].Name, w.Jobs[0].Pipeline.SHA = "deploy-prod", sha })
 	want := reply{body: strings.NewReplacer("URL", g.URL(), "SHA", sha).Replace(`{
 		"id": 1001, "status": "running", "stage": "deploy", "name": "deploy-prod",
 		"ref": "main", "tag": false, "coverage": null, "allow_failure": false,
@@ -54,9 +54,9 @@ func TestJob_SaysRefAndSource(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			w := docsWorld("")
+			w := docsInstance("")
 			w.Jobs[0].Pipeline, w.Jobs[0].Status = test.pipeline, "canceling"
-			answer := startWorld(t, w).getAs(job, "/job").decoded(t).(map[string]any)
+			answer := startInstance(t, w).getAs(job, "/job").decoded(t).(map[string]any)
 			pipeline := answer["pipeline"].(map[string]any)
 			got := []any{answer["status"], answer["ref"], answer["tag"], pipeline["ref"], pipeline["source"]}
 			want := []any{"canceling", test.ref, test.tag, test.ref, test.source}

@@ -75,7 +75,7 @@ func (m *tokenMint) sign(j *Job, p *Project, instancePrefix string) (string, err
 		return "", fmt.Errorf("making the signing key: %w", err)
 	}
 	issued := m.now().Truncate(time.Second)
-	if issued.After(j.TokenExpires) { // a token that a World wants to have expired was issued before that
+	if issued.After(j.TokenExpires) { // a token that an Instance wants to have expired was issued before that
 		issued = j.TokenExpires.Add(-defaultTokenLifetime)
 	}
 	token := jwt.NewWithClaims(jwt.SigningMethodRS256, jobClaims{
@@ -144,7 +144,7 @@ func cutTokenPrefix(token, instancePrefix string) (string, bool) {
 	return strings.CutPrefix(token, jobTokenPrefix)
 }
 
-// errJWTChanged is a World that changed a JWT's expiry but kept the token that carries the old one.
+// errJWTChanged is an Instance that changed a JWT's expiry but kept the token that carries the old one.
 var errJWTChanged = errors.New("tokenExpires has changed but the token, which carries it, has not: empty it too")
 
 // base36 is 0-9a-z, or empty for 0: a claim about something that does not exist is left out.

@@ -20,25 +20,25 @@ func TestJWTTokens_HaveTheClaimsOfGitLab(t *testing.T) {
 	begin := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	tests := []struct {
 		name   string
-		change func(*gitlabtest.World)
+		change func(*gitlabtest.Instance)
 		want   map[string]any
 	}{
 		{"in a group", nil, map[string]any{"o": "1", "u": "9", "p": "46", "g": "p"}},
-		{"of another organization", func(w *gitlabtest.World) { w.Projects[0].Organization = 1000 },
+		{"of another organization", func(w *gitlabtest.Instance) { w.Projects[0].Organization = 1000 },
 			map[string]any{"o": "rs", "u": "9", "p": "46", "g": "p"}},
-		{"in a personal namespace", func(w *gitlabtest.World) { w.Projects[0].Group = 0 },
+		{"in a personal namespace", func(w *gitlabtest.Instance) { w.Projects[0].Group = 0 },
 			map[string]any{"o": "1", "u": "9", "p": "46"}},
-		{"without user", func(w *gitlabtest.World) { w.Jobs[0].User = 0 },
+		{"without user", func(w *gitlabtest.Instance) { w.Jobs[0].User = 0 },
 			map[string]any{"o": "1", "p": "46", "g": "p"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			w := docsWorld("")
+			w := docsInstance("")
 			w.Jobs[0].TokenFormat = "jwt"
 			if test.change != nil {
 				test.change(&w)
 			}
-			g := start(t, gitlabtest.Options{World: w, Now: func() time.Time { return begin }})
+			g := start(t, gitlabtest.Options{Instance: w, Now: func() time.Time { return begin }})
 			header, claims := parts(t, g.token(job))
 			if header["alg"] != "RS256" || header["typ"] != "JWT" || len(header["kid"].(string)) != 43 {
 				t.Errorf("header %v", header)
@@ -54,9 +54,9 @@ func TestJWTTokens_HaveTheClaimsOfGitLab(t *testing.T) {
 			if diff := cmp.Diff(test.want, claims); diff != "" {
 				t.Error(diff)
 			}
-			filled := g.World()
+			filled := g.Instance()
 			if !filled.Job(job).TokenExpires.Equal(begin.Add(defaultLifetime)) {
-				t.Errorf("the world says %s", filled.Job(job).TokenExpires)
+				t.Errorf("the instance says %s", filled.Job(job).TokenExpires)
 			}
 		})
 	}
@@ -82,16 +82,16 @@ func parts(t *testing.T, token string) (header, claims map[string]any) {
 }
 
 func TestJWTTokens_FailOnceTheInstancePrefixChanges(t *testing.T) {
-	w := docsWorld(openToProject)
+	w := docsInstance(openToProject)
 	w.Jobs[0].TokenFormat, w.Settings.InstanceTokenPrefix = "jwt", "acme"
-	g := startWorld(t, w)
+	g := startInstance(t, w)
 	for _, step := range []struct {
 		prefix string
 		status int
 	}{
 		{"acme", http.StatusOK}, {"other", http.StatusUnauthorized}, {"", http.StatusUnauthorized}, {"acme", http.StatusOK},
 	} {
-		g.mustUpdate(func(w *gitlabtest.World) { w.Settings.InstanceTokenPrefix = step.prefix })
+		g.mustUpdate(func(w *gitlabtest.Instance) { w.Settings.InstanceTokenPrefix = step.prefix })
 		if got := g.getAs(job, lookup); got.StatusCode != step.status {
 			t.Errorf("with prefix %q: status %d, want %d", step.prefix, got.StatusCode, step.status)
 		}
@@ -100,14 +100,14 @@ func TestJWTTokens_FailOnceTheInstancePrefixChanges(t *testing.T) {
 
 func TestJWTTokens_AreJudgedBySignatureAndExpiry(t *testing.T) {
 	now := clock{begin: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
-	w := docsWorld(openToProject)
+	w := docsInstance(openToProject)
 	w.Jobs[0].TokenFormat = "jwt"
 	w.Jobs = append(w.Jobs,
 		gitlabtest.Job{ID: 2, Project: project, User: developer, Status: "running", TokenFormat: "jwt",
 			TokenExpires: now.begin.Add(-time.Minute)},
 		gitlabtest.Job{ID: 3, Project: project, User: developer, Status: "running", TokenFormat: "jwt", Token: foreignJWT},
 	)
-	g := start(t, gitlabtest.Options{World: w, Now: now.read})
+	g := start(t, gitlabtest.Options{Instance: w, Now: now.read})
 	good := g.token(job)
 	tests := []struct {
 		name   string

@@ -13,11 +13,11 @@ import (
 const tunnel = "https://kas.gitlab.example.com/k8s-proxy/"
 
 func TestKubeconfig_HasAContextPerAgent(t *testing.T) {
-	w := docsWorld("ci_access: {projects: [{id: group1/group1-1/project1, default_namespace: web}]}")
+	w := docsInstance("ci_access: {projects: [{id: group1/group1-1/project1, default_namespace: web}]}")
 	w.Agents = append(w.Agents, gitlabtest.Agent{ID: 43, Name: "own", Project: project},
 		gitlabtest.Agent{ID: 44, Name: "closed", Project: agentProject})
 	w.Jobs[0].Token = "glcbt-64_AbCdEfGhIjKlMnOpQrSt"
-	got, err := startWorld(t, w).Kubeconfig(job, tunnel)
+	got, err := startInstance(t, w).Kubeconfig(job, tunnel)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestKubeconfig_IsNotSetWithoutAgents(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := startWorld(t, docsWorld(test.config)).Kubeconfig(job, tunnel)
+			_, err := startInstance(t, docsInstance(test.config)).Kubeconfig(job, tunnel)
 			if !errors.Is(err, gitlabtest.ErrNoKubeconfig) {
 				t.Errorf("error %v", err)
 			}
@@ -77,7 +77,7 @@ func TestKubeconfig_IsNotSetWithoutAgents(t *testing.T) {
 }
 
 func TestKubeconfig_NeedsAJobAndSoundPatterns(t *testing.T) {
-	g := startWorld(t, docsWorld(entry("groups", "group1", ", environments: ['a(b*']")))
+	g := startInstance(t, docsInstance(entry("groups", "group1", ", environments: ['a(b*']")))
 	if _, err := g.Kubeconfig(1, tunnel); !errors.Is(err, gitlabtest.ErrNoJob) {
 		t.Errorf("of no job: %v", err)
 	}

@@ -12,12 +12,12 @@ import (
 )
 
 func TestPagination_SaysWhereItIs(t *testing.T) {
-	w := docsWorld("")
+	w := docsInstance("")
 	w.Projects[0].Branches = nil
 	for i := range 250 {
 		w.Projects[0].Branches = append(w.Projects[0].Branches, fmt.Sprintf("branch-%03d", i))
 	}
-	g := start(t, gitlabtest.Options{World: w, RelativeURLRoot: "/gitlab"})
+	g := start(t, gitlabtest.Options{Instance: w, RelativeURLRoot: "/gitlab"})
 	tests := []struct {
 		query       string
 		count       int

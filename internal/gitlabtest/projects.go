@@ -4,7 +4,7 @@ import "strconv"
 
 // readableProject is the project of the path, by id or full path, if the caller may see it (find_project!,
 // lib/api/helpers.rb). A job token sees its own project alone: other projects would need an entry in their allowlist,
-// which the World does not have.
+// which the Instance does not have.
 func (c *call) readableProject() (*Project, error) {
 	p := c.projectOfPath()
 	switch {

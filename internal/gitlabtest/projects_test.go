@@ -45,14 +45,14 @@ func TestProjectRoutes_JudgeTheCaller(t *testing.T) {
 		asDead   = "dead job token"
 		asBearer = "job token as bearer"
 	)
-	access := func(level int) func(*gitlabtest.World) {
-		return func(w *gitlabtest.World) { w.Users[0].Access = map[int64]int{project: level} }
+	access := func(level int) func(*gitlabtest.Instance) {
+		return func(w *gitlabtest.Instance) { w.Users[0].Access = map[int64]int{project: level} }
 	}
-	public := func(w *gitlabtest.World) { w.Projects[0].Public, w.Users[0].Access = true, nil }
+	public := func(w *gitlabtest.Instance) { w.Projects[0].Public, w.Users[0].Access = true, nil }
 	const forbidden = `{"message":"403 Forbidden"}`
 	tests := []struct {
 		name, path, as string
-		change         func(*gitlabtest.World)
+		change         func(*gitlabtest.Instance)
 		status         int
 		body           string
 	}{
@@ -69,23 +69,23 @@ func TestProjectRoutes_JudgeTheCaller(t *testing.T) {
 		{"environments, public project", environmentPath, asNobody, public, 401, unauthorized},
 		{"environments, other project", "/projects/7/environments", asJob, nil, 404, projectNotFound},
 		{"environments, other public project", "/projects/7/environments", asJob,
-			func(w *gitlabtest.World) { w.Projects[1].Public = true }, 404, projectNotFound},
+			func(w *gitlabtest.Instance) { w.Projects[1].Public = true }, 404, projectNotFound},
 		{"environments, other public project", "/projects/7/environments", asAccess,
-			func(w *gitlabtest.World) { w.Projects[1].Public = true }, 200, ""},
+			func(w *gitlabtest.Instance) { w.Projects[1].Public = true }, 200, ""},
 		{"environments, no such project", "/projects/1/environments", asJob, nil, 404, projectNotFound},
 		{"environments, by path", "/projects/group1%2Fgroup1-1%2Fproject1/environments", asJob, nil, 200, ""},
 		{"environments, by path in another case", "/projects/Group1%2Fgroup1-1%2FProject1/environments", asJob, nil, 200, ""},
 		{"environments, fine-grained permissions", environmentPath, asJob,
-			func(w *gitlabtest.World) { w.Settings.RefusesEnvironmentsToJobTokens = true }, 403,
+			func(w *gitlabtest.Instance) { w.Settings.RefusesEnvironmentsToJobTokens = true }, 403,
 			`{"message":"403 Forbidden - Insufficient permissions to access this resource in project project1. ` +
 				`The following token permission is required: read_environments."}`},
 		{"environments, fine-grained permissions", environmentPath, asAccess,
-			func(w *gitlabtest.World) { w.Settings.RefusesEnvironmentsToJobTokens = true }, 200, ""},
+			func(w *gitlabtest.Instance) { w.Settings.RefusesEnvironmentsToJobTokens = true }, 200, ""},
 		{"environments, blocked user", environmentPath, asAccess,
-			func(w *gitlabtest.World) { w.Users[0].DeniedReason = gitlabtest.DeniedBlocked }, 403,
+			func(w *gitlabtest.Instance) { w.Users[0].DeniedReason = gitlabtest.DeniedBlocked }, 403,
 			`{"message":"403 Forbidden - Your account has been blocked."}`},
 		{"environments, project pending deletion", environmentPath, asAccess,
-			func(w *gitlabtest.World) { w.Projects[0].PendingDelete = true }, 404, projectNotFound},
+			func(w *gitlabtest.Instance) { w.Projects[0].PendingDelete = true }, 404, projectNotFound},
 
 		{"branches", branchesPath, asJob, nil, 200, ""},
 		{"branches", branchesPath, asAccess, nil, 200, ""},
@@ -95,9 +95,9 @@ func TestProjectRoutes_JudgeTheCaller(t *testing.T) {
 		{"branches, guest", branchesPath, asJob, access(10), 403, forbidden},
 		{"branches, other project", "/projects/7/repository/branches", asJob, nil, 404, projectNotFound},
 		{"branches, old release", branchesPath, asJob,
-			func(w *gitlabtest.World) { w.Settings.RefusesBranchesToJobTokens = true }, 404, projectNotFound},
+			func(w *gitlabtest.Instance) { w.Settings.RefusesBranchesToJobTokens = true }, 404, projectNotFound},
 		{"branches, old release", branchesPath, asAccess,
-			func(w *gitlabtest.World) { w.Settings.RefusesBranchesToJobTokens = true }, 200, ""},
+			func(w *gitlabtest.Instance) { w.Settings.RefusesBranchesToJobTokens = true }, 200, ""},
 
 		{"branch", branchesPath + "/main", asAccess, nil, 200, ""},
 		{"branch", branchesPath + "/main", asJob, nil, 404, projectNotFound},
@@ -120,7 +120,7 @@ func TestProjectRoutes_JudgeTheCaller(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name+" as "+test.as, func(t *testing.T) {
-			w := docsWorld("")
+			w := docsInstance("")
 			w.Jobs = append(w.Jobs, gitlabtest.Job{ID: otherJob, Project: project, User: developer, Status: "success"})
 			w.Tokens = append(w.Tokens, gitlabtest.AccessToken{
 				Token: "glpat-registry", User: developer, Scopes: []string{"read_registry"},
@@ -128,7 +128,7 @@ func TestProjectRoutes_JudgeTheCaller(t *testing.T) {
 			if test.change != nil {
 				test.change(&w)
 			}
-			g := startWorld(t, w)
+			g := startInstance(t, w)
 			headers := map[string][]string{
 				asJob:    {"JOB-TOKEN", g.token(job)},
 				asDead:   {"JOB-TOKEN", g.token(otherJob)},
@@ -146,14 +146,14 @@ func TestProjectRoutes_JudgeTheCaller(t *testing.T) {
 }
 
 func TestEnvironments_FilterAndAnswerTheEntity(t *testing.T) {
-	w := docsWorld("")
+	w := docsInstance("")
 	w.Projects[0].Environments = []gitlabtest.Environment{
 		{ID: 14, Name: "staging"},
 		{ID: 13, Name: "review/b", State: "stopped"},
 		{ID: 12, Name: "Review/a"},
 		{ID: 11, Name: "eu/prod"},
 	}
-	g := startWorld(t, w)
+	g := startInstance(t, w)
 	tests := []struct {
 		name, query string
 		status      int
@@ -194,9 +194,9 @@ func TestEnvironments_FilterAndAnswerTheEntity(t *testing.T) {
 }
 
 func TestBranches_SearchAndAnswerTheEntity(t *testing.T) {
-	w := docsWorld("")
+	w := docsInstance("")
 	w.Projects[0].Branches = []string{"stable", "main", "feature/x", "release-1", "Maintenance"}
-	g := startWorld(t, w)
+	g := startInstance(t, w)
 	for query, want := range map[string][]string{
 		"":                  {"Maintenance", "feature/x", "main", "release-1", "stable"},
 		"search=main":       {"Maintenance", "main"},
@@ -223,9 +223,9 @@ func TestBranches_SearchAndAnswerTheEntity(t *testing.T) {
 }
 
 func TestTag_SaysWhetherItIsProtected(t *testing.T) {
-	w := docsWorld("")
+	w := docsInstance("")
 	w.Users[0].Access[project] = 40
-	g := startWorld(t, w)
+	g := startInstance(t, w)
 	for name, protected := range map[string]bool{"v1.0": true, "nightly": false} {
 		tag := g.get(tagsPath+"/"+name, "PRIVATE-TOKEN", patToken).decoded(t).(map[string]any)
 		if tag["name"] != name || tag["protected"] != protected {
@@ -244,9 +244,9 @@ func TestNames_MayHoldEveryCharacterOfAURL(t *testing.T) {
 		"a%20b": "a b",
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := docsWorld("")
+			w := docsInstance("")
 			w.Projects[0].Branches = []string{name}
-			got := startWorld(t, w).get(branchesPath+"/"+escaped, "PRIVATE-TOKEN", patToken)
+			got := startInstance(t, w).get(branchesPath+"/"+escaped, "PRIVATE-TOKEN", patToken)
 			if got.StatusCode != http.StatusOK {
 				t.Fatalf("status %d", got.StatusCode)
 			}

@@ -60,9 +60,9 @@ func (r *Remote) info() (serverInfo, error) {
 	return info, r.getJSON("/server", &info)
 }
 
-// Update reads the World, changes it and puts it back, anew with another World if someone else was faster: change may
+// Update reads the Instance, changes it and puts it back, anew with another Instance if someone else was faster: change may
 // run several times. It fails as Server.Update does.
-func (r *Remote) Update(change func(*World)) error {
+func (r *Remote) Update(change func(*Instance)) error {
 	pace := backoff.NewExponentialBackOff()
 	pace.InitialInterval, pace.MaxInterval = 2*time.Millisecond, 100*time.Millisecond
 	_, err := backoff.Retry(context.Background(), func() (struct{}, error) {
@@ -75,36 +75,36 @@ func (r *Remote) Update(change func(*World)) error {
 	return err
 }
 
-func (r *Remote) tryUpdate(change func(*World)) error {
-	world, etag, err := r.world()
+func (r *Remote) tryUpdate(change func(*Instance)) error {
+	instance, etag, err := r.instance()
 	if err != nil {
 		return err
 	}
-	change(&world)
-	body, err := json.Marshal(world)
+	change(&instance)
+	body, err := json.Marshal(instance)
 	if err != nil {
-		return fmt.Errorf("writing the world: %w", err)
+		return fmt.Errorf("writing the instance: %w", err)
 	}
 	_, _, err = r.do(http.MethodPut, "/world", body, http.Header{"If-Match": {etag}})
 	return err
 }
 
-// World is a copy of the present state, with everything filled in.
-func (r *Remote) World() (World, error) {
-	world, _, err := r.world()
-	return world, err
+// Instance is a copy of the present state, with everything filled in.
+func (r *Remote) Instance() (Instance, error) {
+	instance, _, err := r.instance()
+	return instance, err
 }
 
-func (r *Remote) world() (World, string, error) {
+func (r *Remote) instance() (Instance, string, error) {
 	body, header, err := r.do(http.MethodGet, "/world", nil, nil)
 	if err != nil {
-		return World{}, "", err
+		return Instance{}, "", err
 	}
-	var world World
-	if err := json.Unmarshal(body, &world); err != nil {
-		return World{}, "", fmt.Errorf("reading the world: %w", err)
+	var instance Instance
+	if err := json.Unmarshal(body, &instance); err != nil {
+		return Instance{}, "", fmt.Errorf("reading the instance: %w", err)
 	}
-	return world, header.Get("ETag"), nil
+	return instance, header.Get("ETag"), nil
 }
 
 // Fault adds faults behind those that are there. On an error the earlier ones of the list may have been added.

@@ -38,10 +38,10 @@ func must[T any](value T, err error) func(t *testing.T) T {
 }
 
 func TestRemote_DoesWhatTheServerDoes(t *testing.T) {
-	w := docsWorld(openToProject)
+	w := docsInstance(openToProject)
 	w.Jobs[0].TokenFormat = "jwt"
 	w.Jobs[0].Pipeline.ID = 1<<62 + 1
-	g, remote, _ := controlled(t, gitlabtest.Options{World: w, TLS: true, RelativeURLRoot: "/gitlab"})
+	g, remote, _ := controlled(t, gitlabtest.Options{Instance: w, TLS: true, RelativeURLRoot: "/gitlab"})
 	g = trusting(t, g.Server)
 
 	if diff := cmp.Diff(g.URL(), must(remote.URL())(t)); diff != "" {
@@ -50,14 +50,14 @@ func TestRemote_DoesWhatTheServerDoes(t *testing.T) {
 	if diff := cmp.Diff(g.CACertPEM(), must(remote.CACertPEM())(t)); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff(g.World(), must(remote.World())(t)); diff != "" {
+	if diff := cmp.Diff(g.Instance(), must(remote.Instance())(t)); diff != "" {
 		t.Error(diff)
 	}
 
-	if err := remote.Update(func(w *gitlabtest.World) { w.Job(job).Status = "canceling" }); err != nil {
+	if err := remote.Update(func(w *gitlabtest.Instance) { w.Job(job).Status = "canceling" }); err != nil {
 		t.Fatal(err)
 	}
-	changed := g.World()
+	changed := g.Instance()
 	if got := changed.Job(job); got.Status != "canceling" || got.Pipeline.ID != 1<<62+1 {
 		t.Errorf("after the update: %+v", got.Pipeline)
 	}
@@ -103,15 +103,15 @@ func TestRemote_DoesWhatTheServerDoes(t *testing.T) {
 }
 
 func TestRemote_SaysWhyThereIsNoKubeconfig(t *testing.T) {
-	_, remote, _ := controlled(t, gitlabtest.Options{World: docsWorld("")})
+	_, remote, _ := controlled(t, gitlabtest.Options{Instance: docsInstance("")})
 	if _, err := remote.Kubeconfig(job, tunnel); !errors.Is(err, gitlabtest.ErrNoKubeconfig) {
 		t.Errorf("without agents: %v", err)
 	}
 	if _, err := remote.Kubeconfig(1, tunnel); !errors.Is(err, gitlabtest.ErrNoJob) {
 		t.Errorf("without job: %v", err)
 	}
-	w := docsWorld(entry("groups", "group1", ", environments: ['(*']"))
-	_, broken, _ := controlled(t, gitlabtest.Options{World: w})
+	w := docsInstance(entry("groups", "group1", ", environments: ['(*']"))
+	_, broken, _ := controlled(t, gitlabtest.Options{Instance: w})
 	if _, err := broken.Kubeconfig(job, tunnel); err == nil || errors.Is(err, gitlabtest.ErrNoKubeconfig) {
 		t.Errorf("with a broken pattern: %v", err)
 	}
@@ -119,35 +119,35 @@ func TestRemote_SaysWhyThereIsNoKubeconfig(t *testing.T) {
 
 func TestRemote_LosesNoUpdate(t *testing.T) {
 	const updaters, updates = 4, 10
-	g, remote, _ := controlled(t, gitlabtest.Options{World: docsWorld(openToProject)})
+	g, remote, _ := controlled(t, gitlabtest.Options{Instance: docsInstance(openToProject)})
 	var group sync.WaitGroup
 	for range updaters {
 		group.Go(func() {
 			for range updates {
-				if err := remote.Update(func(w *gitlabtest.World) { w.Job(job).Pipeline.ID++ }); err != nil {
+				if err := remote.Update(func(w *gitlabtest.Instance) { w.Job(job).Pipeline.ID++ }); err != nil {
 					t.Error(err)
 				}
 			}
 		})
 	}
 	group.Wait()
-	got := g.World()
+	got := g.Instance()
 	if want := int64(501 + updaters*updates); got.Job(job).Pipeline.ID != want {
 		t.Errorf("%d updates were lost", want-got.Job(job).Pipeline.ID)
 	}
 }
 
 func TestRemote_ReportsARefusedUpdateAtOnce(t *testing.T) {
-	g, remote, _ := controlled(t, gitlabtest.Options{World: docsWorld(openToProject)})
-	before, tries := g.World(), 0
-	err := remote.Update(func(w *gitlabtest.World) {
+	g, remote, _ := controlled(t, gitlabtest.Options{Instance: docsInstance(openToProject)})
+	before, tries := g.Instance(), 0
+	err := remote.Update(func(w *gitlabtest.Instance) {
 		tries++
 		w.Jobs[0].Project = 1
 	})
 	if err == nil || tries != 1 {
 		t.Errorf("error %v after %d tries", err, tries)
 	}
-	if diff := cmp.Diff(before, g.World()); diff != "" {
+	if diff := cmp.Diff(before, g.Instance()); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -156,14 +156,14 @@ func TestRemote_FailsWithoutAServer(t *testing.T) {
 	g, remote, _ := controlled(t, gitlabtest.Options{})
 	g.Close()
 	errs := map[string]error{
-		"Update":      remote.Update(func(*gitlabtest.World) {}),
+		"Update":      remote.Update(func(*gitlabtest.Instance) {}),
 		"Fault":       remote.Fault(gitlabtest.BadGateway()),
 		"ClearFaults": remote.ClearFaults(),
 		"ResetCalls":  remote.ResetCalls(),
 	}
 	_, errs["URL"] = remote.URL()
 	_, errs["CACertPEM"] = remote.CACertPEM()
-	_, errs["World"] = remote.World()
+	_, errs["Instance"] = remote.Instance()
 	_, errs["Calls"] = remote.Calls(gitlabtest.AnyEndpoint)
 	_, errs["Requests"] = remote.Requests(gitlabtest.AnyEndpoint)
 	_, errs["Kubeconfig"] = remote.Kubeconfig(job, tunnel)
@@ -182,14 +182,14 @@ func TestControl_SpeaksHTTP(t *testing.T) {
 		answer                   string // a part of it
 	}{
 		{"server", "GET", "/server", "", nil, 200, `"url":"http://127.0.0.1:`},
-		{"world", "GET", "/world", "", nil, 200, `"id":1001`},
-		{"replaced world", "PUT", "/world", `{"settings":{}}`, nil, 204, ""},
-		{"replaced world of another revision", "PUT", "/world", `{"settings":{}}`, []string{"If-Match", `"other-1"`}, 412,
+		{"instance", "GET", "/world", "", nil, 200, `"id":1001`},
+		{"replaced instance", "PUT", "/world", `{"settings":{}}`, nil, 204, ""},
+		{"replaced instance of another revision", "PUT", "/world", `{"settings":{}}`, []string{"If-Match", `"other-1"`}, 412,
 			"changed"},
-		{"world that no GitLab holds", "PUT", "/world", `{"settings":{},"jobs":[{"id":1,"project":2,"status":"running"}]}`,
+		{"instance that no GitLab holds", "PUT", "/world", `{"settings":{},"jobs":[{"id":1,"project":2,"status":"running"}]}`,
 			nil, 400, "project 2 does not exist"},
-		{"world with a misspelt key", "PUT", "/world", `{"setings":{}}`, nil, 400, "setings"},
-		{"world that is no JSON", "PUT", "/world", `settings:`, nil, 400, "reading the body"},
+		{"instance with a misspelt key", "PUT", "/world", `{"setings":{}}`, nil, 400, "setings"},
+		{"instance that is no JSON", "PUT", "/world", `settings:`, nil, 400, "reading the body"},
 		{"fault", "POST", "/faults", `{"endpoint":"GET /job","status":500,"delay":"1ms"}`, nil, 204, ""},
 		{"fault of an unknown endpoint", "POST", "/faults", `{"endpoint":"GET /jobs"}`, nil, 400, "unknown endpoint"},
 		{"fault with a misspelt key", "POST", "/faults", `{"endpoint":"*","hangs":true}`, nil, 400, "hangs"},
@@ -209,7 +209,7 @@ func TestControl_SpeaksHTTP(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			g, _, control := controlled(t, gitlabtest.Options{World: docsWorld(openToProject)})
+			g, _, control := controlled(t, gitlabtest.Options{Instance: docsInstance(openToProject)})
 			r, err := http.NewRequestWithContext(t.Context(), test.method, control+test.path, strings.NewReader(test.body))
 			if err != nil {
 				t.Fatal(err)
@@ -226,7 +226,7 @@ func TestControl_SpeaksHTTP(t *testing.T) {
 }
 
 func TestControl_ChangesAJobsStatus(t *testing.T) {
-	g, _, control := controlled(t, gitlabtest.Options{World: docsWorld(openToProject)})
+	g, _, control := controlled(t, gitlabtest.Options{Instance: docsInstance(openToProject)})
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, control+"/jobs/1001/status?to=success", http.NoBody)
 	if err != nil {
 		t.Fatal(err)
@@ -250,7 +250,7 @@ func TestControl_BoundsTheFaults(t *testing.T) {
 }
 
 func TestControl_IsLoopbackOnly(t *testing.T) {
-	g := startWorld(t, gitlabtest.World{})
+	g := startInstance(t, gitlabtest.Instance{})
 	for _, addr := range []string{":0", "192.0.2.1:0", "127.0.0.1"} {
 		if url, err := g.ServeControl(addr); err == nil {
 			t.Errorf("at %s it serves %s", addr, url)
@@ -259,7 +259,7 @@ func TestControl_IsLoopbackOnly(t *testing.T) {
 }
 
 func TestClose_EndsTheRemoteControl(t *testing.T) {
-	g, _, control := controlled(t, gitlabtest.Options{World: docsWorld(openToProject)})
+	g, _, control := controlled(t, gitlabtest.Options{Instance: docsInstance(openToProject)})
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPut, control+"/world", nil)
 	if err != nil {
 		t.Fatal(err)

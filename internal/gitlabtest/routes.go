@@ -75,7 +75,7 @@ func (s *Server) answer(e endpoint, r *http.Request) (*response, error) {
 	c := &call{st: s.state.Load(), r: r, base: s.url, root: s.options.RelativeURLRoot, now: s.options.Now()}
 	if e.name != "" {
 		takesJobTokens := e.takesJobTokens &&
-			!(e.name == Branches && c.st.world.Settings.RefusesBranchesToJobTokens)
+			!(e.name == Branches && c.st.instance.Settings.RefusesBranchesToJobTokens)
 		var err error
 		if c.who, err = c.st.authenticate(r, takesJobTokens); err != nil {
 			return nil, err

@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// Options are how a Server is started. The zero value serves an empty World as plain HTTP on a free loopback port.
+// Options are how a Server is started. The zero value serves an empty Instance as plain HTTP on a free loopback port.
 type Options struct {
 	// Addr is host:port on a loopback interface; 127.0.0.1:0 when empty.
 	Addr string
@@ -26,8 +26,8 @@ type Options struct {
 	TLS bool
 	// RelativeURLRoot is a path such as /gitlab that everything lies under; empty for none.
 	RelativeURLRoot string
-	// World is the state to begin with.
-	World World
+	// Instance is the state to begin with.
+	Instance Instance
 	// Now is the clock that JWT job tokens are made and judged by; time.Now when nil.
 	Now func() time.Time
 }
@@ -54,9 +54,9 @@ type Server struct {
 }
 
 // New starts a fake for a test, which closes it when it ends.
-func New(t testing.TB, w World) *Server {
+func New(t testing.TB, w Instance) *Server {
 	t.Helper()
-	s, err := Start(Options{World: w})
+	s, err := Start(Options{Instance: w})
 	if err != nil {
 		t.Fatalf("starting the fake GitLab: %v", err)
 	}
@@ -64,7 +64,7 @@ func New(t testing.TB, w World) *Server {
 	return s
 }
 
-// Start starts a fake and returns when it is listening. It fails when the World holds what no GitLab could, or when the
+// Start starts a fake and returns when it is listening. It fails when the Instance holds what no GitLab could, or when the
 // address is taken or is not loopback.
 func Start(options Options) (*Server, error) {
 	if options.Addr == "" {
@@ -82,9 +82,9 @@ func Start(options Options) (*Server, error) {
 		return nil, fmt.Errorf("reading the address: %w", err)
 	}
 	s := &Server{options: options, nonce: friendlyToken(), mint: &tokenMint{issuer: host, now: options.Now}}
-	first, err := newState(options.World.clone(), s.mint, nil)
+	first, err := newState(options.Instance.clone(), s.mint, nil)
 	if err != nil {
-		return nil, fmt.Errorf("reading the world: %w", err)
+		return nil, fmt.Errorf("reading the instance: %w", err)
 	}
 	s.state.Store(first)
 	s.lifetime, s.end = context.WithCancel(context.Background())
@@ -176,29 +176,29 @@ func (s *Server) Close() {
 	s.exchanges.close()
 }
 
-// Update changes the World in one step: later requests see all of it or, when it returns an error, nothing. It fails
+// Update changes the Instance in one step: later requests see all of it or, when it returns an error, nothing. It fails
 // when the outcome is what no GitLab could hold, such as a job of an unknown project.
-func (s *Server) Update(change func(*World)) error {
+func (s *Server) Update(change func(*Instance)) error {
 	s.update.Lock()
 	defer s.update.Unlock()
 	return s.replace(change)
 }
 
 // replace needs the update lock.
-func (s *Server) replace(change func(*World)) error {
+func (s *Server) replace(change func(*Instance)) error {
 	current := s.state.Load()
-	w := current.world.clone()
+	w := current.instance.clone()
 	change(&w)
 	next, err := newState(w.clone(), s.mint, current) // cloned again: the caller may have kept parts of what it put in
 	if err != nil {
-		return fmt.Errorf("updating the world: %w", err)
+		return fmt.Errorf("updating the instance: %w", err)
 	}
 	s.state.Store(next)
 	return nil
 }
 
-// World is a copy of the present state, with everything filled in.
-func (s *Server) World() World { return s.state.Load().world.clone() }
+// Instance is a copy of the present state, with everything filled in.
+func (s *Server) Instance() Instance { return s.state.Load().instance.clone() }
 
 // Fault adds faults behind those that are there.
 func (s *Server) Fault(f ...Fault) { s.faults.add(f...) }

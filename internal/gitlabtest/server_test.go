@@ -29,7 +29,7 @@ func trusting(t testing.TB, s *gitlabtest.Server) *gitlab {
 }
 
 func TestServer_WithTLSIsTrustedThroughItsCAAlone(t *testing.T) {
-	g := start(t, gitlabtest.Options{World: docsWorld(openToProject), TLS: true})
+	g := start(t, gitlabtest.Options{Instance: docsInstance(openToProject), TLS: true})
 	if got := trusting(t, g.Server).getAs(job, lookup); got.StatusCode != http.StatusOK {
 		t.Errorf("status %d", got.StatusCode)
 	}
@@ -41,13 +41,13 @@ func TestServer_WithTLSIsTrustedThroughItsCAAlone(t *testing.T) {
 }
 
 func TestServer_WithoutTLSHasNoCA(t *testing.T) {
-	if pem := startWorld(t, gitlabtest.World{}).CACertPEM(); len(pem) != 0 {
+	if pem := startInstance(t, gitlabtest.Instance{}).CACertPEM(); len(pem) != 0 {
 		t.Errorf("CA %s", pem)
 	}
 }
 
 func TestStart_RefusesWhatItCannotServe(t *testing.T) {
-	busy := startWorld(t, gitlabtest.World{})
+	busy := startInstance(t, gitlabtest.Instance{})
 	tests := []struct {
 		name    string
 		options gitlabtest.Options
@@ -68,43 +68,43 @@ func TestStart_RefusesWhatItCannotServe(t *testing.T) {
 	}
 }
 
-func TestWorld_IsACopy(t *testing.T) {
-	g := startWorld(t, docsWorld(openToProject))
-	before := g.World()
-	changed := g.World()
+func TestInstance_IsACopy(t *testing.T) {
+	g := startInstance(t, docsInstance(openToProject))
+	before := g.Instance()
+	changed := g.Instance()
 	changed.Jobs[0].Status = "failed"
 	changed.Users[0].Access[project] = 10
 	changed.Projects[0].Environments[0].Slug = "changed"
-	if diff := cmp.Diff(before, g.World()); diff != "" {
+	if diff := cmp.Diff(before, g.Instance()); diff != "" {
 		t.Error(diff)
 	}
 }
 
 func TestUpdate_KeepsNothingOfTheCaller(t *testing.T) {
-	g := startWorld(t, docsWorld(openToProject))
-	var kept *gitlabtest.World
+	g := startInstance(t, docsInstance(openToProject))
+	var kept *gitlabtest.Instance
 	scopes := []string{"api"}
-	g.mustUpdate(func(w *gitlabtest.World) {
+	g.mustUpdate(func(w *gitlabtest.Instance) {
 		kept = w
 		w.Tokens[0].Scopes = scopes
 	})
-	before := g.World()
+	before := g.Instance()
 	kept.Jobs[0].Status, scopes[0] = "failed", "none"
 	kept.Users[0].Access[project] = 10
-	if diff := cmp.Diff(before, g.World()); diff != "" {
+	if diff := cmp.Diff(before, g.Instance()); diff != "" {
 		t.Error(diff)
 	}
 }
 
 func TestUpdate_IsAtomicUnderConcurrency(t *testing.T) {
 	const updaters, updates = 8, 25
-	g := startWorld(t, docsWorld(openToProject))
+	g := startInstance(t, docsInstance(openToProject))
 	token := g.token(job)
 	var group sync.WaitGroup
 	for range updaters {
 		group.Go(func() {
 			for range updates {
-				if err := g.Update(func(w *gitlabtest.World) { w.Job(job).Pipeline.ID++ }); err != nil {
+				if err := g.Update(func(w *gitlabtest.Instance) { w.Job(job).Pipeline.ID++ }); err != nil {
 					t.Error(err)
 				}
 				if got := g.get(lookup, "JOB-TOKEN", token); got.StatusCode != http.StatusOK {
@@ -114,14 +114,14 @@ func TestUpdate_IsAtomicUnderConcurrency(t *testing.T) {
 		})
 	}
 	group.Wait()
-	got := g.World()
+	got := g.Instance()
 	if want := int64(501 + updaters*updates); got.Job(job).Pipeline.ID != want {
 		t.Errorf("%d updates were lost", want-got.Job(job).Pipeline.ID)
 	}
 }
 
 func TestCalls_CountByEndpoint(t *testing.T) {
-	g := startWorld(t, docsWorld(openToProject))
+	g := startInstance(t, docsInstance(openToProject))
 	for _, path := range []string{
 		lookup, lookup, "/job", environmentPath, branchesPath, branchesPath + "/main", tagsPath + "/v1.0",
 		"/projects/150/protected_tags", "/nothing",
@@ -146,7 +146,7 @@ func TestCalls_CountByEndpoint(t *testing.T) {
 }
 
 func TestRequests_ShowWhatWasSent(t *testing.T) {
-	g := startWorld(t, docsWorld(openToProject))
+	g := startInstance(t, docsInstance(openToProject))
 	g.Fault(gitlabtest.BadGateway())
 	g.get(lookup+"?a=%2F", "JOB-TOKEN", "glcbt-64_sent", "Accept", "application/json")
 	g.get("/nothing")
@@ -168,7 +168,7 @@ func TestRequests_ShowWhatWasSent(t *testing.T) {
 
 func TestRequests_AreTheLatestTenThousand(t *testing.T) {
 	const sent, kept = 10_050, 10_000
-	g := startWorld(t, gitlabtest.World{})
+	g := startInstance(t, gitlabtest.Instance{})
 	for i := range sent {
 		g.get(fmt.Sprintf("/job?n=%d", i))
 	}
@@ -182,7 +182,7 @@ func TestRequests_AreTheLatestTenThousand(t *testing.T) {
 }
 
 func TestClose_MayBeCalledAgain(t *testing.T) {
-	g := startWorld(t, docsWorld(openToProject))
+	g := startInstance(t, docsInstance(openToProject))
 	g.Close()
 	g.Close()
 	if _, err := g.client.Do(g.request(http.MethodGet, lookup)); err == nil {
@@ -196,7 +196,7 @@ func TestClose_MayBeCalledAgain(t *testing.T) {
 func TestClose_WaitsForWhatIsBeingAnswered(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
 	var finished atomic.Bool
-	g := start(t, gitlabtest.Options{World: docsWorld(openToProject), Now: func() time.Time { // read by every answer
+	g := start(t, gitlabtest.Options{Instance: docsInstance(openToProject), Now: func() time.Time { // read by every answer
 		close(entered)
 		<-release
 		finished.Store(true)
@@ -220,9 +220,9 @@ func TestClose_WaitsForWhatIsBeingAnswered(t *testing.T) {
 func TestNew_ServesUntilTheTestEnds(t *testing.T) {
 	var url string
 	t.Run("inner", func(t *testing.T) {
-		url = gitlabtest.New(t, docsWorld(openToProject)).URL()
+		url = gitlabtest.New(t, docsInstance(openToProject)).URL()
 	})
-	g := startWorld(t, gitlabtest.World{})
+	g := startInstance(t, gitlabtest.Instance{})
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -232,12 +232,12 @@ func TestNew_ServesUntilTheTestEnds(t *testing.T) {
 	}
 }
 
-func TestWorld_Lookups(t *testing.T) {
-	w := docsWorld("")
+func TestInstance_Lookups(t *testing.T) {
+	w := docsInstance("")
 	if w.Job(job) != &w.Jobs[0] || w.Project(agentProject) != &w.Projects[1] || w.Agent(agent) != &w.Agents[0] ||
 		w.User(developer) != &w.Users[0] || w.Group(nestedGroup) != &w.Groups[1] ||
 		w.Project(project).Environment("prod") != &w.Projects[0].Environments[0] {
-		t.Error("a lookup does not point into the world")
+		t.Error("a lookup does not point into the instance")
 	}
 	if w.Job(1) != nil || w.Project(1) != nil || w.Agent(1) != nil || w.User(1) != nil || w.Group(1) != nil ||
 		w.Project(project).Environment("none") != nil {

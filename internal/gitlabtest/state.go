@@ -2,11 +2,11 @@ package gitlabtest
 
 import "fmt"
 
-// state is one World made ready to answer from. It never changes after it was built: a request works on the state it
+// state is one Instance made ready to answer from. It never changes after it was built: a request works on the state it
 // found, and Update puts a new one in its place.
 type state struct {
 	revision uint64
-	world    World
+	instance Instance
 	mint     *tokenMint
 
 	groups         map[int64]*Group
@@ -21,10 +21,10 @@ type state struct {
 	configs        map[string]*ciAccess // by text, so that an update parses only what is new
 }
 
-// newState takes ownership of the World. previous is the state that it replaces, or nil.
-func newState(w World, mint *tokenMint, previous *state) (*state, error) {
+// newState takes ownership of the Instance. previous is the state that it replaces, or nil.
+func newState(w Instance, mint *tokenMint, previous *state) (*state, error) {
 	st := &state{
-		revision: 1, world: w, mint: mint,
+		revision: 1, instance: w, mint: mint,
 		groups: map[int64]*Group{}, groupsByPath: map[string]*Group{},
 		projects: map[int64]*Project{}, projectsByPath: map[string]*Project{},
 		users: map[int64]*User{}, jobs: make(map[int64]*Job, len(w.Jobs)),
@@ -34,10 +34,10 @@ func newState(w World, mint *tokenMint, previous *state) (*state, error) {
 			projects: map[int64][]authorization{}, groups: map[int64][]authorization{}, implicit: map[int64][]authorization{},
 		},
 	}
-	if err := complete(&st.world, mint); err != nil {
+	if err := complete(&st.instance, mint); err != nil {
 		return nil, err
 	}
-	if err := validate(&st.world); err != nil {
+	if err := validate(&st.instance); err != nil {
 		return nil, err
 	}
 	st.index()
@@ -55,7 +55,7 @@ func newState(w World, mint *tokenMint, previous *state) (*state, error) {
 }
 
 func (st *state) index() {
-	w := &st.world
+	w := &st.instance
 	for i := range w.Groups {
 		st.groups[w.Groups[i].ID], st.groupsByPath[foldPath(w.Groups[i].Path)] = &w.Groups[i], &w.Groups[i]
 	}
@@ -90,8 +90,8 @@ func (st *state) follows(previous *state) error {
 }
 
 func (st *state) refreshAgents(known map[string]*ciAccess) error {
-	for i := range st.world.Agents {
-		agent := &st.world.Agents[i]
+	for i := range st.instance.Agents {
+		agent := &st.instance.Agents[i]
 		access := known[agent.Config]
 		if access == nil {
 			var err error

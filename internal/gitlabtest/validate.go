@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// validate returns the first thing about a completed World that no GitLab could hold: a reference to nothing, an id or
+// validate returns the first thing about a completed Instance that no GitLab could hold: a reference to nothing, an id or
 // a path that is not unique, a value outside its set.
-func validate(w *World) error {
-	for _, check := range []func(*World) error{
+func validate(w *Instance) error {
+	for _, check := range []func(*Instance) error{
 		validateGroups, validateProjects, validateUsers, validateAgents, validateJobs, validateTokens,
 	} {
 		if err := check(w); err != nil {
@@ -19,7 +19,7 @@ func validate(w *World) error {
 	return nil
 }
 
-func validateGroups(w *World) error {
+func validateGroups(w *Instance) error {
 	ids, paths := idSet{kind: "group"}, map[string]int64{}
 	parents := map[int64]int64{}
 	for _, g := range w.Groups {
@@ -45,7 +45,7 @@ func validateGroups(w *World) error {
 	return nil
 }
 
-func validateProjects(w *World) error {
+func validateProjects(w *Instance) error {
 	ids, paths := idSet{kind: "project"}, map[string]int64{}
 	groups := idsOf(w.Groups, func(g Group) int64 { return g.ID })
 	for _, p := range w.Projects {
@@ -84,7 +84,7 @@ func validateEnvironments(p Project) error {
 	return nil
 }
 
-func validateUsers(w *World) error {
+func validateUsers(w *Instance) error {
 	ids, names := idSet{kind: "user"}, map[string]int64{}
 	projects := idsOf(w.Projects, func(p Project) int64 { return p.ID })
 	for _, u := range w.Users {
@@ -103,7 +103,7 @@ func validateUsers(w *World) error {
 	return nil
 }
 
-func validateAgents(w *World) error {
+func validateAgents(w *Instance) error {
 	type key struct {
 		project int64
 		name    string
@@ -128,7 +128,7 @@ func validateAgents(w *World) error {
 	return nil
 }
 
-func validateJobs(w *World) error {
+func validateJobs(w *Instance) error {
 	ids, tokens := idSet{kind: "job"}, map[string]int64{}
 	projects := idsOf(w.Projects, func(p Project) int64 { return p.ID })
 	users := idsOf(w.Users, func(u User) int64 { return u.ID })
@@ -157,7 +157,7 @@ func validateJobs(w *World) error {
 	return nil
 }
 
-func validateTokens(w *World) error {
+func validateTokens(w *Instance) error {
 	users := idsOf(w.Users, func(u User) int64 { return u.ID })
 	seen := map[string]bool{}
 	for i, t := range w.Tokens {

@@ -20,9 +20,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const accessToken = "glpat-AccessAccessAccess"
 
 // factsWorld has one job, with an environment whose slug is not its name.
-func factsWorld(ref gitlabtest.Pipeline) gitlabtest.World {
+func factsWorld(ref gitlabtest.Pipeline) gitlabtest.Instance {
 	ref.ID = 501
-	return gitlabtest.World{
+	return gitlabtest.Instance{
 		Settings: gitlabtest.Settings{Licensed: true},
 		Groups:   []gitlabtest.Group{{ID: 23, Path: "group1"}},
 		Projects: []gitlabtest.Project{{
@@ -51,7 +51,7 @@ func newFacts(t *testing.T, s *gitlabtest.Server, accessToken string, needs job.
 	var running sync.WaitGroup
 	running.Go(func() { registry.Run(ctx) })
 	t.Cleanup(func() { stop(); running.Wait() })
-	w := s.World()
+	w := s.Instance()
 	return registry, w.Job(1001).Token
 }
 
@@ -89,12 +89,12 @@ var (
 )
 
 func TestFacts(t *testing.T) {
-	noBranches := func(w *gitlabtest.World) { w.Settings.RefusesBranchesToJobTokens = true }
-	noEnvironments := func(w *gitlabtest.World) { w.Settings.RefusesEnvironmentsToJobTokens = true }
+	noBranches := func(w *gitlabtest.Instance) { w.Settings.RefusesBranchesToJobTokens = true }
+	noEnvironments := func(w *gitlabtest.Instance) { w.Settings.RefusesEnvironmentsToJobTokens = true }
 	rows := []struct {
 		name        string
 		ref         gitlabtest.Pipeline
-		change      func(*gitlabtest.World)
+		change      func(*gitlabtest.Instance)
 		accessToken string
 		needs       job.Needs
 		want        job.Facts

@@ -63,12 +63,12 @@ func run(ctx context.Context, f flags, out io.Writer) error {
 	if f.caFile != "" && !f.tls {
 		return errors.New("--ca-file needs --tls")
 	}
-	world, err := readWorld(f.world)
+	world, err := readInstance(f.world)
 	if err != nil {
 		return err
 	}
 	server, err := gitlabtest.Start(gitlabtest.Options{
-		Addr: f.listen, TLS: f.tls, RelativeURLRoot: f.relativeURLRoot, World: world,
+		Addr: f.listen, TLS: f.tls, RelativeURLRoot: f.relativeURLRoot, Instance: world,
 	})
 	if err != nil {
 		return fmt.Errorf("starting: %w", err)
@@ -90,8 +90,8 @@ func run(ctx context.Context, f flags, out io.Writer) error {
 	return nil
 }
 
-func readWorld(file string) (gitlabtest.World, error) {
-	var world gitlabtest.World
+func readInstance(file string) (gitlabtest.Instance, error) {
+	var world gitlabtest.Instance
 	if file == "" {
 		return world, nil
 	}

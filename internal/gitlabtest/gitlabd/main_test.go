@@ -82,10 +82,10 @@ func TestGitlabd_ServesTheWorldOfItsFile(t *testing.T) {
 	if url, err := remote.URL(); err != nil || url != gitlab || !strings.HasPrefix(gitlab, "https://127.0.0.1:") {
 		t.Errorf("URL %s, announced %s: %v", url, gitlab, err)
 	}
-	if err := remote.Update(func(w *gitlabtest.World) { w.Job(job).Name = "deploy" }); err != nil {
+	if err := remote.Update(func(w *gitlabtest.Instance) { w.Job(job).Name = "deploy" }); err != nil {
 		t.Fatal(err)
 	}
-	world, err := remote.World()
+	world, err := remote.Instance()
 	if err != nil {
 		t.Fatal(err)
 	}

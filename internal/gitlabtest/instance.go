@@ -2,10 +2,10 @@ package gitlabtest
 
 import "time"
 
-// World is everything the fake knows: a GitLab instance as one plain value. Tests build one, hand it to the server and
+// Instance is everything the fake knows: a GitLab instance as one plain value. Tests build one, hand it to the server and
 // change it through Server.Update; every change takes effect with the next request, as it does on a GitLab that reads
 // its primary database for these endpoints.
-type World struct {
+type Instance struct {
 	Settings Settings      `json:"settings"`
 	Groups   []Group       `json:"groups,omitempty"`
 	Projects []Project     `json:"projects,omitempty"`
@@ -185,3 +185,13 @@ type Request struct {
 	URI      string              `json:"uri"`
 	Header   map[string][]string `json:"header"`
 }
+
+// World is the former name of Instance.
+//
+// Deprecated: use Instance.
+type World = Instance
+
+// World is the former name of Server.Instance.
+//
+// Deprecated: use Instance.
+func (s *Server) World() World { return s.Instance() }
