@@ -132,6 +132,39 @@ func wantExplained(t *testing.T, result kubectl.Result) {
 	}
 }
 
+// What kubectl prints when it does not reach the API server, or does not trust it, is on the page.
+func TestTroubleshooting_ShowsWhyKubectlCannotConnect(t *testing.T) {
+	authors(t)
+	point := func(server string, flags ...string) []string {
+		return append([]string{"config", "set-cluster", "gitlab", "--server=" + server}, flags...)
+	}
+	rows := []struct {
+		name  string
+		setUp [][]string
+		words string
+	}{
+		{name: "no CA", setUp: [][]string{point(site.API.URL), {"config", "use-context", authorContext}}, words: "unknown authority"},
+		{name: "another name", words: "is valid for", setUp: [][]string{
+			point(site.API.URL, "--certificate-authority="+site.Plane.CAFile(), "--tls-server-name=another.example.com"), {"config", "use-context", authorContext},
+		}},
+		{name: "no listener", setUp: [][]string{point(elsewhere(t)), {"config", "use-context", authorContext}}, words: "was refused"},
+		{name: "no context", words: "localhost:8080 was refused"},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			j := authorJob(t, gitlabtest.Job{Environment: authorEnvironment})
+			for _, args := range row.setUp {
+				succeed(t, j.Workspace, args...)
+			}
+			result := try(t, j.Workspace, "get", "pods")
+			if result.OK() || !strings.Contains(result.Stderr, row.words) {
+				t.Fatalf("want a failure with %q: %s", row.words, result)
+			}
+			wantExplained(t, result)
+		})
+	}
+}
+
 // A page on which anything could stand for anything would prove nothing.
 func TestTroubleshooting_PageShowsMessagesAndNotJustAnything(t *testing.T) {
 	p := pageFor(t)
