@@ -259,3 +259,38 @@ func TestCIAuthor_KubeconfigCommandRefuses(t *testing.T) {
 		})
 	}
 }
+
+// Where a page gives kubectl a CA, its lines work without one, too: an empty flag would make kubectl read a folder as the CA.
+func TestCIAuthor_PagesWorkWithoutACA(t *testing.T) {
+	defer grantReaders(t)()
+	env := []string{"JOBGATE_CA_FILE=", "SSL_CERT_FILE=" + site.Plane.CAFile()}
+	found := 0
+	for _, page := range allPages(t) {
+		for _, block := range page.Blocks {
+			if !strings.Contains(block.Text, "--certificate-authority=") {
+				continue
+			}
+			switch {
+			case block.Is(shell, wayRun, "job"):
+				found++
+				if result := pageReader(t, "prod", env...).shell(t, block.Text); !result.OK() {
+					t.Errorf("%s: %s", block, result)
+				}
+			case block.Is("yaml", wayRun, "job"):
+				jobs, hiddenJobs := pipeline(t, block.Text)
+				for name, j := range jobs {
+					if len(j.Script) == 0 {
+						continue
+					}
+					found++
+					if result := j.inherit(t, block, hiddenJobs).run(t, env...); !result.OK() {
+						t.Errorf("%s: job %s: %s", block, name, result)
+					}
+				}
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no page gives kubectl a CA")
+	}
+}

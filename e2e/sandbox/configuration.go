@@ -24,8 +24,8 @@ func (j *Jobgate) Configuration() (*config.Configuration, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode jobgate's configuration: %w", err)
 	}
-	c := new(config.Configuration)
-	if err := yaml.Unmarshal(text, c); err != nil {
+	c, err := config.Parse("the sandbox's copy", text)
+	if err != nil {
 		return nil, fmt.Errorf("decode jobgate's configuration: %w", err)
 	}
 	return c, nil
