@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 )
 
 // principal is who a request comes from: a job, the owner of an access token, or, as the zero value, nobody.
@@ -89,7 +90,7 @@ func firstPresent(candidates ...string) string {
 //  3. a job token as parameter or header, where the route takes job tokens; a bad one is refused.
 //
 // So a good access token beside a job token wins, and the job is then not seen.
-func (st *state) authenticate(r *http.Request, takesJobTokens bool) (principal, error) {
+func (st *state) authenticate(r *http.Request, takesJobTokens bool, now time.Time) (principal, error) {
 	c := readCredentials(r)
 	if takesJobTokens && c.bearer != "" {
 		if job := st.liveJob(c.bearer); job != nil && job.User != 0 {
@@ -103,6 +104,10 @@ func (st *state) authenticate(r *http.Request, takesJobTokens bool) (principal, 
 			return principal{}, errUnauthorized
 		case !slices.Contains(access.Scopes, "api") && !slices.Contains(access.Scopes, "read_api"):
 			return principal{}, errInsufficientScope
+		case !access.Expires.IsZero() && !now.Before(access.Expires):
+			return principal{}, errExpiredToken
+		case access.Revoked:
+			return principal{}, errRevokedToken
 		}
 		return st.permitted(principal{user: st.users[access.User]})
 	}

@@ -18,13 +18,22 @@ func (w *Instance) clone() Instance {
 		p.ProtectedBranches = slices.Clone(p.ProtectedBranches)
 		p.ProtectedTags = slices.Clone(p.ProtectedTags)
 		p.Environments = slices.Clone(p.Environments)
+		p.ProtectedEnvironments = slices.Clone(p.ProtectedEnvironments)
+		p.IDTokenSubject = slices.Clone(p.IDTokenSubject)
 	}
 	out.Users = slices.Clone(w.Users)
 	for i := range out.Users {
-		out.Users[i].Access = maps.Clone(out.Users[i].Access)
+		u := &out.Users[i]
+		u.Access = maps.Clone(u.Access)
+		u.Identities, u.DirectGroups = slices.Clone(u.Identities), slices.Clone(u.DirectGroups)
 	}
 	out.Agents = slices.Clone(w.Agents)
 	out.Jobs = slices.Clone(w.Jobs)
+	for i := range out.Jobs {
+		if protected := out.Jobs[i].Protected; protected != nil {
+			out.Jobs[i].Protected = new(*protected)
+		}
+	}
 	out.Tokens = slices.Clone(w.Tokens)
 	for i := range out.Tokens {
 		out.Tokens[i].Scopes = slices.Clone(out.Tokens[i].Scopes)

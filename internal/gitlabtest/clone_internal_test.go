@@ -21,7 +21,7 @@ func TestClone_SharesNothing(t *testing.T) {
 	}
 }
 
-// fill sets every exported slice and map to one filled element.
+// fill sets every exported slice, map and pointer to one filled element.
 func fill(v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Struct:
@@ -30,6 +30,8 @@ func fill(v reflect.Value) {
 				fill(v.Field(i))
 			}
 		}
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
 		fill(v.Index(0))

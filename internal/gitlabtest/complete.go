@@ -15,11 +15,20 @@ func complete(w *Instance, mint *tokenMint) error {
 	completeEnvironments(w)
 	projects := make(map[int64]*Project, len(w.Projects))
 	for i := range w.Projects {
-		projects[w.Projects[i].ID] = &w.Projects[i]
+		p := &w.Projects[i]
+		projects[p.ID] = p
+		if len(p.IDTokenSubject) == 0 {
+			p.IDTokenSubject = []string{"project_path", "ref_type", "ref"}
+		}
+	}
+	for i := range w.Users {
+		if u := &w.Users[i]; u.Email == "" {
+			u.Email = u.Username + "@example.com"
+		}
 	}
 	for i := range w.Jobs {
 		j := &w.Jobs[i]
-		completePipeline(j)
+		completeJob(j, projects[j.Project])
 		if err := completeToken(j, projects[j.Project], w.Settings, mint); err != nil {
 			return fmt.Errorf("making the token of job %d: %w", j.ID, err)
 		}
@@ -84,12 +93,24 @@ func completeEnvironments(w *Instance) {
 	}
 }
 
-func completePipeline(j *Job) {
+func completeJob(j *Job, p *Project) {
+	if j.Runner == 0 {
+		j.Runner = 1
+	}
+	if j.Timeout == 0 {
+		j.Timeout = time.Hour
+	}
 	if j.Pipeline.ID == 0 {
 		j.Pipeline.ID = j.ID
 	}
 	if j.Pipeline.Ref == "" {
 		j.Pipeline.Ref = "main"
+	}
+	if j.Pipeline.Kind == kindMergeRequest && j.Pipeline.SourceBranch == "" {
+		j.Pipeline.SourceBranch = "feature"
+	}
+	if j.Protected == nil && p != nil {
+		j.Protected = new(p.protectedRef(j.Pipeline))
 	}
 }
 

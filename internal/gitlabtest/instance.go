@@ -23,6 +23,11 @@ type Settings struct {
 	Licensed bool `json:"licensed,omitempty"`
 	// OrganizationAuthorization is organization_cluster_agent_authorization_enabled.
 	OrganizationAuthorization bool `json:"organizationAuthorization,omitempty"`
+	// Release is the GitLab version, such as 18.2.2; the current one when empty. ID tokens have the claims of that
+	// release.
+	Release string `json:"release,omitempty"`
+	// IDTokenIssuer is ci_id_tokens.issuer_url, the issuer of ID tokens; the instance's URL when empty.
+	IDTokenIssuer string `json:"idTokenIssuer,omitempty"`
 	// IgnoresProtectedBranches makes the lookup behave as a release before 17.10: protected_branches_only is returned
 	// in the configuration but does not filter.
 	IgnoresProtectedBranches bool `json:"ignoresProtectedBranches,omitempty"`
@@ -63,12 +68,19 @@ type Project struct {
 	// Public lets anyone read the project and its repository. In a private one it takes membership to see the project
 	// and the reporter role to read environments and the repository.
 	Public bool `json:"public,omitempty"`
+	// PrivatePipelines keeps the jobs of a private project from guests, as "Public pipelines" switched off does.
+	PrivatePipelines bool `json:"privatePipelines,omitempty"`
+	// IDTokenSubject are the parts of sub in ID tokens (ci_id_token_sub_claim_components); project_path, ref_type and
+	// ref when empty.
+	IDTokenSubject []string `json:"idTokenSubject,omitempty"`
 	// Branches and Tags exist in the repository; the protected lists are names or wildcards with *.
 	Branches          []string      `json:"branches,omitempty"`
 	Tags              []string      `json:"tags,omitempty"`
 	ProtectedBranches []string      `json:"protectedBranches,omitempty"`
 	ProtectedTags     []string      `json:"protectedTags,omitempty"`
 	Environments      []Environment `json:"environments,omitempty"`
+	// ProtectedEnvironments are names of environments, which need not exist (Premium and Ultimate).
+	ProtectedEnvironments []string `json:"protectedEnvironments,omitempty"`
 }
 
 // Environment is a persisted environment. An ID of 0 is filled in, an empty Slug or Tier by GitLab's own rules. The
@@ -90,6 +102,18 @@ type User struct {
 	// DeniedReason is the text after "403 Forbidden - " for a user who may not use the API, such as DeniedBlocked;
 	// empty for an active user.
 	DeniedReason string `json:"deniedReason,omitempty"`
+	// Email is in ID tokens; <username>@example.com when empty.
+	Email string `json:"email,omitempty"`
+	// Identities are in ID tokens if the user lets GitLab pass them on; DirectGroups are paths of groups, which ID
+	// tokens name if the flag ci_jwt_groups_direct is on and there are at most 200.
+	Identities   []Identity `json:"identities,omitempty"`
+	DirectGroups []string   `json:"directGroups,omitempty"`
+}
+
+// Identity is a user's account at a provider that the user logs in with.
+type Identity struct {
+	Provider  string `json:"provider"`
+	ExternUID string `json:"extern_uid"`
 }
 
 // Agent is an agent registered in a project. Config is its .gitlab/agents/<name>/config.yaml as committed; every Update
@@ -112,6 +136,16 @@ type Job struct {
 	Pipeline Pipeline `json:"pipeline"`
 	// Environment is the full name in the job's environment keyword; it counts once the project has that environment.
 	Environment string `json:"environment,omitempty"`
+	// DeploymentTier and EnvironmentAction are the job's environment:deployment_tier and environment:action. They show
+	// in ID tokens alone; start when there is no action.
+	DeploymentTier    string `json:"deploymentTier,omitempty"`
+	EnvironmentAction string `json:"environmentAction,omitempty"`
+	// Protected is whether the ref was protected when the job was made; filled in from the project's rules. ID tokens
+	// have it. The lookup judges by the rules of the moment.
+	Protected *bool `json:"protected,omitempty"`
+	// Runner is the id of the job's runner, 1 when it is 0, and Timeout the job's timeout, an hour when it is 0.
+	Runner  int64         `json:"runner,omitempty"`
+	Timeout time.Duration `json:"timeout,omitempty"`
 	// Token is the job's CI_JOB_TOKEN; Update fills in an empty one according to TokenFormat. One that is given is
 	// looked up as it stands, except with TokenFormat jwt: then this server must have signed it.
 	Token string `json:"token,omitempty"`
@@ -132,6 +166,10 @@ type Pipeline struct {
 	Kind   string `json:"kind,omitempty"`
 	Source string `json:"source,omitempty"` // push when empty, or merge_request_event for kind merge_request
 	SHA    string `json:"sha,omitempty"`    // derived from the pipeline's id when empty
+	// SourceBranch is the source branch of a merge request, feature when empty. SourceProject is the fork that has the
+	// branch, or 0 when the merge request is not from a fork.
+	SourceBranch  string `json:"sourceBranch,omitempty"`
+	SourceProject int64  `json:"sourceProject,omitempty"`
 }
 
 // AccessToken is a personal, project or group access token.
@@ -139,18 +177,27 @@ type AccessToken struct {
 	Token  string   `json:"token"`
 	User   int64    `json:"user"`
 	Scopes []string `json:"scopes"` // read_api, api, ...
+	// Expires is when it expires, or zero for never.
+	Expires time.Time `json:"expires,omitzero"`
+	Revoked bool      `json:"revoked,omitempty"`
 }
 
 // The endpoints the fake serves, as named in faults and counters.
 const (
-	AllowedAgents = "GET /job/allowed_agents"
-	CurrentJob    = "GET /job"
-	Environments  = "GET /projects/:id/environments"
-	Branches      = "GET /projects/:id/repository/branches"
-	Branch        = "GET /projects/:id/repository/branches/:branch"
-	Tag           = "GET /projects/:id/repository/tags/:tag"
-	ProtectedTags = "GET /projects/:id/protected_tags"
-	AnyEndpoint   = "*"
+	AllowedAgents         = "GET /job/allowed_agents"
+	CurrentJob            = "GET /job"
+	ProjectJob            = "GET /projects/:id/jobs/:job_id"
+	ProjectGroups         = "GET /projects/:id/groups"
+	Environments          = "GET /projects/:id/environments"
+	ProtectedEnvironments = "GET /projects/:id/protected_environments"
+	ProtectedEnvironment  = "GET /projects/:id/protected_environments/:name"
+	Branches              = "GET /projects/:id/repository/branches"
+	Branch                = "GET /projects/:id/repository/branches/:branch"
+	Tag                   = "GET /projects/:id/repository/tags/:tag"
+	ProtectedTags         = "GET /projects/:id/protected_tags"
+	KeySet                = "GET /oauth/discovery/keys"
+	Discovery             = "GET /.well-known/openid-configuration"
+	AnyEndpoint           = "*"
 )
 
 // Fault is what goes wrong with some calls of an endpoint, instead of or before the real answer.

@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
+	"slices"
+	"strconv"
 	"time"
 )
 
@@ -25,13 +27,14 @@ type jobEntity struct {
 	ErasedAt          *string        `json:"erased_at"`
 	Duration          float64        `json:"duration"`
 	QueuedDuration    float64        `json:"queued_duration"`
-	User              userEntity     `json:"user"`
+	User              *userEntity    `json:"user"`
 	Commit            commitEntity   `json:"commit"`
 	Pipeline          pipelineEntity `json:"pipeline"`
 	WebURL            string         `json:"web_url"`
 	Project           jobProject     `json:"project"`
 	Artifacts         []string       `json:"artifacts"`
-	Runner            *string        `json:"runner"`
+	FailureReason     string         `json:"failure_reason,omitempty"`
+	Runner            *runnerEntity  `json:"runner"`
 	RunnerManager     *string        `json:"runner_manager"`
 	ArtifactsExpireAt *string        `json:"artifacts_expire_at"`
 	Archived          bool           `json:"archived"`
@@ -44,6 +47,10 @@ type userEntity struct {
 	Name     string `json:"name"`
 	State    string `json:"state"`
 	WebURL   string `json:"web_url"`
+}
+
+type runnerEntity struct {
+	ID int64 `json:"id"`
 }
 
 type commitEntity struct {
@@ -82,6 +89,33 @@ func (c *call) job() (*response, error) {
 	if err != nil {
 		return nil, err
 	}
+	return jsonResponse(http.StatusOK, c.jobEntity(job)), nil
+}
+
+// projectJob is GET /projects/:id/jobs/:job_id. It does not take job tokens.
+func (c *call) projectJob() (*response, error) {
+	if c.who.user == nil {
+		return nil, errUnauthorized
+	}
+	id, err := strconv.ParseInt(c.param("job"), 10, 64)
+	if err != nil {
+		return nil, badParameter("job_id is invalid")
+	}
+	project, err := c.readableProject()
+	if err != nil {
+		return nil, err
+	}
+	if project.PrivatePipelines && !c.mayReadInside(project) {
+		return nil, errForbidden
+	}
+	job := c.st.jobs[id]
+	if job == nil || job.Project != project.ID {
+		return nil, errNoRecord
+	}
+	return jsonResponse(http.StatusOK, c.jobEntity(job)), nil
+}
+
+func (c *call) jobEntity(job *Job) jobEntity {
 	project := c.st.projects[job.Project]
 	web := c.base + "/" + project.Path
 	started := c.now.UTC().Add(-jobAge)
@@ -91,14 +125,11 @@ func (c *call) job() (*response, error) {
 	if name == "" {
 		name = "deploy"
 	}
-	return jsonResponse(http.StatusOK, jobEntity{
+	entity := jobEntity{
 		ID: job.ID, Status: job.Status, Stage: "deploy", Name: name, Ref: job.Pipeline.Ref, Tag: job.Pipeline.tag(),
 		CreatedAt: created, StartedAt: started.Format(apiTime),
 		Duration: jobAge.Seconds(), QueuedDuration: queued.Seconds(),
-		User: userEntity{
-			ID: c.who.user.ID, Username: c.who.user.Username, Name: c.who.user.Username, State: "active",
-			WebURL: c.base + "/" + c.who.user.Username,
-		},
+		User:   c.userEntity(c.st.users[job.User]),
 		Commit: commitOf(sha),
 		Pipeline: pipelineEntity{
 			ID: job.Pipeline.ID, IID: 1, ProjectID: project.ID, SHA: sha, Ref: job.Pipeline.Ref, Status: "running",
@@ -106,11 +137,46 @@ func (c *call) job() (*response, error) {
 			WebURL: fmt.Sprintf("%s/-/pipelines/%d", web, job.Pipeline.ID),
 		},
 		WebURL:    fmt.Sprintf("%s/-/jobs/%d", web, job.ID),
+		Runner:    &runnerEntity{ID: job.Runner},
 		Artifacts: []string{}, TagList: []string{},
-	}), nil
+	}
+	if job.finished() {
+		entity.FinishedAt = new(c.now.UTC().Format(apiTime))
+	}
+	if job.Erased {
+		entity.ErasedAt = entity.FinishedAt
+	}
+	if job.Status == "failed" {
+		entity.FailureReason = "script_failure"
+	}
+	return entity
+}
+
+// userEntity is nil for a job without a user.
+func (c *call) userEntity(u *User) *userEntity {
+	if u == nil {
+		return nil
+	}
+	state := "active"
+	if u.DeniedReason == DeniedBlocked {
+		state = "blocked"
+	}
+	return &userEntity{ID: u.ID, Username: u.Username, Name: u.Username, State: state, WebURL: c.base + "/" + u.Username}
+}
+
+func (j *Job) finished() bool {
+	return slices.Contains([]string{"success", "failed", "canceled"}, j.Status)
 }
 
 func (p Pipeline) tag() bool { return p.Kind == kindTag }
+
+// sourceRef is the source branch of a merge request, or else the ref.
+func (p Pipeline) sourceRef() string {
+	if p.Kind == kindMergeRequest {
+		return p.SourceBranch
+	}
+	return p.Ref
+}
 
 func (p Pipeline) source() string {
 	switch {

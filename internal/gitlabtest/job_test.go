@@ -29,7 +29,7 @@ func TestJob_AnswersTheWholeEntity(t *testing.T) {
 		},
 		"web_url": "URL/group1/group1-1/project1/-/jobs/1001",
 		"project": {"ci_job_token_scope_enabled": false},
-		"artifacts": [], "runner": null, "runner_manager": null,
+		"artifacts": [], "runner": {"id": 1}, "runner_manager": null,
 		"artifacts_expire_at": null, "archived": false, "tag_list": []
 	}`)}
 	got := g.getAs(job, "/job")

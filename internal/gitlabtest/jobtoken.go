@@ -10,7 +10,6 @@ import (
 	"math/big"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -54,10 +53,6 @@ type tokenMint struct {
 	now    func() time.Time
 }
 
-// signingKey stands for the application setting ci_job_token_signing_key. One serves the whole process, since making it
-// takes long; like GitLab's it is not published anywhere.
-var signingKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
-
 // jobClaims are the claims of a JWT job token. Ids are in base 36; the cell id is left out, as without cells.
 type jobClaims struct {
 	jwt.RegisteredClaims
@@ -70,9 +65,9 @@ type jobClaims struct {
 }
 
 func (m *tokenMint) sign(j *Job, p *Project, instancePrefix string) (string, error) {
-	key, err := signingKey()
+	key, err := jobTokenKey()
 	if err != nil {
-		return "", fmt.Errorf("making the signing key: %w", err)
+		return "", err
 	}
 	issued := m.now().Truncate(time.Second)
 	if issued.After(j.TokenExpires) { // a token that an Instance wants to have expired was issued before that
@@ -116,7 +111,7 @@ func (m *tokenMint) jobID(token, instancePrefix string) (id int64, expired, ok b
 	var claims jobClaims
 	parser := jwt.NewParser(jwt.WithValidMethods([]string{jwt.SigningMethodRS256.Alg()}), jwt.WithoutClaimsValidation())
 	_, err := parser.ParseWithClaims(raw, &claims, func(*jwt.Token) (any, error) {
-		key, err := signingKey()
+		key, err := jobTokenKey()
 		if err != nil {
 			return nil, err
 		}

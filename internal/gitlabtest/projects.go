@@ -1,6 +1,13 @@
 package gitlabtest
 
-import "strconv"
+import (
+	"cmp"
+	"net/http"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+)
 
 // readableProject is the project of the path, by id or full path, if the caller may see it (find_project!,
 // lib/api/helpers.rb). A job token sees its own project alone: other projects would need an entry in their allowlist,
@@ -51,4 +58,102 @@ func (c *call) repository() (*Project, error) {
 		return nil, errForbidden
 	}
 	return p, nil
+}
+
+// groupEntity is PublicGroupDetails (lib/api/entities/public_group_details.rb).
+type groupEntity struct {
+	ID        int64   `json:"id"`
+	WebURL    string  `json:"web_url"`
+	Name      string  `json:"name"`
+	AvatarURL *string `json:"avatar_url"`
+	FullName  string  `json:"full_name"`
+	FullPath  string  `json:"full_path"`
+}
+
+// projectGroups is GET /projects/:id/groups: the project's group and the groups above it, the highest id first
+// (Projects::GroupsFinder). There are none for a personal project.
+func (c *call) projectGroups() (*response, error) {
+	project, err := c.readableProject()
+	if err != nil {
+		return nil, err
+	}
+	found := []groupEntity{}
+	for _, id := range c.st.ancestors(project.Group) {
+		full := c.st.groups[id].Path
+		found = append(found, groupEntity{
+			ID: id, Name: path.Base(full), FullName: strings.ReplaceAll(full, "/", " / "), FullPath: full,
+			WebURL: c.base + "/groups/" + full,
+		})
+	}
+	slices.SortFunc(found, func(a, b groupEntity) int { return cmp.Compare(b.ID, a.ID) })
+	return paginated(c, found)
+}
+
+type protectedEnvironmentEntity struct {
+	Name                  string              `json:"name"`
+	DeployAccessLevels    []deployAccessLevel `json:"deploy_access_levels"`
+	RequiredApprovalCount int                 `json:"required_approval_count"`
+	ApprovalRules         []string            `json:"approval_rules"`
+}
+
+type deployAccessLevel struct {
+	accessLevel
+	User  *int64 `json:"user_id"`
+	Group *int64 `json:"group_id"`
+}
+
+// protectedEnvironments is GET /projects/:id/protected_environments, for maintainers.
+func (c *call) protectedEnvironments() (*response, error) {
+	project, err := c.guardedProject()
+	if err != nil {
+		return nil, err
+	}
+	found := []protectedEnvironmentEntity{}
+	for _, name := range slices.Sorted(slices.Values(project.ProtectedEnvironments)) {
+		found = append(found, newProtectedEnvironment(name))
+	}
+	return paginated(c, found)
+}
+
+// protectedEnvironment is GET /projects/:id/protected_environments/:name.
+func (c *call) protectedEnvironment() (*response, error) {
+	project, err := c.guardedProject()
+	if err != nil {
+		return nil, err
+	}
+	name := c.param("e")
+	if !slices.Contains(project.ProtectedEnvironments, name) {
+		return nil, errNoRecord
+	}
+	return jsonResponse(http.StatusOK, newProtectedEnvironment(name)), nil
+}
+
+// guardedProject is the project of the path for one of its maintainers. The community edition has no such routes.
+func (c *call) guardedProject() (*Project, error) {
+	if !c.st.instance.Settings.Licensed {
+		return nil, errNoRoute
+	}
+	return c.maintainedProject()
+}
+
+// maintainedProject is the project of the path if the caller is one of its maintainers.
+func (c *call) maintainedProject() (*Project, error) {
+	project, err := c.readableProject()
+	switch {
+	case err != nil:
+		return nil, err
+	case c.who.user == nil:
+		return nil, errUnauthorized
+	case c.accessLevel(project) < levelMaintainer:
+		return nil, errForbidden
+	}
+	return project, nil
+}
+
+func newProtectedEnvironment(name string) protectedEnvironmentEntity {
+	return protectedEnvironmentEntity{
+		Name:               name,
+		DeployAccessLevels: []deployAccessLevel{{accessLevel: accessLevel{levelMaintainer, "Maintainers"}}},
+		ApprovalRules:      []string{},
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -13,6 +14,10 @@ import (
 
 const (
 	projectNotFound = `{"message":"404 Project Not Found"}`
+	recordNotFound  = `{"message":"404 Not found"}`
+	jobPath         = "/projects/150/jobs/1001"
+	groupsPath      = "/projects/150/groups"
+	protectedPath   = "/projects/150/protected_environments"
 	branchesPath    = "/projects/150/repository/branches"
 	environmentPath = "/projects/150/environments"
 	tagsPath        = "/projects/150/repository/tags"
@@ -44,6 +49,8 @@ func TestProjectRoutes_JudgeTheCaller(t *testing.T) {
 		asBad    = "unknown access token"
 		asDead   = "dead job token"
 		asBearer = "job token as bearer"
+		asOld    = "expired access token"
+		asGone   = "revoked access token"
 	)
 	access := func(level int) func(*gitlabtest.Instance) {
 		return func(w *gitlabtest.Instance) { w.Users[0].Access = map[int64]int{project: level} }
@@ -87,6 +94,51 @@ func TestProjectRoutes_JudgeTheCaller(t *testing.T) {
 		{"environments, project pending deletion", environmentPath, asAccess,
 			func(w *gitlabtest.Instance) { w.Projects[0].PendingDelete = true }, 404, projectNotFound},
 
+		{"environments", environmentPath, asOld, nil, 401, `{"error":"invalid_token","error_description":` +
+			`"Token is expired. You can either do re-authorization or token refresh."}`},
+		{"environments", environmentPath, asGone, nil, 401, `{"error":"invalid_token","error_description":` +
+			`"Token was revoked. You have to re-authorize from the user."}`},
+
+		{"job", jobPath, asAccess, nil, 200, ""},
+		{"job", jobPath, asJob, nil, 401, unauthorized},
+		{"job", jobPath, asBearer, nil, 401, unauthorized},
+		{"job", jobPath, asNobody, nil, 401, unauthorized},
+		{"job", jobPath, asWrong, nil, 403, ""},
+		{"job, guest", jobPath, asAccess, access(10), 200, ""},
+		{"job, guest, private pipelines", jobPath, asAccess, func(w *gitlabtest.Instance) {
+			w.Projects[0].PrivatePipelines, w.Users[0].Access = true, map[int64]int{project: 10}
+		}, 403, forbidden},
+		{"job, reporter, private pipelines", jobPath, asAccess, func(w *gitlabtest.Instance) {
+			w.Projects[0].PrivatePipelines, w.Users[0].Access = true, map[int64]int{project: 20}
+		}, 200, ""},
+		{"job, no member", jobPath, asAccess, access(0), 404, projectNotFound},
+		{"job, project pending deletion", jobPath, asAccess,
+			func(w *gitlabtest.Instance) { w.Projects[0].PendingDelete = true }, 404, projectNotFound},
+		{"job that is not there", "/projects/150/jobs/77", asAccess, nil, 404, recordNotFound},
+		{"job of another project", "/projects/7/jobs/1001", asAccess,
+			func(w *gitlabtest.Instance) { w.Users[0].Access[agentProject] = 30 }, 404, recordNotFound},
+		{"job by name", "/projects/150/jobs/deploy", asAccess, nil, 400, `{"error":"job_id is invalid"}`},
+
+		{"groups", groupsPath, asAccess, nil, 200, ""},
+		{"groups", groupsPath, asJob, nil, 404, projectNotFound},
+		{"groups", groupsPath, asNobody, nil, 404, projectNotFound},
+		{"groups, guest", groupsPath, asAccess, access(10), 200, ""},
+		{"groups, no member", groupsPath, asAccess, access(0), 404, projectNotFound},
+		{"groups, public project", groupsPath, asNobody, public, 200, ""},
+
+		{"protected environments, developer", protectedPath, asAccess, nil, 403, forbidden},
+		{"protected environments, maintainer", protectedPath, asAccess, access(40), 200, ""},
+		{"protected environments, maintainer's job", protectedPath, asJob, access(40), 404, projectNotFound},
+		{"protected environments, community edition", protectedPath, asAccess,
+			func(w *gitlabtest.Instance) { w.Settings.Licensed = false }, 404, `{"error":"404 Not Found"}`},
+		{"protected environment", protectedPath + "/prod", asAccess, access(40), 200, ""},
+		{"protected environment with a slash", protectedPath + "/eu%2Fprod", asAccess, access(40), 200, ""},
+		{"protected environment that is not there", protectedPath + "/review%2F1", asAccess, access(40), 404,
+			recordNotFound},
+		{"protected environment, developer", protectedPath + "/prod", asAccess, nil, 403, forbidden},
+		{"protected environment, community edition", protectedPath + "/prod", asAccess,
+			func(w *gitlabtest.Instance) { w.Settings.Licensed = false }, 404, `{"error":"404 Not Found"}`},
+
 		{"branches", branchesPath, asJob, nil, 200, ""},
 		{"branches", branchesPath, asAccess, nil, 200, ""},
 		{"branches", branchesPath, asBearer, nil, 200, ""},
@@ -122,9 +174,13 @@ func TestProjectRoutes_JudgeTheCaller(t *testing.T) {
 		t.Run(test.name+" as "+test.as, func(t *testing.T) {
 			w := docsInstance("")
 			w.Jobs = append(w.Jobs, gitlabtest.Job{ID: otherJob, Project: project, User: developer, Status: "success"})
-			w.Tokens = append(w.Tokens, gitlabtest.AccessToken{
-				Token: "glpat-registry", User: developer, Scopes: []string{"read_registry"},
-			})
+			w.Projects[0].ProtectedEnvironments = []string{"prod", "eu/prod"}
+			api := []string{"read_api"}
+			w.Tokens = append(w.Tokens,
+				gitlabtest.AccessToken{Token: "glpat-registry", User: developer, Scopes: []string{"read_registry"}},
+				gitlabtest.AccessToken{Token: "glpat-old", User: developer, Scopes: api, Expires: time.Now().Add(-time.Second)},
+				gitlabtest.AccessToken{Token: "glpat-gone", User: developer, Scopes: api, Revoked: true},
+			)
 			if test.change != nil {
 				test.change(&w)
 			}
@@ -136,6 +192,8 @@ func TestProjectRoutes_JudgeTheCaller(t *testing.T) {
 				asAccess: {"PRIVATE-TOKEN", patToken},
 				asWrong:  {"PRIVATE-TOKEN", "glpat-registry"},
 				asBad:    {"PRIVATE-TOKEN", "glpat-unknown"},
+				asOld:    {"PRIVATE-TOKEN", "glpat-old"},
+				asGone:   {"PRIVATE-TOKEN", "glpat-gone"},
 			}[test.as]
 			got := g.get(test.path, headers...)
 			if got.StatusCode != test.status || test.body != "" && got.body != test.body {

@@ -123,15 +123,9 @@ func (c *call) tag() (*response, error) {
 
 // protectedTags is GET /projects/:id/protected_tags, for maintainers (lib/api/protected_tags.rb).
 func (c *call) protectedTags() (*response, error) {
-	project, err := c.readableProject()
+	project, err := c.maintainedProject()
 	if err != nil {
 		return nil, err
-	}
-	switch {
-	case c.who.user == nil:
-		return nil, errUnauthorized
-	case c.accessLevel(project) < levelMaintainer:
-		return nil, errForbidden
 	}
 	found := []protectedTagEntity{}
 	for _, rule := range project.ProtectedTags {

@@ -35,6 +35,7 @@ func jsonResponse(status int, value any) *response {
 type apiError struct {
 	status int
 	body   map[string]string
+	header map[string]string
 }
 
 func (e *apiError) Error() string { return http.StatusText(e.status) }
@@ -62,6 +63,11 @@ var (
 	errForbidden    = message(http.StatusForbidden, "403 Forbidden")
 	errNoRoute      = &apiError{status: http.StatusNotFound, body: map[string]string{"error": "404 Not Found"}}
 	errBadMethod    = &apiError{status: http.StatusMethodNotAllowed, body: map[string]string{"error": "405 Not Allowed"}}
+	// errNoRecord is what ActiveRecord::RecordNotFound becomes (lib/api/api.rb). Unlike every other 404 it has a small f.
+	errNoRecord = message(http.StatusNotFound, "404 Not found")
+	// An expired or revoked access token (oauth2_bearer_token_error_handler, lib/api/api_guard.rb).
+	errExpiredToken = invalidToken("Token is expired. You can either do re-authorization or token refresh.")
+	errRevokedToken = invalidToken("Token was revoked. You have to re-authorize from the user.")
 	// errInsufficientScope is an access token that is good for something else (RFC 6750 section 3.1, as rack-oauth2 has
 	// it).
 	errInsufficientScope = &apiError{status: http.StatusForbidden, body: map[string]string{
@@ -71,11 +77,25 @@ var (
 	}}
 )
 
+// invalidToken is rack-oauth2's answer to a token that was good once.
+func invalidToken(description string) *apiError {
+	return &apiError{
+		status: http.StatusUnauthorized,
+		body:   map[string]string{"error": "invalid_token", "error_description": description},
+		header: map[string]string{"WWW-Authenticate": fmt.Sprintf(
+			`Bearer realm="Protected by OAuth 2.0", error="invalid_token", error_description="%s"`, description)},
+	}
+}
+
 // errorResponse renders an apiError; any other error is an exception, which GitLab never explains.
 func errorResponse(err error) *response {
 	var known *apiError
 	if !errors.As(err, &known) {
 		known = message(http.StatusInternalServerError, "500 Internal Server Error")
 	}
-	return jsonResponse(known.status, known.body)
+	out := jsonResponse(known.status, known.body)
+	for name, value := range known.header {
+		out.header.Set(name, value)
+	}
+	return out
 }

@@ -17,6 +17,7 @@ type call struct {
 	base string // the instance's URL, for links
 	root string // its path
 	now  time.Time
+	keys *keyring
 }
 
 // endpoint is one of the API's routes.
@@ -24,17 +25,28 @@ type endpoint struct {
 	name           string // as in faults and counters: method, blank, path
 	answer         func(*call) (*response, error)
 	takesJobTokens bool
+	open           bool // looks at no credential
 }
 
 // endpoints have the paths of their names, in chi's notation.
 var endpoints = map[string]endpoint{
-	"/job/allowed_agents":                    {AllowedAgents, (*call).allowedAgents, true},
-	"/job":                                   {CurrentJob, (*call).job, true},
-	"/projects/{id}/environments":            {Environments, (*call).environments, true},
-	"/projects/{id}/repository/branches":     {Branches, (*call).branches, true},
-	"/projects/{id}/repository/branches/{b}": {Branch, (*call).branch, false},
-	"/projects/{id}/repository/tags/{t}":     {Tag, (*call).tag, false},
-	"/projects/{id}/protected_tags":          {ProtectedTags, (*call).protectedTags, false},
+	"/job/allowed_agents":                       {name: AllowedAgents, answer: (*call).allowedAgents, takesJobTokens: true},
+	"/job":                                      {name: CurrentJob, answer: (*call).job, takesJobTokens: true},
+	"/projects/{id}/jobs/{job}":                 {name: ProjectJob, answer: (*call).projectJob},
+	"/projects/{id}/groups":                     {name: ProjectGroups, answer: (*call).projectGroups},
+	"/projects/{id}/environments":               {name: Environments, answer: (*call).environments, takesJobTokens: true},
+	"/projects/{id}/protected_environments":     {name: ProtectedEnvironments, answer: (*call).protectedEnvironments},
+	"/projects/{id}/protected_environments/{e}": {name: ProtectedEnvironment, answer: (*call).protectedEnvironment},
+	"/projects/{id}/repository/branches":        {name: Branches, answer: (*call).branches, takesJobTokens: true},
+	"/projects/{id}/repository/branches/{b}":    {name: Branch, answer: (*call).branch},
+	"/projects/{id}/repository/tags/{t}":        {name: Tag, answer: (*call).tag},
+	"/projects/{id}/protected_tags":             {name: ProtectedTags, answer: (*call).protectedTags},
+}
+
+// beside are the endpoints outside the API. /-/jwks is not one: GitLab has removed it.
+var beside = map[string]endpoint{
+	"/oauth/discovery/keys":             {name: KeySet, answer: (*call).keySet, open: true},
+	"/.well-known/openid-configuration": {name: Discovery, answer: (*call).discovery, open: true},
 }
 
 // routes is the whole instance under its relative URL root.
@@ -42,6 +54,9 @@ func (s *Server) routes() http.Handler {
 	root := chi.NewRouter()
 	root.Use(middleware.GetHead)
 	root.NotFound(s.outside)
+	for path, e := range beside {
+		root.Get(s.options.RelativeURLRoot+path, s.serve(e))
+	}
 	root.Route(s.options.RelativeURLRoot+"/api/v4", func(api chi.Router) {
 		for path, e := range endpoints {
 			api.Get(path, s.serve(e))
@@ -72,12 +87,12 @@ func (s *Server) serve(e endpoint) http.HandlerFunc {
 // answer is the real answer, on the state of this moment: like GitLab, which asks its primary database here, it knows
 // at once that a job has ended.
 func (s *Server) answer(e endpoint, r *http.Request) (*response, error) {
-	c := &call{st: s.state.Load(), r: r, base: s.url, root: s.options.RelativeURLRoot, now: s.options.Now()}
-	if e.name != "" {
+	c := &call{st: s.state.Load(), r: r, base: s.url, root: s.options.RelativeURLRoot, now: s.options.Now(), keys: s.keys}
+	if e.name != "" && !e.open {
 		takesJobTokens := e.takesJobTokens &&
 			!(e.name == Branches && c.st.instance.Settings.RefusesBranchesToJobTokens)
 		var err error
-		if c.who, err = c.st.authenticate(r, takesJobTokens); err != nil {
+		if c.who, err = c.st.authenticate(r, takesJobTokens, c.now); err != nil {
 			return nil, err
 		}
 	}

@@ -28,7 +28,9 @@ type Options struct {
 	RelativeURLRoot string
 	// Instance is the state to begin with.
 	Instance Instance
-	// Now is the clock that JWT job tokens are made and judged by; time.Now when nil.
+	// SigningKeyBits is the size of the key that signs ID tokens, 2048 when it is 0.
+	SigningKeyBits int
+	// Now is the clock that JWTs are made and tokens are judged by; time.Now when nil.
 	Now func() time.Time
 }
 
@@ -38,6 +40,7 @@ type Server struct {
 	url     string
 	caPEM   []byte
 	mint    *tokenMint
+	keys    *keyring
 	state   atomic.Pointer[state]
 	update  sync.Mutex // serializes Update
 	nonce   string     // tells this server's revisions from those of another on the same address
@@ -73,6 +76,9 @@ func Start(options Options) (*Server, error) {
 	if options.Now == nil {
 		options.Now = time.Now
 	}
+	if options.SigningKeyBits == 0 {
+		options.SigningKeyBits = defaultKeyBits
+	}
 	options.RelativeURLRoot = strings.TrimSuffix(options.RelativeURLRoot, "/")
 	if options.RelativeURLRoot != "" && !strings.HasPrefix(options.RelativeURLRoot, "/") {
 		return nil, fmt.Errorf("relative URL root %q does not begin with a slash", options.RelativeURLRoot)
@@ -81,7 +87,10 @@ func Start(options Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the address: %w", err)
 	}
-	s := &Server{options: options, nonce: friendlyToken(), mint: &tokenMint{issuer: host, now: options.Now}}
+	s := &Server{
+		options: options, nonce: friendlyToken(), mint: &tokenMint{issuer: host, now: options.Now},
+		keys: newKeyring(options.SigningKeyBits),
+	}
 	first, err := newState(options.Instance.clone(), s.mint, nil)
 	if err != nil {
 		return nil, fmt.Errorf("reading the instance: %w", err)

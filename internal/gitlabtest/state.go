@@ -1,12 +1,16 @@
 package gitlabtest
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // state is one Instance made ready to answer from. It never changes after it was built: a request works on the state it
 // found, and Update puts a new one in its place.
 type state struct {
 	revision uint64
 	instance Instance
+	release  release
 	mint     *tokenMint
 
 	groups         map[int64]*Group
@@ -41,6 +45,10 @@ func newState(w Instance, mint *tokenMint, previous *state) (*state, error) {
 		return nil, err
 	}
 	st.index()
+	var err error
+	if st.release, err = parseRelease(st.instance.Settings.Release); err != nil {
+		return nil, err
+	}
 	var known map[string]*ciAccess
 	if previous != nil {
 		if err := st.follows(previous); err != nil {
@@ -111,6 +119,11 @@ func (st *state) environment(j *Job) *Environment {
 		return nil
 	}
 	return st.projects[j.Project].Environment(j.Environment)
+}
+
+// protectsEnvironment: there are no protected environments without a licence.
+func (st *state) protectsEnvironment(p *Project, name string) bool {
+	return st.instance.Settings.Licensed && slices.Contains(p.ProtectedEnvironments, name)
 }
 
 // facts are what the filters judge the job by at this moment.

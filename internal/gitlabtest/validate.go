@@ -139,6 +139,10 @@ func validateJobs(w *Instance) error {
 		switch {
 		case !projects[j.Project]:
 			return fmt.Errorf("job %d: project %d does not exist", j.ID, j.Project)
+		case j.Pipeline.SourceProject != 0 && j.Pipeline.Kind != kindMergeRequest:
+			return fmt.Errorf("job %d: a pipeline of kind %q has no source project", j.ID, j.Pipeline.Kind)
+		case j.Pipeline.SourceProject != 0 && !projects[j.Pipeline.SourceProject]:
+			return fmt.Errorf("job %d: source project %d does not exist", j.ID, j.Pipeline.SourceProject)
 		case j.User != 0 && !users[j.User]:
 			return fmt.Errorf("job %d: user %d does not exist", j.ID, j.User)
 		case !knownStatus(j.Status):
