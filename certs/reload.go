@@ -1,32 +1,22 @@
 package certs
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"crypto/tls"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
-	"k8s.io/apiserver/pkg/util/filesystem"
-	"k8s.io/client-go/util/cert"
 	"k8s.io/klog/v2"
+
+	"github.com/jobgate/jobgate/internal/filewatch"
 )
 
-const (
-	// reloadSettle is how long a certificate may not fit its key, while both are being replaced.
-	reloadSettle = time.Second
-	// reloadResync is how soon a change is seen of which the system tells nothing.
-	reloadResync = time.Minute
-)
+// reloadSettle is how long a certificate may not fit its key, while both are being replaced.
+const reloadSettle = time.Second
 
-// reloads counts what becomes of changed files. The library loads them, and goes on with what it has when it cannot, but
-// tells nobody about that. So each file is looked at here, too: one that is neither what is in use, nor could be, is
-// refused.
+// reloads has changed files loaded, and counts and logs the result.
 type reloads struct {
 	results *prometheus.CounterVec
 	sources []*source
@@ -34,54 +24,51 @@ type reloads struct {
 
 // source is the file, or the files, of a use.
 type source struct {
-	use   string
-	files []string
-	inUse func() [][]byte            // as the files were
-	check func(files [][]byte) error // why the content cannot be used
-	count func(result string)
-	// refused is the digest of the content that was refused last, and zero when that is gone.
-	refused [sha256.Size]byte
+	use     string
+	files   []string
+	watcher *filewatch.Watcher
+	loader  loader
+	count   func(result string)
 }
 
-func newReloads(s *Serving, f Files) *reloads {
+// loader is what the library makes for files. It has a watch of its own, which is not used, because it does not tell when
+// content is refused.
+type loader interface {
+	dynamiccertificates.Notifier
+	dynamiccertificates.ControllerRunner
+}
+
+// newReloads begins to watch, so it comes before the files are first loaded: a change in between is then not lost.
+func newReloads(f Files) *reloads {
 	r := &reloads{results: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "jobgate_certificate_reloads_total",
 		Help: "Changed certificate files by use (serving, client_ca) and result: applied, or refused with the last good content staying in use.",
 	}, []string{"use", "result"})}
-	r.add(s.pair, &source{
-		use: useServing, files: slices.Compact([]string{f.Certificate, f.Key}),
-		inUse: func() [][]byte {
-			certificate, key := s.pair.CurrentCertKeyContent()
-			return [][]byte{certificate, key}
-		},
-		check: func(files [][]byte) error {
-			_, err := tls.X509KeyPair(files[0], files[len(files)-1])
-			return err
-		},
-	})
-	if s.clientCA != nil {
-		r.add(s.clientCA, &source{
-			use: useClientCA, files: []string{f.ClientCA},
-			inUse: func() [][]byte { return [][]byte{s.clientCA.CurrentCABundleContent()} },
-			check: func(files [][]byte) error {
-				_, err := cert.ParseCertsPEM(files[0])
-				return err
-			},
-		})
+	r.watch(useServing, f.Certificate, f.Key)
+	if f.ClientCA != "" {
+		r.watch(useClientCA, f.ClientCA)
 	}
 	return r
 }
 
-// add has the library tell of content that it has loaded.
-func (r *reloads) add(loader dynamiccertificates.Notifier, s *source) {
-	s.count = func(result string) { r.results.WithLabelValues(s.use, result).Inc() }
-	r.results.WithLabelValues(s.use, "applied")
-	r.results.WithLabelValues(s.use, "refused")
-	loader.AddListener(listener(func() {
-		s.count("applied")
-		klog.InfoS("Certificate files changed, the new ones are in use", "use", s.use, "files", s.files)
-	}))
+func (r *reloads) watch(use string, files ...string) {
+	s := &source{use: use, files: slices.Compact(files)}
+	s.count = func(result string) { r.results.WithLabelValues(use, result).Inc() }
+	r.results.WithLabelValues(use, "applied")
+	r.results.WithLabelValues(use, "refused")
+	s.watcher = filewatch.New(reloadSettle, s.load, s.files...)
 	r.sources = append(r.sources, s)
+}
+
+// loadBy gives the sources their loaders, in the order of newReloads.
+func (r *reloads) loadBy(loaders ...loader) {
+	for i, s := range r.sources {
+		s.loader = loaders[i]
+		s.loader.AddListener(listener(func() {
+			s.count("applied")
+			klog.InfoS("Certificate files changed, the new ones are in use", "use", s.use, "files", s.files)
+		}))
+	}
 }
 
 // listener hears that content has changed.
@@ -89,78 +76,37 @@ type listener func()
 
 func (l listener) Enqueue() { l() }
 
-// run looks at the files whenever they may have changed, until the context ends.
+// run loads the files whenever they change, until the context ends.
 func (r *reloads) run(ctx context.Context) {
-	var watches sync.WaitGroup
-	defer watches.Wait()
-	events := make(chan struct{}, 1)
-	for _, directory := range r.directories() {
-		watches.Go(func() {
-			filesystem.WatchUntil(ctx, reloadResync, directory, func() {
-				select {
-				case events <- struct{}{}:
-				default: // a look is due already
-				}
-			}, nil)
+	var all sync.WaitGroup
+	for _, s := range r.sources {
+		all.Go(func() {
+			s.watcher.Run(ctx)
+			s.loader.Run(ctx, 1) // after the context has ended this only frees what the loader holds
 		})
 	}
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-events:
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(reloadSettle):
-		}
-		for _, s := range r.sources {
-			s.look(klog.FromContext(ctx))
-		}
-	}
+	all.Wait()
 }
 
-func (r *reloads) directories() []string {
-	var all []string
-	for _, s := range r.sources {
-		for _, file := range s.files {
-			all = append(all, filepath.Dir(file))
-		}
-	}
-	slices.Sort(all)
-	return slices.Compact(all)
-}
-
-// look tells, once for each content, of files that cannot be used.
-func (s *source) look(logger klog.Logger) {
-	content, err := s.read()
+// load refuses what cannot be used. That counts once: the next try comes with the next change.
+func (s *source) load() (accepted bool) {
+	err := s.check()
 	if err == nil {
-		if slices.EqualFunc(content, s.inUse()[:len(content)], bytes.Equal) {
-			s.refused = [sha256.Size]byte{}
-			return
-		}
-		err = s.check(content)
+		err = s.loader.RunOnce(context.Background())
 	}
-	if err == nil {
-		return // the library is about to load it
+	if err != nil {
+		s.count("refused")
+		klog.ErrorS(err, "Certificate files refused, the last good ones stay in use", "use", s.use, "files", s.files)
 	}
-	digest := sha256.Sum256(append(bytes.Join(content, nil), err.Error()...))
-	if s.refused == digest {
-		return
-	}
-	s.refused = digest
-	s.count("refused")
-	logger.Error(err, "Certificate files refused, the last good ones stay in use", "use", s.use, "files", s.files)
+	return true
 }
 
-func (s *source) read() (content [][]byte, err error) {
+// check finds what the library would read for ever: a pipe, or a file without end.
+func (s *source) check() error {
 	for _, path := range s.files {
-		f, err := readFile(path)
-		if err != nil {
-			return nil, err
+		if _, err := readFile(path); err != nil {
+			return err
 		}
-		content = append(content, f.content)
 	}
-	return content, nil
+	return nil
 }

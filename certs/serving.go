@@ -49,7 +49,7 @@ func LoadServing(f Files, r prometheus.Registerer) (*Serving, error) {
 	if err := f.check(); err != nil {
 		return nil, err
 	}
-	s := &Serving{}
+	s := &Serving{reloads: newReloads(f)}
 	var err error
 	if s.pair, err = dynamiccertificates.NewDynamicServingContentFromFiles("serving-cert", f.Certificate, f.Key); err != nil {
 		return nil, fmt.Errorf("load serving certificate %s and key %s: %w", f.Certificate, f.Key, err)
@@ -72,7 +72,7 @@ func LoadServing(f Files, r prometheus.Registerer) (*Serving, error) {
 	if s.clientCA != nil {
 		s.clientCA.AddListener(s.controller)
 	}
-	s.reloads = newReloads(s, f)
+	s.reloads.loadBy(s.pair, s.clientCA)
 	if r != nil {
 		r.MustRegister(expiries{uses: s.uses(), read: s.expiries}, s.reloads.results)
 	}
@@ -100,10 +100,6 @@ func (s *Serving) TLSConfig() *tls.Config { return s.config }
 // Run watches the files until the context ends.
 func (s *Serving) Run(ctx context.Context) {
 	var all sync.WaitGroup
-	all.Go(func() { s.pair.Run(ctx, 1) })
-	if s.clientCA != nil {
-		all.Go(func() { s.clientCA.Run(ctx, 1) })
-	}
 	all.Go(func() { s.controller.Run(1, ctx.Done()) })
 	all.Go(func() { s.reloads.run(ctx) })
 	all.Wait()

@@ -6,8 +6,6 @@ package filewatch
 import (
 	"context"
 	"crypto/sha256"
-	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -15,6 +13,8 @@ import (
 
 	"k8s.io/apiserver/pkg/util/filesystem"
 	"k8s.io/klog/v2"
+
+	"github.com/jobgate/jobgate/internal/file"
 )
 
 const (
@@ -206,17 +206,8 @@ func watchDirectory(ctx context.Context, directory string, onEvent func()) {
 	})
 }
 
-// digestOf opens nothing but regular files: to open a pipe would be to wait for its other end.
 func digestOf(path string) digest {
-	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
-		return digest{}
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return digest{}
-	}
-	defer func() { _ = f.Close() }()
-	data, err := io.ReadAll(io.LimitReader(f, maxFileBytes))
+	data, err := file.Read(path, maxFileBytes)
 	if err != nil {
 		return digest{}
 	}
