@@ -96,8 +96,14 @@ func (s *Setup) files() (*Work, error) {
 	files := make([]conffile.File, 0, len(plan.Files))
 	for _, f := range plan.Files {
 		file := conffile.File{Path: f.Path, Content: f.Content, Mode: f.Mode, Secret: f.Mode&0o077 == 0}
-		if objection := objectionTo(f.Path); objection != nil {
-			file.Objection = func(current []byte) string { return objection(current, f.Content) }
+		switch f.Path {
+		case ConfigFile:
+			file.Check = func(text []byte) error { _, err := config.Parse(ConfigFile, text); return err }
+		case AuthorizationFile:
+			file.Check = CheckAuthorizers
+			file.Objection = func(current []byte) string { return lossOfAuthorizers(current, f.Content) }
+		case path.Join(DeployDir, kubeadmConfigFile):
+			file.Objection = func(current []byte) string { return lossOfCluster(current, f.Content) }
 		}
 		files = append(files, file)
 	}
@@ -105,15 +111,7 @@ func (s *Setup) files() (*Work, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Work{Plan: plan, FirstStep: 1 - len(before), Directory: directory}, checkKept(o.Dir, directory)
-}
-
-// objectionTo is what says why a file must not become another one; nil where it always may.
-func objectionTo(name string) func(before, after []byte) string {
-	return map[string]func(before, after []byte) string{
-		AuthorizationFile:                       lossOfAuthorizers,
-		path.Join(DeployDir, kubeadmConfigFile): lossOfCluster,
-	}[name]
+	return &Work{Plan: plan, FirstStep: 1 - len(before), Directory: directory}, nil
 }
 
 // lossOfCluster is about whoever would give kubeadm the file again, as an earlier init told them.
@@ -130,25 +128,6 @@ func lossOfAuthorizers(before, after []byte) string {
 		return ""
 	}
 	return "it has authorizers that would go (" + strings.Join(lost, ", ") + "): give the cluster's own with --authorization-config"
-}
-
-// checkKept looks into what a person wrote, since nothing else does before jobgate and the API server start.
-func checkKept(dir string, directory *conffile.Plan) error {
-	for name, check := range map[string]func([]byte) error{
-		ConfigFile:        func(text []byte) error { _, err := config.Parse(ConfigFile, text); return err },
-		AuthorizationFile: CheckAuthorizers,
-	} {
-		i := slices.IndexFunc(directory.Changes, func(c conffile.Change) bool {
-			return c.Path == name && c.Outcome == conffile.Keep
-		})
-		if i < 0 {
-			continue
-		}
-		if err := check(directory.Changes[i].Old); err != nil {
-			return fmt.Errorf("%s was changed by hand and is not valid\n%w", filepath.Join(dir, name), err)
-		}
-	}
-	return nil
 }
 
 func (s *Setup) pki() *certs.PKI { return certs.OpenPKI(filepath.Join(s.Options.Dir, PKIDir)) }

@@ -190,7 +190,7 @@ func TestApply_AHandEditedConfigurationSurvives(t *testing.T) {
 
 func TestApply_LooksIntoWhatItKeeps(t *testing.T) {
 	for _, row := range []struct{ name, file, text, want string }{
-		{"configuration", install.ConfigFile, "agents: [\n", "config.yaml was changed by hand and is not valid"},
+		{"configuration", install.ConfigFile, "agents: [\n", "it was changed by hand and is not valid: config.yaml"},
 		{"authorizers", install.AuthorizationFile, header + "authorizers:\n" + rbac, "there is no authorizer of type Webhook and name jobgate"},
 		{"order of authorizers", install.AuthorizationFile, header + "authorizers:\n" + rbac + jobgateItem, "stands before jobgate"},
 	} {
@@ -198,19 +198,28 @@ func TestApply_LooksIntoWhatItKeeps(t *testing.T) {
 			dir := t.TempDir()
 			in := input(dir)
 			applied(t, in)
-			write(t, filepath.Join(in.NodeDir, row.file), row.text)
+			file := write(t, filepath.Join(in.NodeDir, row.file), row.text)
 			before := tree(t, dir)
-			if _, err := setup(t, in).Apply(); err == nil || !strings.Contains(err.Error(), row.want) {
-				t.Errorf("got %v", err)
+			w, err := setup(t, in).Apply()
+			must(t, err)
+			if clashes := w.Directory.Clashes(); len(clashes) != 1 || clashes[0].Path != row.file || !strings.Contains(clashes[0].Why, row.want) {
+				t.Errorf("conflicts: %+v", clashes)
 			}
 			if diff := cmp.Diff(before, tree(t, dir)); diff != "" {
 				t.Errorf("-before +after:\n%s", diff)
+			}
+			in.TakeNew = true
+			if got := outcomes(applied(t, in))[row.file]; got != conffile.Replace {
+				t.Errorf("with --force it is %s", got)
+			}
+			if kept, err := os.ReadFile(file + ".bak"); err != nil || string(kept) != row.text {
+				t.Errorf("the copy holds (%v)\n%s", err, kept)
 			}
 		})
 	}
 }
 
-// Whoever forgets --authorization-config the second time must not lose the cluster's other webhooks.
+// A second run without --authorization-config must not lose the cluster's other webhooks.
 func TestApply_LosesNoAuthorizer(t *testing.T) {
 	dir := t.TempDir()
 	in := input(dir)
@@ -234,14 +243,14 @@ func TestApply_LosesNoAuthorizer(t *testing.T) {
 func TestApply_GoesOnWhereItWasInterrupted(t *testing.T) {
 	dir := t.TempDir()
 	in := input(dir)
-	// In the place of deploy's folder stands a file: what comes before it is written, what comes after is not.
+	// A file is in the place of the folder deploy.
 	must(t, os.MkdirAll(in.NodeDir, 0o755))
 	obstacle := write(t, filepath.Join(in.NodeDir, install.DeployDir), "")
 	if _, err := setup(t, in).Plan(); err == nil {
 		t.Fatal("a file in the place of a folder goes unnoticed")
 	}
 	must(t, os.Remove(obstacle))
-	obstacle = filepath.Join(in.NodeDir, install.DeployDir, "jobgate.service.partial", "x")
+	obstacle = filepath.Join(in.NodeDir, install.DeployDir, ".jobgate.service.1.tmp", "x")
 	must(t, os.MkdirAll(obstacle, 0o755))
 	if _, err := setup(t, in).Apply(); err == nil {
 		t.Fatal("a write that must fail did not")
@@ -256,7 +265,7 @@ func TestApply_GoesOnWhereItWasInterrupted(t *testing.T) {
 	}
 }
 
-// Only root may give files away; who is not is told to, and whoever is, has done it.
+// Only root may give files away. Another user is told to do so as root.
 func TestApply_KeysBelongToWhomJobgateRunsAs(t *testing.T) {
 	dir := t.TempDir()
 	in := input(dir)

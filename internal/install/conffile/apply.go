@@ -8,23 +8,25 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+
+	"github.com/jobgate/jobgate/internal/file"
 )
 
 const (
 	dirMode    fs.FileMode = 0o755
 	maxBackups             = 100
 	backupExt              = ".bak"
-	partialExt             = ".partial" // of a file that is being written
 )
 
-// errClash is the caller's mistake: a plan with conflicts is shown, not applied.
+// errClash is the caller's mistake: it should show a plan with conflicts, and not apply it.
 var errClash = errors.New("the plan has conflicts")
 
-// MakeDir makes the directory, for others to enter whatever the umask, and does nothing where it is. Apply does so, too.
+// MakeDir makes the directory with a mode that lets other users enter it, whatever the umask. It does nothing if the directory
+// is there. Apply does the same.
 func (p *Plan) MakeDir() error { return makeDirs(p.dir) }
 
-// Apply does what the plan says. Each file is replaced as a whole or not at all, and is remembered as soon as it is
-// there, so that an Apply that was interrupted is finished by the next one.
+// Apply does what the plan says. It replaces each file as a whole and then remembers it, so that the next Apply finishes one
+// that was interrupted.
 func (p *Plan) Apply() error {
 	if len(p.Clashes()) > 0 {
 		return errClash
@@ -60,28 +62,40 @@ func (p *Plan) Apply() error {
 }
 
 func (p *Plan) write(c *Change) error {
-	file := filepath.Join(p.dir, filepath.FromSlash(c.Path))
-	if err := makeDirs(filepath.Dir(file)); err != nil {
+	path := filepath.Join(p.dir, filepath.FromSlash(c.Path))
+	if err := makeDirs(filepath.Dir(path)); err != nil {
 		return err
 	}
 	if c.Outcome == Replace {
-		backup, err := backUp(file)
+		backup, err := backUp(path)
 		if err != nil {
 			return err
 		}
 		c.Backup = filepath.ToSlash(filepath.Join(filepath.Dir(c.Path), filepath.Base(backup)))
 	}
-	return writeFile(file, c.New, c.mode)
+	return replace(path, c.New, c.mode, c.owner)
 }
 
-// backUp gives a file a second name, of which it never takes one that is in use.
-func backUp(file string) (string, error) {
+// replace writes a file as a whole, after what an interrupted write may have left.
+func replace(path string, content []byte, mode fs.FileMode, owner ...file.Owner) error {
+	err := file.Sweep(path)
+	if err == nil {
+		err = file.Write(path, content, mode, owner...)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+// backUp gives a file a second name that is not in use.
+func backUp(path string) (string, error) {
 	for i := range maxBackups {
-		backup := file + backupExt
+		backup := path + backupExt
 		if i > 0 {
 			backup += strconv.Itoa(i)
 		}
-		err := os.Link(file, backup)
+		err := os.Link(path, backup)
 		if err == nil {
 			return backup, nil
 		}
@@ -89,53 +103,10 @@ func backUp(file string) (string, error) {
 			return "", fmt.Errorf("keep a copy of what is there: %w", err)
 		}
 	}
-	return "", fmt.Errorf("keep a copy of %s: there are %d copies already", file, maxBackups)
+	return "", fmt.Errorf("keep a copy of %s: there are %d copies already", path, maxBackups)
 }
 
-// writeFile replaces a file by a rename, so that whoever reads it, and whatever interrupts this, finds the old or the
-// new content whole. The mode holds whatever the umask; an existing file keeps its owner.
-func writeFile(file string, content []byte, mode fs.FileMode) (err error) {
-	partial := file + partialExt
-	if err := os.Remove(partial); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove what an interrupted write left: %w", err)
-	}
-	f, err := os.OpenFile(partial, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return fmt.Errorf("write %s: %w", file, err)
-	}
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("write %s: %w", file, errors.Join(err, os.Remove(partial)))
-		}
-	}()
-	if err := fill(f, file, content, mode); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	if err := os.Rename(partial, file); err != nil {
-		return err
-	}
-	return sync(filepath.Dir(file))
-}
-
-func fill(f *os.File, file string, content []byte, mode fs.FileMode) error {
-	if _, err := f.Write(content); err != nil {
-		return err
-	}
-	if present, err := os.Stat(file); err == nil {
-		if err := keepOwner(f, present); err != nil {
-			return err
-		}
-	}
-	if err := f.Chmod(mode); err != nil {
-		return err
-	}
-	return f.Sync()
-}
-
-// makeDirs makes what is missing of a directory, for others to enter whatever the umask.
+// makeDirs makes a directory and its parents with a mode that lets other users enter them, whatever the umask.
 func makeDirs(dir string) error {
 	info, err := os.Stat(dir)
 	switch {

@@ -51,20 +51,22 @@ func TestApply_FinishesWhatWasInterrupted(t *testing.T) {
 	}
 	dir := t.TempDir()
 	apply(t, dir, files("1"), conffile.Refuse)
-	// Nothing can be written in the place of a folder: so a has been written, and b and c have not.
-	obstacle := filepath.Join(dir, "b.partial", "x")
-	must(t, os.MkdirAll(obstacle, 0o755))
-	if err := plan(t, dir, files("2"), conffile.Refuse).Apply(); err == nil || !strings.Contains(err.Error(), "b.partial") {
+	// A folder in the place of b: so a has been written, and b and c have not.
+	p := plan(t, dir, files("2"), conffile.Refuse)
+	b := filepath.Join(dir, "b")
+	must(t, os.Remove(b))
+	must(t, os.MkdirAll(filepath.Join(b, "x"), 0o755))
+	if err := p.Apply(); err == nil || !strings.Contains(err.Error(), "write "+b+": ") {
 		t.Fatalf("got %v", err)
 	}
+	must(t, os.RemoveAll(b))
+	put(t, dir, "b", "b1")
+	put(t, dir, ".b.1.tmp", "b") // as a power failure leaves it
 	now := tree(t, dir)
 	if diff := cmp.Diff([]string{"-rw-r--r-- a2", "-rw-r--r-- b1", "-rw-r--r-- c1"}, []string{now["a"], now["b"], now["c"]}); diff != "" {
 		t.Fatalf("-want +got:\n%s", diff)
 	}
-	must(t, os.RemoveAll(filepath.Dir(obstacle)))
-	// As a power failure leaves it.
-	put(t, dir, "b.partial", "b")
-	// Not the same as before, which must not be in the way: nobody changed anything by hand.
+	// Not the content of the interrupted run, which must not be in the way: nothing was changed by hand.
 	apply(t, dir, files("3"), conffile.Refuse)
 	now = tree(t, dir)
 	if diff := cmp.Diff([]string{"-rw-r--r-- a3", "-rw-r--r-- b3", "-rw-r--r-- c3"}, []string{now["a"], now["b"], now["c"]}); diff != "" {
@@ -82,10 +84,10 @@ func TestNewPlan_RefusesWhatIsNoFile(t *testing.T) {
 		make func(file string) error
 		want string
 	}{
-		{"folder", func(file string) error { return os.Mkdir(file, 0o755) }, "is not a regular file: move it away"},
-		{"symbolic link", func(file string) error { return os.Symlink("elsewhere", file) }, "is not a regular file: move it away"},
-		{"pipe", func(file string) error { return syscall.Mkfifo(file, 0o644) }, "is not a regular file: move it away"},
-		{"huge file", func(file string) error { return os.WriteFile(file, make([]byte, 4<<20+1), 0o644) }, "larger than 4194304 bytes"},
+		{"folder", func(file string) error { return os.Mkdir(file, 0o755) }, "not a regular file: move it away"},
+		{"symbolic link", func(file string) error { return os.Symlink("elsewhere", file) }, "not a regular file: move it away"},
+		{"pipe", func(file string) error { return syscall.Mkfifo(file, 0o644) }, "not a regular file: move it away"},
+		{"huge file", func(file string) error { return os.WriteFile(file, make([]byte, 4<<20+1), 0o644) }, "too large: more than 4194304 bytes: move it away"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -1,8 +1,9 @@
-// Package conffile writes files that a person may change afterwards, as dpkg does with what it calls conffiles: it
-// updates what nobody touched, keeps what somebody changed, and asks where both happened.
+// Package conffile writes files that a person may change afterwards, as dpkg does with its conffiles: it updates a file that
+// was not changed by hand, keeps one that was, and reports a conflict if the file was changed by hand and its new content
+// differs, too.
 //
 // It knows files and their hashes, and remembers in State what it wrote last. It must not know what the files are for. A
-// file with a secret in it is of another kind: made anew whenever it differs, neither remembered nor shown.
+// file with a secret in it is different: it is written whenever it differs, and neither remembered nor shown.
 package conffile
 
 import (
@@ -10,13 +11,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/jobgate/jobgate/internal/file"
 )
 
 // File is what should be in the directory.
@@ -26,10 +28,12 @@ type File struct {
 	Content []byte
 	// Mode is that of a new file; an existing one keeps its own, and its owner.
 	Mode fs.FileMode
-	// Secret says that the content is not for everybody.
+	// Secret says that not every user may see the content.
 	Secret bool
-	// Objection, unless nil, says why a file that nobody changed must all the same not become Content; empty: it may.
+	// Objection, unless nil, says why a file that was not changed by hand must still not become Content; empty: it may.
 	Objection func(current []byte) string
+	// Check, unless nil, says what is wrong with a file that was changed by hand and would stay.
+	Check func(current []byte) error
 }
 
 // Outcome says what becomes of a file.
@@ -59,6 +63,7 @@ type Change struct {
 	Backup string
 
 	mode   fs.FileMode
+	owner  file.Owner
 	secret bool
 }
 
@@ -120,16 +125,18 @@ func NewPlan(dir string, files []File, policy Policy) (*Plan, error) {
 
 // compare is the table of dpkg's conffiles; last is the hash of what was written last, empty for nothing.
 func compare(dir string, f File, last string, policy Policy) (Change, error) {
-	old, mode, err := read(dir, f.Path)
+	old, info, err := read(dir, f.Path)
 	if err != nil {
 		return Change{}, err
 	}
-	c := Change{Path: f.Path, Old: old, New: f.Content, mode: mode, secret: f.Secret}
+	c := Change{Path: f.Path, Old: old, New: f.Content, secret: f.Secret}
+	if old == nil {
+		c.Outcome, c.mode, c.owner = Create, f.Mode, file.Owner{UID: file.Any, GID: file.Any}
+		return c, nil
+	}
+	c.mode, c.owner = info.Mode().Perm(), file.OwnerOf(info)
 	current, wanted := hash(old), hash(f.Content)
 	switch {
-	case old == nil:
-		c.Outcome, c.mode = Create, f.Mode
-		return c, nil
 	case current == wanted:
 		c.Outcome = Equal
 		if last != wanted && !f.Secret {
@@ -149,22 +156,36 @@ func compare(dir string, f File, last string, policy Policy) (Change, error) {
 		}
 	case last == wanted:
 		c.Outcome, c.Why = Keep, "it was changed by hand"
-		return c, nil
+		return f.checked(c, policy), nil
 	case last == "":
 		c.Why = "it was there before, and was not written from here"
 	default:
 		c.Why = "it was changed by hand, and what belongs there has changed, too"
 	}
 	c.Outcome = map[Policy]Outcome{Refuse: Clash, KeepMine: Keep, TakeNew: Replace}[policy]
-	return c, nil
+	return f.checked(c, policy), nil
 }
 
-// Clashes are the changes that stand in the way of all.
+// checked does not keep what is not valid.
+func (f File) checked(c Change, policy Policy) Change {
+	if c.Outcome != Keep || f.Check == nil {
+		return c
+	}
+	if err := f.Check(c.Old); err != nil {
+		c.Outcome, c.Why = Clash, "it was changed by hand and is not valid: "+err.Error()
+		if policy == TakeNew {
+			c.Outcome = Replace
+		}
+	}
+	return c
+}
+
+// Clashes are the conflicts. While there are any, nothing is written.
 func (p *Plan) Clashes() []Change {
 	return slices.DeleteFunc(slices.Clone(p.Changes), func(c Change) bool { return c.Outcome != Clash })
 }
 
-// Writes says that Apply would write, in whatever file.
+// Writes says that Apply would write any file.
 func (p *Plan) Writes() bool {
 	return !maps.Equal(p.last, p.next) || slices.ContainsFunc(p.Changes, func(c Change) bool { return c.Outcome.Writes() })
 }
@@ -187,31 +208,25 @@ func (p *Plan) Content(name string) []byte {
 func (o Outcome) Writes() bool { return o == Create || o == Update || o == Replace }
 
 // read returns nil for a file that is not there.
-func read(dir, name string) (content []byte, mode fs.FileMode, err error) {
-	file := filepath.Join(dir, filepath.FromSlash(name))
-	info, err := os.Lstat(file)
+func read(dir, name string) (content []byte, info fs.FileInfo, err error) {
+	path := filepath.Join(dir, filepath.FromSlash(name))
+	info, err = os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, 0, nil
+		return nil, nil, nil
+	}
+	if err == nil && !info.Mode().IsRegular() { // a symbolic link, too, since writing would replace the link
+		err = &fs.PathError{Op: "read", Path: path, Err: file.ErrNotRegular}
+	}
+	if err == nil {
+		content, err = file.Read(path, maxFileBytes)
+	}
+	if errors.Is(err, file.ErrNotRegular) || errors.Is(err, file.ErrTooLarge) {
+		err = fmt.Errorf("%w: move it away", err)
 	}
 	if err != nil {
-		return nil, 0, fmt.Errorf("look at what is there: %w", err)
+		return nil, nil, fmt.Errorf("look at what is there: %w", err)
 	}
-	if !info.Mode().IsRegular() {
-		return nil, 0, fmt.Errorf("%s is there and is not a regular file: move it away", file)
-	}
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, 0, fmt.Errorf("read what is there: %w", err)
-	}
-	defer func() { _ = f.Close() }()
-	content, err = io.ReadAll(io.LimitReader(f, maxFileBytes+1))
-	if err != nil {
-		return nil, 0, fmt.Errorf("read what is there: %w", err)
-	}
-	if len(content) > maxFileBytes {
-		return nil, 0, fmt.Errorf("%s is there and is larger than %d bytes: move it away", file, maxFileBytes)
-	}
-	return content, info.Mode().Perm(), nil
+	return content, info, nil
 }
 
 func hash(content []byte) string {

@@ -92,6 +92,7 @@ func TestPlan_Semantics(t *testing.T) {
 		last, now string // empty: none
 		policy    conffile.Policy
 		objection string
+		invalid   bool // what is there now
 		want      result
 	}{
 		{name: "missing", want: result{conffile.Create, "new", ""}},
@@ -107,6 +108,13 @@ func TestPlan_Semantics(t *testing.T) {
 		},
 		{name: "changed by hand alone", last: "new", now: hand, want: result{conffile.Keep, hand, ""}},
 		{name: "changed by hand alone, force", last: "new", now: hand, policy: conffile.TakeNew, want: result{conffile.Keep, hand, ""}},
+		{name: "changed by hand, invalid", last: "new", now: hand, invalid: true, want: clash},
+		{name: "changed by hand, invalid, keep", last: "new", now: hand, invalid: true, policy: conffile.KeepMine, want: clash},
+		{
+			name: "changed by hand, invalid, force", last: "new", now: hand, invalid: true, policy: conffile.TakeNew,
+			want: result{conffile.Replace, "new", name + ".bak"},
+		},
+		{name: "changed by both, invalid, keep", last: "old", now: hand, invalid: true, policy: conffile.KeepMine, want: clash},
 		{name: "changed by both", last: "old", now: hand, want: clash},
 		{name: "changed by both, keep", last: "old", now: hand, policy: conffile.KeepMine, want: result{conffile.Keep, hand, ""}},
 		{
@@ -133,6 +141,12 @@ func TestPlan_Semantics(t *testing.T) {
 			files := wanted("new")
 			if row.objection != "" {
 				files[0].Objection = func([]byte) string { return row.objection }
+			}
+			files[0].Check = func(current []byte) error {
+				if row.invalid && string(current) == row.now {
+					return errors.New("broken")
+				}
+				return nil
 			}
 			p := plan(t, dir, files, row.policy)
 			if diff := cmp.Diff(before, tree(t, dir)); diff != "" {

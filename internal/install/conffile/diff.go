@@ -9,7 +9,7 @@ import (
 	"github.com/pmezard/go-difflib/difflib"
 )
 
-// secretLine is a line of a kubeconfig, or of what else a person may have put there, whose value is nobody's business.
+// secretLine is a line of a kubeconfig, or of another file that a person may have put there, whose value is a secret.
 var secretLine = regexp.MustCompile(`(?im)^((?:.*[^a-z0-9])?(?:client-key-data|token|password|secret)["']?\s*[:=]).*$`)
 
 var privateKey = []byte("PRIVATE KEY-----")
@@ -35,7 +35,7 @@ func (c Change) Diff(dir string) string {
 	return text
 }
 
-// lines are the text's lines with their ends; the last one gets what diff says where it has none.
+// lines are the text's lines with their ends; a last line without one gets the words that diff has for it.
 func lines(text []byte) []string {
 	hidden := secretLine.ReplaceAllString(string(text), "$1 (not shown)")
 	split := strings.SplitAfter(hidden, "\n")

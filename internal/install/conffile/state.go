@@ -11,7 +11,7 @@ import (
 )
 
 // State is the name of the file in the directory that says what was written last, as sha256sum writes it: in the
-// directory, `sha256sum -c .init.sha256` says which files somebody changed since.
+// directory, `sha256sum -c .init.sha256` says which files were changed since.
 const State = ".init.sha256"
 
 // state is the SHA-256 of what each file was last given, in hexadecimal, by path.
@@ -43,5 +43,5 @@ func (s state) write(dir string) error {
 	for _, name := range slices.Sorted(maps.Keys(s)) {
 		text.WriteString(s[name] + "  " + name + "\n")
 	}
-	return writeFile(filepath.Join(dir, State), []byte(text.String()), 0o644)
+	return replace(filepath.Join(dir, State), []byte(text.String()), 0o644)
 }
