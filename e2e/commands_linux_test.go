@@ -143,7 +143,7 @@ func TestCommands_InitPrintsAndWritesWhatPagesShow(t *testing.T) {
 	for _, page := range allPages(t) {
 		latest, texts := map[string]initialized{}, map[int]string{}
 		for i, block := range page.Blocks {
-			if block.Is(shell, wayInit) {
+			if isInit(block) {
 				latest[block.Words[1]] = initialize(t, block)
 				continue
 			}
@@ -178,6 +178,9 @@ type initialized struct {
 func initialize(t *testing.T, b docs.Block) initialized {
 	t.Helper()
 	m := newMachine(t)
+	if len(b.Words) == 3 {
+		m.addControlPlane(t)
+	}
 	m.write(t, "/etc/kubernetes/authorization.yaml", presentAuthorizers)
 	m.write(t, "/root/cluster-configuration.yaml", presentCluster)
 	ca, err := site.GitLab.CACertPEM()
@@ -190,6 +193,26 @@ func initialize(t *testing.T, b docs.Block) initialized {
 		t.Fatalf("%s: %v", b, err)
 	}
 	return initialized{machine: m, printed: printed}
+}
+
+// presentServer is the static pod of that cluster's kube-apiserver, as far as init reads it.
+const presentServer = `apiVersion: v1
+kind: Pod
+spec:
+  containers:
+  - {name: kube-apiserver, command: [kube-apiserver, "--authorization-mode=Node,RBAC"]}
+`
+
+// addControlPlane makes the machine a control-plane node of presentCluster.
+func (m *machine) addControlPlane(t *testing.T) {
+	t.Helper()
+	m.write(t, "/etc/kubernetes/manifests/kube-apiserver.yaml", presentServer)
+	if err := site.API.WriteAdminKubeconfig(filepath.Join(m.files.kubernetes, "admin.conf")); err != nil {
+		t.Fatal(err)
+	}
+	file := writeFile(t, t.TempDir(), "ClusterConfiguration", []byte(presentCluster))
+	succeed(t, admin(t), "create", "configmap", "kubeadm-config", "--namespace=kube-system", "--from-file="+file)
+	putBack(t, admin(t), "delete", "configmap", "kubeadm-config", "--namespace=kube-system", "--ignore-not-found")
 }
 
 // keysStep is what init tells only those who are not root.

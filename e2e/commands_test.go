@@ -18,7 +18,8 @@ import (
 //	```sh run node       is run as root on a control-plane node that init has set up and that runs jobgate
 //	```sh run admin      is run in a clone of the repository, where kubectl is the cluster's administrator
 //	```sh run job        is run as the script of a CI job
-//	```sh init TARGET    is run as root on a node without jobgate; what it prints and writes is on the page, too:
+//	```sh init TARGET    is run as root on a node without jobgate, or kube-apiserver; what it prints and writes is on the page:
+//	```sh init TARGET existing   the same, on a control-plane node of a cluster
 //	```text printed TARGET       its steps, up to the end
 //	```text flags TARGET         kube-apiserver's flags
 //	```yaml written TARGET FILE  a file, below the folder that it wrote
@@ -91,6 +92,11 @@ func TestCommands_StandInBlocksOfAKnownKind(t *testing.T) {
 	}
 }
 
+// isInit says whether a block runs init.
+func isInit(b docs.Block) bool {
+	return b.Is(shell, wayInit) && (len(b.Words) == 2 || len(b.Words) == 3 && b.Words[2] == "existing")
+}
+
 // checkKind says whether a block has commands.
 func checkKind(t *testing.T, b docs.Block) bool {
 	t.Helper()
@@ -103,11 +109,11 @@ func checkKind(t *testing.T, b docs.Block) bool {
 	}
 	switch {
 	case b.Is(shell, wayRun, "node"), b.Is(shell, wayRun, "admin"), b.Is(shell, wayRun, "job"), b.Is(shell, wayMake):
-	case b.Is(shell, wayInit) && len(b.Words) == 2:
+	case isInit(b):
 	case b.Is(shell, release) && slices.Contains(releasePages, b.Page):
 		checkRelease(t, b)
 	default:
-		t.Errorf("%s: behind sh stands run node, run admin, run job, init TARGET or make, and in %v release", b, releasePages)
+		t.Errorf("%s: the words after sh must be run node, run admin, run job, init TARGET [existing] or make, and in %v release", b, releasePages)
 		return false
 	}
 	return true

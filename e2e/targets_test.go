@@ -32,7 +32,7 @@ func target(t *testing.T, name string) (install.Options, install.Deployment) {
 	o := install.Options{
 		Target: name, NodeDir: filepath.Dir(site.Jobgate.APIServer("").AuthorizationConfig), Dir: t.TempDir(),
 		GitLabURL: "https://gitlab.example.com", Agents: []install.Agent{{ID: 4}},
-		Address: "127.0.0.1:9443", HealthAddress: "127.0.0.1:9444", Image: "ghcr.io/jobgate/jobgate:latest",
+		Address: "127.0.0.1:9443", HealthAddress: "127.0.0.1:9444", Image: "ghcr.io/jobgate/jobgate:v1.2.3",
 		PKI: map[string][]byte{certs.CAFile: []byte("1\n"), certs.ServingFile: []byte("2\n"), certs.ClientFile: []byte("3\n")},
 	}
 	d, err := target.Deploy(o)

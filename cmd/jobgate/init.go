@@ -1,38 +1,43 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
-	"github.com/jobgate/jobgate/certs"
 	"github.com/jobgate/jobgate/internal/config"
 	"github.com/jobgate/jobgate/internal/install"
 	"github.com/jobgate/jobgate/internal/install/conffile"
 )
 
-// imageRepository is where releases are; a build that is none takes their latest.
+// imageRepository is where the images of releases are.
 const imageRepository = "ghcr.io/jobgate/jobgate"
 
-// errClashes is for files that somebody changed and that init has another content for.
-var errClashes = errors.New("nothing was written: put the lines marked + into these files by hand and give --keep, or give" +
-	" --force, which keeps a copy of each as FILE.bak")
+// errClashes is for files that were changed by hand and that init has another content for.
+var errClashes = errors.New("nothing was written: put the lines marked + into these files by hand and add --keep; or add" +
+	" --force, which replaces them and keeps copies as FILE.bak")
+
+// initOptions are the flags of init.
+type initOptions struct {
+	install.Input
+	dryRun bool
+	output string
+}
 
 func newInitCommand() *cobra.Command {
-	in := install.Input{}
-	dryRun := false
+	o := initOptions{}
 	cmd := &cobra.Command{
 		Use:   "init --target TARGET --gitlab-url URL --agent ID[=path/to/project:name]",
 		Short: "Write everything that a control plane needs to ask jobgate",
 		Long:  initLong(),
-		Example: "  jobgate init --target kubeadm --gitlab-url https://gitlab.example.com --agent 4 \\\n" +
-			"    --cluster-configuration /root/cluster-configuration.yaml\n" +
+		Example: "  jobgate init --target kubeadm --gitlab-url https://gitlab.example.com --agent 4\n" +
 			"  jobgate init --target systemd --gitlab-url https://gitlab.example.com --gitlab-ca /root/gitlab-ca.crt \\\n" +
 			"    --agent 4=path/to/project:production --authorization-config /etc/kubernetes/authorization.yaml --dry-run",
 		Args: cobra.NoArgs,
@@ -41,19 +46,13 @@ func newInitCommand() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("find this program: %w", err)
 			}
-			if in.Program, err = filepath.EvalSymlinks(program); err != nil {
+			if o.Program, err = filepath.EvalSymlinks(program); err != nil {
 				return fmt.Errorf("find this program: %w", err)
 			}
-			return initialize(cmd.OutOrStdout(), in, dryRun)
+			return o.run(cmd.Context(), cmd.OutOrStdout())
 		},
 	}
-	addInitFlags(cmd, &in)
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "write nothing; show what each file would become, as a diff")
-	for _, name := range []string{"target", "gitlab-url", "agent"} {
-		if err := cmd.MarkFlagRequired(name); err != nil {
-			panic(err) // a misspelt flag name
-		}
-	}
+	o.addFlags(cmd.Flags())
 	return cmd
 }
 
@@ -64,167 +63,94 @@ func initLong() string {
 	}
 	return "Write everything that a control plane needs to ask jobgate: a configuration, certificates of a private CA, two\n" +
 		"kubeconfigs, an AuthorizationConfiguration, and what starts jobgate. Then print kube-apiserver's flags and the\n" +
-		"remaining steps. It changes nothing outside of its folder, and asks neither the cluster nor GitLab.\n\n" +
+		"remaining steps. It changes nothing outside its folder.\n\n" +
 		"Targets:\n\n" + targets.String() + "\n" +
-		"Run it on each control-plane node (for talos once, anywhere): each then has a CA of its own, and no key travels.\n\n" +
-		"Run it again after a change of its flags, or with a newer jobgate. A file that you have changed since stays as it is;\n" +
-		"if init, too, has something new for it, nothing at all is written, and the difference is shown (--keep, --force).\n" +
-		"`sha256sum -c " + conffile.State + "` in the folder says which files were changed.\n\n" +
-		"A kubeadm cluster that is there already has a ClusterConfiguration. Export it on the node, and give the file with\n" +
-		"--cluster-configuration:\n\n  " + install.ExportClusterConfiguration() + "\n\n" +
-		"kube-apiserver has one authentication webhook. If it has another already, jobgate cannot be added to it."
+		"Run it on each control-plane node (for talos once, on any machine). Each node then has its own CA, and no key travels.\n\n" +
+		"kubeadm: on a node with a kube-apiserver, init reads that one's flags, asks the cluster for its ClusterConfiguration, and\n" +
+		"puts jobgate into copies of what is there. On a machine without one, it prints the steps for a new cluster.\n\n" +
+		"Run it again after a change of its flags, or with a newer jobgate. init keeps a file that you have changed. If the file\n" +
+		"would also get a new content, init writes nothing at all and shows the difference (--keep, --force).\n" +
+		"`sha256sum -c " + conffile.State + "` in the folder lists the files that were changed.\n\n" +
+		"kube-apiserver can have one authentication webhook. If it has another one, jobgate cannot be added."
 }
 
-func addInitFlags(cmd *cobra.Command, in *install.Input) {
-	f := cmd.Flags()
+func (o *initOptions) addFlags(f *pflag.FlagSet) {
+	in := &o.Input
 	f.StringVar(&in.Target, "target", "", "the kind of control plane, one of the above (required)")
 	f.StringVar(&in.GitLabURL, "gitlab-url", "", "the root of the GitLab instance, as in https://gitlab.example.com (required)")
 	f.StringArrayVar(&in.Agents, "agent", nil,
-		"an agent that stands for this cluster: ID or ID=path/to/project:name (required, repeatable)")
+		"an agent that represents this cluster: ID or ID=path/to/project:name (required, repeatable)")
 	f.StringVar(&in.GitLabCAFile, "gitlab-ca", "", "a PEM file with the CA of GitLab's certificate, if the system does not know it")
 	f.BoolVar(&in.AllowPlainHTTP, "allow-plain-http", false, "accept a --gitlab-url with http: job tokens travel unencrypted")
 	f.StringVar(&in.AuthorizersFile, "authorization-config", "",
-		"the AuthorizationConfiguration that kube-apiserver has now: jobgate is put into a copy, all else stays as it is")
+		"the AuthorizationConfiguration that kube-apiserver has now: init puts jobgate into a copy")
 	f.StringVar(&in.ClusterConfigFile, "cluster-configuration", "",
-		"for kubeadm: the ClusterConfiguration that the cluster has now: jobgate is put into a copy, all else stays as it is")
+		"for kubeadm: a file with the cluster's ClusterConfiguration, instead of asking the cluster: init puts jobgate into a copy")
 	f.StringVar(&in.Dir, "dir", "", "the folder to write here (default --node-dir; for talos ./jobgate-talos)")
 	f.StringVar(&in.NodeDir, "node-dir", "",
-		"where the folder lies on a node (default /etc/kubernetes/jobgate; for talos /var/lib/jobgate)")
+		"where the folder is on a node (default /etc/kubernetes/jobgate; for talos /var/lib/jobgate)")
 	defaults := config.Default().Serving
 	f.StringVar(&in.Address, "address", defaults.Address, "where jobgate listens for kube-apiserver, host:port")
 	f.StringVar(&in.HealthAddress, "health-address", defaults.HealthAddress,
 		"where it serves health and metrics over plain HTTP, host:port")
 	f.StringArrayVar(&in.Hosts, "host", nil,
 		"a further DNS name or IP address for jobgate's certificate, besides loopback and --address (repeatable)")
-	f.StringVar(&in.Image, "image", defaultImage(), "the container image, where the target runs one")
-	f.StringVar(&in.Binary, "binary", "/usr/local/bin/jobgate", "where the program lies on a node, where the target runs that")
-	f.BoolVar(&in.KeepMine, "keep", false, "keep files that were changed by hand, though init has something new for them")
-	f.BoolVar(&in.TakeNew, "force", false, "replace files that were changed by hand or are not from init; a copy stays as FILE.bak")
+	f.StringVar(&in.Image, "image", defaultImage(), "the container image, if the target runs one (required if jobgate is not a release)")
+	f.StringVar(&in.Binary, "binary", "/usr/local/bin/jobgate", "where the program is on a node, if the target runs it")
+	f.BoolVar(&in.KeepMine, "keep", false, "keep files that were changed by hand, though init has a new content for them")
+	f.BoolVar(&in.TakeNew, "force", false, "replace files that are in conflict, and keep copies as FILE.bak")
+	f.BoolVar(&o.dryRun, "dry-run", false, "write nothing; show what each file would become, as a diff")
+	f.StringVarP(&o.output, "output", "o", "text", "text or json")
 }
 
+// defaultImage is the image of this release; empty if this is none.
 func defaultImage() string {
 	if version == "" {
-		return imageRepository + ":latest"
+		return ""
 	}
 	return imageRepository + ":" + version
 }
 
-func initialize(out io.Writer, in install.Input, dryRun bool) error {
-	setup, err := in.Setup()
-	if err != nil {
-		return fmt.Errorf("nothing was written\n%w", err)
+func (o *initOptions) run(ctx context.Context, out io.Writer) error {
+	setup, err := o.Setup(ctx)
+	if o.output != "text" && o.output != "json" {
+		err = errors.Join(err, fmt.Errorf("--output: %q must be text or json", o.output))
 	}
-	dir := setup.Options.Dir
+	if err != nil {
+		return &statusError{code: statusUsage, err: fmt.Errorf("nothing was written\n%w", err)}
+	}
 	do := setup.Apply
-	if dryRun {
+	if o.dryRun {
 		do = setup.Plan
 	}
 	work, err := do()
 	if err != nil {
 		return err
 	}
+	if o.output == "json" {
+		err = printReport(out, setup, work, o.dryRun)
+	} else {
+		err = o.print(out, setup, work)
+	}
+	if err == nil && len(work.Directory.Clashes()) > 0 {
+		err = errClashes
+	}
+	return err
+}
+
+func (o *initOptions) print(out io.Writer, setup *install.Setup, work *install.Work) error {
+	dir := setup.Options.Dir
 	if clashes := work.Directory.Clashes(); len(clashes) > 0 {
 		for _, c := range clashes {
 			fmt.Fprintf(out, "conflict in %s: %s\n%s\n", filepath.Join(dir, c.Path), c.Why, c.Diff(dir))
 		}
-		return errClashes
+		return nil
 	}
-	if dryRun {
+	if o.dryRun {
 		return showPlan(out, dir, work)
 	}
 	showResult(out, dir, work)
+	showNotes(out, setup.Notes)
 	showFlags(out, work)
 	return showSteps(out, setup, work)
-}
-
-// showPlan shows what would change.
-func showPlan(out io.Writer, dir string, work *install.Work) error {
-	for _, c := range work.Directory.Changes {
-		switch {
-		case c.Outcome.Writes():
-			fmt.Fprint(out, c.Diff(dir))
-		case c.Outcome == conffile.Keep:
-			fmt.Fprintf(out, "would keep %s: %s\n", c.Path, c.Why)
-		}
-	}
-	for _, c := range issued(work) {
-		fmt.Fprintf(out, "would issue %s: %s\n", pkiPath(c), c.Why)
-	}
-	_, err := fmt.Fprintln(out, "Nothing was written: this was a dry run.")
-	return err
-}
-
-// showResult says what became of each file.
-func showResult(out io.Writer, dir string, work *install.Work) {
-	fmt.Fprintln(out, dir+":")
-	for _, c := range work.Directory.Changes {
-		detail := ""
-		switch c.Outcome {
-		case conffile.Keep:
-			detail = "  (" + c.Why + ")"
-		case conffile.Replace:
-			detail = "  (what was there is now " + c.Backup + ")"
-		case conffile.Extra:
-			detail = "  (from an earlier init; remove it when nothing uses it)"
-		}
-		fmt.Fprintf(out, "  %-10s %s%s\n", c.Outcome, c.Path, detail)
-	}
-	for _, c := range issued(work) {
-		fmt.Fprintf(out, "  %-10s %s  (%s)\n", "issued", pkiPath(c), c.Why)
-	}
-	if !work.Directory.Writes() && len(work.Certificates) == 0 {
-		fmt.Fprintln(out, "Nothing changed.")
-	}
-}
-
-// issued are the changes of the PKI but for its folder's own.
-func issued(work *install.Work) []certs.Change {
-	return slices.DeleteFunc(slices.Clone(work.Certificates), func(c certs.Change) bool { return c.File == "." })
-}
-
-func pkiPath(c certs.Change) string { return filepath.Join(install.PKIDir, c.File) }
-
-// showFlags prints one flag a line, for people and for programs.
-func showFlags(out io.Writer, work *install.Work) {
-	fmt.Fprintln(out, "\nkube-apiserver's flags (--authorization-config takes the place of --authorization-mode):")
-	for _, f := range work.Flags {
-		fmt.Fprintf(out, "    %s\n", f)
-	}
-}
-
-func showSteps(out io.Writer, setup *install.Setup, work *install.Work) error {
-	fmt.Fprintln(out, "\nNext steps:")
-	for i, step := range work.Steps {
-		fmt.Fprintf(out, "\n%d. %s\n", work.FirstStep+i, wrap(step.Text, "   "))
-		for _, command := range step.Commands {
-			fmt.Fprintf(out, "       %s\n", command)
-		}
-	}
-	if note := setup.OtherNodes(); note != "" {
-		fmt.Fprintf(out, "\n%s\n", wrap(note, ""))
-	}
-	return nil
-}
-
-// lineWidth is how long a line of running text may be, without its indentation; a path that is longer stays whole.
-const lineWidth = 100
-
-// wrap breaks text into lines, of which all but the first are indented.
-func wrap(text, indent string) string {
-	var wrapped strings.Builder
-	column := 0
-	for _, word := range strings.Fields(text) {
-		switch {
-		case column == 0:
-		case column+1+len(word) > lineWidth:
-			wrapped.WriteString("\n" + indent)
-			column = 0
-		default:
-			wrapped.WriteString(" ")
-			column++
-		}
-		wrapped.WriteString(word)
-		column += len(word)
-	}
-	return wrapped.String()
 }

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,13 +15,14 @@ import (
 
 	"github.com/jobgate/jobgate/internal/config"
 	"github.com/jobgate/jobgate/internal/install"
+	"github.com/jobgate/jobgate/internal/install/conffile"
 )
 
 // initArgs are a command line of init that writes to dir.
 func initArgs(target, dir string, more ...string) []string {
 	return append([]string{
 		"init", "--target", target, "--gitlab-url", "https://gitlab.example.com", "--agent", "4=path/to/project:name",
-		"--dir", dir, "--node-dir", dir,
+		"--dir", dir, "--node-dir", dir, "--image", "ghcr.io/jobgate/jobgate:v1.2.3",
 	}, more...)
 }
 
@@ -191,18 +194,81 @@ func TestInit_BadUsage(t *testing.T) {
 		args []string
 		want string
 	}{
-		{"nothing", []string{"init"}, `required flag(s) "agent", "gitlab-url", "target" not set`},
-		{"an argument", initArgs("systemd", "/nonexistent", "kubeadm"), `unknown command "kubeadm"`},
+		{"nothing", []string{"init"}, "nothing was written\n--target: it is required"},
 		{"a target", initArgs("gke", "/nonexistent"), "nothing was written\n--target: unknown target \"gke\""},
 		{"an agent", initArgs("systemd", "/nonexistent", "--agent", "04"), "nothing was written\n--agent: "},
 		{"two mistakes", initArgs("systemd", "/nonexistent", "--agent", "04", "--address", "x"), "\n--address: "},
-		{"keep and force", initArgs("systemd", "/nonexistent", "--keep", "--force"), "--keep: not together with --force"},
+		{"a format", initArgs("systemd", "/nonexistent", "--agent", "04", "-o", "yaml"), "\n--output: \"yaml\" must be text or json"},
+		{"no image", initArgs("kubeadm", "/nonexistent", "--image="), "nothing was written\n--image: this jobgate is not a release"},
+		{"a misspelt flag", initArgs("systemd", "/nonexistent", "--gitlab-ulr=x"), "unknown flag: --gitlab-ulr (did you mean --gitlab-url?)\njobgate init --help lists the flags"},
+		{"half a flag", initArgs("systemd", "/nonexistent", "--authorization=x"), "(did you mean --authorization-config?)"},
+		{"nothing like a flag", initArgs("systemd", "/nonexistent", "--verbose"), "unknown flag: --verbose\n"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			if _, status, err := run(t, "", row.args...); status != 1 || err == nil || !strings.Contains(err.Error(), row.want) {
+			if _, status, err := run(t, "", row.args...); status != statusUsage || err == nil || !strings.Contains(err.Error(), row.want) {
 				t.Errorf("status %d, got %v, want something with %q", status, err, row.want)
 			}
 		})
+	}
+	if _, status, err := run(t, "", initArgs("systemd", "/nonexistent", "kubeadm")...); status == 0 || err == nil {
+		t.Errorf("an argument: status %d, %v", status, err)
+	}
+}
+
+func diffOf(r initReport, path string) string {
+	i := slices.IndexFunc(r.Files, func(f fileReport) bool { return f.Path == path })
+	return r.Files[i].Diff
+}
+
+// The report has what the text has, for the first time, for a dry run and for a conflict.
+func TestInit_JSON(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "jobgate")
+	report := func(more ...string) (r initReport, status int) {
+		out, status, _ := run(t, "", initArgs("kubeadm", dir, append(more, "-o", "json")...)...)
+		if err := json.Unmarshal([]byte(out), &r); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return r, status
+	}
+	outcomes := func(r initReport) map[string]conffile.Outcome {
+		found := map[string]conffile.Outcome{}
+		for _, f := range r.Files {
+			found[f.Path] = f.Outcome
+		}
+		return found
+	}
+	r, status := report("--dry-run")
+	if status != 0 || !r.DryRun || len(files(t, dir)) > 0 || !strings.Contains(r.Files[0].Diff, "\n+") {
+		t.Errorf("dry run: status %d, %+v", status, r)
+	}
+	r, status = report()
+	text, _, _ := run(t, "", initArgs("kubeadm", dir)...)
+	for _, step := range r.Steps {
+		for _, command := range step.Commands {
+			if !strings.Contains(text, "\n       "+command+"\n") {
+				t.Errorf("the text does not show %s", command)
+			}
+		}
+	}
+	for _, flag := range r.Flags {
+		if !strings.Contains(text, "\n    "+flag+"\n") {
+			t.Errorf("the text does not show %s", flag)
+		}
+	}
+	if status != 0 || r.Directory != dir || outcomes(r)["config.yaml"] != conffile.Create || len(r.Flags) != 4 || len(r.Steps) < 3 ||
+		len(r.Certificates) == 0 || len(r.Notes) != 1 {
+		t.Errorf("status %d, %+v", status, r)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "config.yaml"), []byte("agents: [\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, status = report()
+	if status != 1 || outcomes(r)["config.yaml"] != conffile.Clash || !strings.Contains(diffOf(r, "config.yaml"), "-agents: [") {
+		t.Errorf("conflict: status %d, %+v", status, r)
+	}
+	r, status = report("--force")
+	if status != 0 || outcomes(r)["config.yaml"] != conffile.Replace {
+		t.Errorf("--force: status %d, %+v", status, r)
 	}
 }
 

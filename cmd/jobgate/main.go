@@ -53,6 +53,7 @@ func newCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
 		newInitCommand(), newServeCommand(), newConfigCommand(), newCertsCommand(), newExplainCommand(), newManifestsCommand(), // for the cluster's admin
 		newKubeconfigCommand(), newDoctorCommand(), // in a job

@@ -81,7 +81,8 @@ func plan(v versions, race bool) (Set, []program) {
 		"kubernetes-" + v.kubernetes, "etcd-" + v.etcd, v.goVersion, runtime.GOOS + "-" + runtime.GOARCH,
 	}, "_"))
 	// The commit is left out: it would change the programs, and so have them linked anew, though their code is the same.
-	own, ownFlags := filepath.Join(cache, "plain"), []string{"-buildvcs=false"}
+	// With a version, as a release, jobgate knows its image.
+	own, ownFlags := filepath.Join(cache, "plain"), []string{"-buildvcs=false", "-ldflags=-X main.version=v0.0.0-e2e"}
 	if race {
 		own, ownFlags = filepath.Join(cache, "race"), append(ownFlags, "-race")
 	}

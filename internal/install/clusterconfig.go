@@ -40,11 +40,11 @@ func (e *ClusterConfigurationError) Error() string { return e.Err.Error() }
 
 func (e *ClusterConfigurationError) Unwrap() error { return e.Err }
 
-// The ways in which a ClusterConfiguration has what would be lost, or what jobgate cannot be beside.
+// Why jobgate cannot be put into a ClusterConfiguration.
 var (
-	errOtherWebhook = errors.New("kube-apiserver has one authentication webhook, and this cluster's is another one:" +
-		" jobgate cannot be added to it")
-	errLostAuthorizers = errors.New("those authorizers would be lost: give them with --authorization-config")
+	errOtherWebhook    = errors.New("that is another authentication webhook, and kube-apiserver can have only one")
+	errLostAuthorizers = errors.New("those authorizers would be lost: give them with " + authorizersFlag)
+	errOldVersion      = errors.New("and jobgate can be put into " + clusterVersion + " alone")
 )
 
 // MergeClusterConfiguration puts jobgate, as own has it, into a cluster's ClusterConfiguration, as the ConfigMap
@@ -156,27 +156,27 @@ func checkClusterVersion(apiVersion string) error {
 	case clusterVersion:
 		return nil
 	case clusterGroup + "v1beta1", clusterGroup + "v1beta2", clusterGroup + "v1beta3":
-		return fmt.Errorf("it is %s, and jobgate can be put into %s alone; to make one of the other:\n"+
-			"kubeadm config migrate --old-config=FILE --new-config=NEWFILE", apiVersion, clusterVersion)
+		return fmt.Errorf("it is %s, %w", apiVersion, errOldVersion)
 	}
 	return fmt.Errorf("it is %s, and this jobgate can be put into %s alone", apiVersion, clusterVersion)
 }
 
-// checkKubernetes refuses what is not the cluster's present configuration: without a version kubeadm would take the latest.
+// checkKubernetes requires a version, which the present configuration of a cluster has: without one, kubeadm would take the
+// latest.
 func checkKubernetes(decoded map[string]any) error {
 	text, _ := decoded["kubernetesVersion"].(string)
 	if text == "" {
 		return fmt.Errorf("it has no kubernetesVersion, so it is not what the cluster has; to export that:\n%s",
 			ExportClusterConfiguration())
 	}
-	// What kubeadm resolves itself, as ci/latest, is left to it.
+	// kubeadm itself resolves names such as ci/latest.
 	if v, err := version.ParseGeneric(text); err == nil && v.LessThan(version.MustParseGeneric(leastKubernetes)) {
 		return fmt.Errorf("the cluster has Kubernetes %s, and jobgate needs %s or later", text, leastKubernetes)
 	}
 	return nil
 }
 
-// checkArgs refuses what jobgate cannot be beside, and what would be lost unnoticed.
+// checkArgs refuses another authentication webhook, and authorizers that would be lost.
 func checkArgs(present, own []clusterItem, authorizersGiven bool) error {
 	var problems []error
 	for _, arg := range present {
@@ -184,10 +184,10 @@ func checkArgs(present, own []clusterItem, authorizersGiven bool) error {
 		same := slices.ContainsFunc(own, func(o clusterItem) bool { return o.flag() == name && o.value["value"] == arg.value["value"] })
 		var problem error
 		switch {
-		case name == "authentication-token-webhook-config-file" && !same:
+		case name == webhookFlag && !same:
 			problem = errOtherWebhook
 		case authorizersGiven || same:
-		case name == "authorization-config", name == "authorization-mode" && !onlyDefaultModes(value):
+		case name == authorizersConfigFlag, name == modeFlag && !onlyDefaultModes(value):
 			problem = errLostAuthorizers
 		}
 		if problem != nil {
@@ -197,7 +197,7 @@ func checkArgs(present, own []clusterItem, authorizersGiven bool) error {
 	return errors.Join(problems...)
 }
 
-// onlyDefaultModes says that the authorizers are no others than kubeadm's, which are around jobgate in any case.
+// onlyDefaultModes says that the authorizers are kubeadm's own, which init writes in any case.
 func onlyDefaultModes(modes string) bool {
 	for mode := range strings.SplitSeq(modes, ",") {
 		if mode != "Node" && mode != "RBAC" {

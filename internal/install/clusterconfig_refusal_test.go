@@ -13,11 +13,11 @@ func TestMergeClusterConfiguration_Refuses(t *testing.T) {
 	webhookOf := func(path string) string { return arg("authentication-token-webhook-config-file", path) }
 	for _, row := range []struct{ name, existing, want string }{
 		{"another authentication webhook", cluster(webhookOf("/other"), otherVolume),
-			"apiServer.extraArgs has authentication-token-webhook-config-file=/other: kube-apiserver has one authentication webhook"},
+			"apiServer.extraArgs has authentication-token-webhook-config-file=/other: that is another authentication webhook, and kube-apiserver can have only one"},
 		{
 			"another one behind ours",
 			cluster(webhookOf("/n/authenticate")+webhookOf("/other"), otherVolume),
-			"=/other: kube-apiserver has one",
+			"=/other: that is another",
 		},
 		{
 			"authorizers of its own",
@@ -29,8 +29,7 @@ func TestMergeClusterConfiguration_Refuses(t *testing.T) {
 		{
 			"an older version",
 			"apiVersion: kubeadm.k8s.io/v1beta3\nkind: ClusterConfiguration\napiServer: {extraArgs: {a: b}}\n",
-			"it is kubeadm.k8s.io/v1beta3, and jobgate can be put into kubeadm.k8s.io/v1beta4 alone; to make one of the other:\n" +
-				"kubeadm config migrate --old-config=FILE --new-config=NEWFILE",
+			"it is kubeadm.k8s.io/v1beta3, and jobgate can be put into kubeadm.k8s.io/v1beta4 alone",
 		},
 		{
 			"a later version",

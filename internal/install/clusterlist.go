@@ -143,5 +143,5 @@ func sameItem(key string, a, b clusterItem) bool {
 
 // excludesAuthorizationConfig says that kube-apiserver does not start with a flag and --authorization-config.
 func excludesAuthorizationConfig(flag string) bool {
-	return flag == "authorization-mode" || strings.HasPrefix(flag, "authorization-webhook-")
+	return flag == modeFlag || strings.HasPrefix(flag, "authorization-webhook-")
 }

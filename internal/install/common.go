@@ -49,7 +49,7 @@ func New(o Options) (*Plan, error) {
 	}
 	d, err := target.Deploy(o)
 	if err != nil {
-		return nil, fmt.Errorf("target %s: %w", o.Target, err)
+		return nil, err
 	}
 	files = append(files, d.Files...)
 	slices.SortFunc(files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
@@ -84,7 +84,7 @@ func renderConfig(o Options) ([]byte, error) {
 	quoted := func(key, value string) string {
 		inYAML, err := scalar(value)
 		if err != nil {
-			strange = errors.Join(strange, fmt.Errorf("%s: %w", key, err)) // without the value, as it may hold a secret
+			strange = errors.Join(strange, &optionError{flagOf(key), err}) // without the value, which may be a secret
 		}
 		return inYAML
 	}
@@ -119,7 +119,7 @@ func renderConfig(o Options) ([]byte, error) {
 	line("  clientCAFile: %s", path.Join(PKIDir, certs.CAFile))
 	line("  clientNames: [%s]", ClientName)
 	if strange != nil {
-		return nil, fmt.Errorf("write the configuration: %w", strange)
+		return nil, strange
 	}
 	_, err := config.Parse(ConfigFile, []byte(text.String()))
 	return []byte(text.String()), err

@@ -2,6 +2,13 @@ package install
 
 import "path"
 
+// Flags of kube-apiserver that exclude others or must be told apart, without dashes.
+const (
+	webhookFlag           = "authentication-token-webhook-config-file"
+	authorizersConfigFlag = "authorization-config"
+	modeFlag              = "authorization-mode"
+)
+
 // Files of the directory that all targets have; slash-separated, relative to it.
 const (
 	ConfigFile        = "config.yaml"
@@ -13,16 +20,16 @@ const (
 	DeployDir         = "deploy"
 )
 
-// APIServerFlags are the flags by which a kube-apiserver finds jobgate, whose directory lies at nodeDir.
+// APIServerFlags are the flags with which kube-apiserver finds jobgate, whose directory on the node is nodeDir.
 //
-// The version is said because kube-apiserver's own default is v1beta1, and the time because its default of two minutes
-// would come on top of every revocation. authorization-config takes the place of authorization-mode.
+// The version is set because kube-apiserver's default is v1beta1, and the time because its default of two minutes would delay
+// every revocation. authorization-config replaces authorization-mode.
 func APIServerFlags(nodeDir string) []Flag {
 	return []Flag{
-		{"authentication-token-webhook-config-file", path.Join(nodeDir, AuthenticateFile)},
+		{webhookFlag, path.Join(nodeDir, AuthenticateFile)},
 		{"authentication-token-webhook-version", "v1"},
 		{"authentication-token-webhook-cache-ttl", "10s"},
-		{"authorization-config", path.Join(nodeDir, AuthorizationFile)},
+		{authorizersConfigFlag, path.Join(nodeDir, AuthorizationFile)},
 	}
 }
 

@@ -2,12 +2,13 @@ package install
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
-	"io"
+	"maps"
 	"net"
 	"net/netip"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -18,6 +19,7 @@ import (
 	"k8s.io/client-go/util/cert"
 
 	"github.com/jobgate/jobgate/internal/config"
+	"github.com/jobgate/jobgate/internal/file"
 	"github.com/jobgate/jobgate/internal/install/conffile"
 )
 
@@ -27,7 +29,7 @@ const maxInputBytes = 1 << 20
 // leastPort is the first that a process without capabilities may listen on.
 const leastPort = 1024
 
-// Input is what stands on the command line, unchecked. Its fields are those of Options and Setup.
+// Input is the command line, unchecked. Its fields are those of Options and Setup.
 type Input struct {
 	Target, Dir, NodeDir    string
 	GitLabURL, GitLabCAFile string
@@ -39,62 +41,85 @@ type Input struct {
 	Address, HealthAddress  string
 	Image, Binary, Program  string
 	KeepMine, TakeNew       bool
-	problems                []error
+	// Root is where the node's files are; empty for /.
+	Root string
+
+	problems []error
+	flagged  map[string]bool // the flags among problems
+	asked    bool            // the cluster, for its ClusterConfiguration
 }
 
-// Setup checks everything. The error lists all that is wrong, each with its flag.
-func (in *Input) Setup() (*Setup, error) {
-	in.problems = nil
-	target, err := Lookup(in.Target)
-	if err != nil {
-		return nil, fmt.Errorf("--target: %w", err)
-	}
-	s := &Setup{target: target, Options: Options{
+// Setup checks everything, and looks for the cluster whose control-plane node this is. The error lists all that is wrong, each
+// with its flag.
+func (in *Input) Setup(ctx context.Context) (*Setup, error) {
+	in.problems, in.flagged = nil, map[string]bool{}
+	s := &Setup{Options: Options{
 		Target: in.Target, GitLabURL: in.GitLabURL, Address: in.Address, HealthAddress: in.HealthAddress,
 		Image: in.Image, Binary: in.Binary, Program: in.Program,
 	}}
+	in.target(s)
 	in.directories(s)
-	s.Options.Agents = in.agents()
+	in.admission(s)
 	s.Options.GitLabCA = in.gitLabCA()
-	s.Options.Authorizers = in.readFile("--authorization-config", in.AuthorizersFile)
-	s.Options.ClusterConfiguration = in.readFile("--cluster-configuration", in.ClusterConfigFile)
-	if in.ClusterConfigFile != "" && !s.target.TakesClusterConfiguration {
-		in.refuse("--cluster-configuration", "is kubeadm's, and not for --target %s", in.Target)
+	s.Options.Authorizers = in.readFile(authorizersFlag, in.AuthorizersFile)
+	s.Options.ClusterConfiguration = in.readFile(clusterFlag, in.ClusterConfigFile)
+	if s.target.TakesClusterConfiguration {
+		in.lookAround(ctx, s)
+	} else if in.ClusterConfigFile != "" && s.target.Name != "" {
+		in.refuse(clusterFlag, "is kubeadm's, and not for --target %s", in.Target)
 	}
 	in.addresses()
 	s.Hosts = in.hosts()
 	if strings.HasPrefix(strings.ToLower(in.GitLabURL), "http:") && !in.AllowPlainHTTP {
-		in.refuse("--gitlab-url", "http shows every job token to whoever sees the traffic: give https, or --allow-plain-http, too")
+		in.refuse("--gitlab-url", "with http, job tokens travel unencrypted: use https, or add --allow-plain-http")
 	}
 	switch {
 	case in.KeepMine && in.TakeNew:
-		in.refuse("--keep", "not together with --force")
+		in.refuse("--keep", "cannot be used with --force")
 	case in.KeepMine:
 		s.Policy = conffile.KeepMine
 	case in.TakeNew:
 		s.Policy = conffile.TakeNew
 	}
+	in.render(s)
 	if len(in.problems) > 0 {
 		return nil, errors.Join(in.problems...)
 	}
-	return s, in.render(s.Options)
+	return s, nil
 }
 
 func (in *Input) refuse(flag, format string, args ...any) {
+	in.flagged[flag] = true
 	in.problems = append(in.problems, fmt.Errorf(flag+": "+format, args...))
+}
+
+func (in *Input) target(s *Setup) {
+	var err error
+	if s.target, err = Lookup(in.Target); err != nil {
+		in.refuse("--target", "%w", err)
+		return
+	}
+	if s.target.User == "" && in.Image == "" {
+		in.refuse("--image", "this jobgate is not a release, so it does not know its image: name one, as in %s", shownImage)
+	}
+}
+
+// admission is about which jobs the cluster admits.
+func (in *Input) admission(s *Setup) {
+	if len(in.Agents) == 0 {
+		in.refuse("--agent", "at least one is required: the id of a GitLab agent that represents this cluster")
+	}
+	s.Options.Agents = in.agents()
 }
 
 // directories sets Dir and NodeDir.
 func (in *Input) directories(s *Setup) {
-	nodeDir := in.NodeDir
-	if nodeDir == "" {
-		nodeDir = s.target.NodeDir
-	}
+	nodeDir := cmp.Or(in.NodeDir, s.target.NodeDir, defaultNodeDir)
 	switch {
 	case !path.IsAbs(nodeDir) || path.Clean(nodeDir) != nodeDir || nodeDir == "/":
-		in.refuse("--node-dir", "%q is not an absolute path as it is written shortest, as in %s", nodeDir, s.target.NodeDir)
+		in.refuse("--node-dir", "%q must be an absolute path in its shortest form, as in %s", nodeDir, defaultNodeDir)
 	case checkPlain("path", nodeDir, "/._-") != nil:
-		in.refuse("--node-dir", "%q has more in it than letters, digits and /._-", nodeDir)
+		in.refuse("--node-dir", "%q must have only letters, digits and /._-", nodeDir)
 	}
 	dir := in.Dir
 	if dir == "" && s.target.Dir == "" {
@@ -110,18 +135,15 @@ func (in *Input) directories(s *Setup) {
 }
 
 func (in *Input) agents() []Agent {
-	if len(in.Agents) == 0 {
-		in.refuse("--agent", "at least one is needed: the id of a GitLab agent that stands for this cluster")
-	}
 	var agents []Agent
 	for _, text := range in.Agents {
 		digits, name, named := strings.Cut(text, "=")
 		id, err := strconv.ParseInt(digits, 10, 64)
 		switch {
 		case err != nil || id < 1 || strconv.FormatInt(id, 10) != digits:
-			in.refuse("--agent", "%q does not begin with an id from 1 to 9223372036854775807, as in 4 or 4=path/to/project:name", text)
+			in.refuse("--agent", "%q must begin with an id from 1 to 9223372036854775807, as in 4 or 4=path/to/project:name", text)
 		case named && name == "":
-			in.refuse("--agent", "%q has no name behind the =", text)
+			in.refuse("--agent", "%q has no name after the =", text)
 		case slices.ContainsFunc(agents, func(a Agent) bool { return a.ID == id }):
 			in.refuse("--agent", "%d is given twice", id)
 		}
@@ -130,7 +152,7 @@ func (in *Input) agents() []Agent {
 	return agents
 }
 
-// gitLabCA reads the bundle, which everybody on the node may then read.
+// gitLabCA reads the bundle, which every user of the node may then read.
 func (in *Input) gitLabCA() []byte {
 	const flag = "--gitlab-ca"
 	text := in.readFile(flag, in.GitLabCAFile)
@@ -141,7 +163,7 @@ func (in *Input) gitLabCA() []byte {
 		in.refuse(flag, "%s: %w", in.GitLabCAFile, err)
 	}
 	if bytes.Contains(text, []byte("PRIVATE KEY-----")) {
-		in.refuse(flag, "%s: there is a private key in it, and everybody may read what is made of it: give the certificates alone",
+		in.refuse(flag, "%s: it has a private key, and every user could read the copy: give a file with certificates alone",
 			in.GitLabCAFile)
 	}
 	return text
@@ -152,7 +174,7 @@ func (in *Input) readFile(flag, name string) []byte {
 	if name == "" {
 		return nil
 	}
-	text, err := readRegular(name)
+	text, err := file.Read(name, maxInputBytes)
 	if err != nil {
 		in.refuse(flag, "%w", err)
 	} else if len(text) == 0 {
@@ -161,28 +183,7 @@ func (in *Input) readFile(flag, name string) []byte {
 	return text
 }
 
-func readRegular(name string) ([]byte, error) {
-	// Asked first, because to open a pipe may take for ever.
-	info, err := os.Stat(name)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a regular file", name)
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	text, err := io.ReadAll(io.LimitReader(f, maxInputBytes+1))
-	if err == nil && len(text) > maxInputBytes {
-		err = fmt.Errorf("%s: larger than %d bytes", name, maxInputBytes)
-	}
-	return text, err
-}
-
-// addresses checks what config does not mind: a port of 0, which nobody would find, and ports that jobgate may not have.
+// addresses checks what the configuration allows: a port of 0, which kube-apiserver could not find, and ports that need root.
 func (in *Input) addresses() {
 	_, port := in.port("--address", in.Address)
 	_, health := in.port("--health-address", in.HealthAddress)
@@ -227,34 +228,61 @@ func (in *Input) hosts() []string {
 	return hosts
 }
 
-// render makes all files once, to find what only that finds, and says it in terms of flags.
-func (in *Input) render(o Options) error {
+// render makes all files once, to find the mistakes that only this finds, and names the flags that they come from.
+func (in *Input) render(s *Setup) {
+	o := s.Options
 	o.PKI = map[string][]byte{}
 	for _, name := range pkiFiles() {
 		o.PKI[name] = []byte(notIssued)
 	}
-	_, err := New(o)
-	if err == nil {
-		return nil
+	_, err := Common(o)
+	in.explain(maps.Clone(in.flagged), err)
+	if s.target.Deploy != nil {
+		_, err = s.target.Deploy(o)
+		in.explain(maps.Clone(in.flagged), err)
 	}
-	var authorizers *AuthorizersError
-	if errors.As(err, &authorizers) {
-		in.refuse("--authorization-config", "%s: %w", in.AuthorizersFile, authorizers)
-	}
-	var cluster *ClusterConfigurationError
-	if errors.As(err, &cluster) {
-		in.refuse("--cluster-configuration", "%s: %w", in.ClusterConfigFile, cluster)
-	}
-	var configuration *config.Error
-	if errors.As(err, &configuration) {
-		for _, p := range configuration.Problems {
-			in.refuse(flagOf(p.Path), "%s", p.Message)
+}
+
+// explain names the flag that an error comes from, unless the flag is known to be wrong.
+func (in *Input) explain(known map[string]bool, err error) {
+	refuse := func(flag, format string, args ...any) {
+		if !known[flag] {
+			in.refuse(flag, format, args...)
 		}
 	}
-	if len(in.problems) > 0 {
-		return errors.Join(in.problems...)
+	switch e := err.(type) { // not errors.As, which would find the first of several
+	case nil:
+	case *AuthorizersError:
+		refuse(authorizersFlag, "%s: %w", in.AuthorizersFile, e)
+	case *ClusterConfigurationError:
+		in.explainCluster(e)
+	case *optionError:
+		refuse(e.flag, "%w", e.err)
+	case *config.Error:
+		for _, p := range e.Problems {
+			refuse(flagOf(p.Path), "%s", p.Message)
+		}
+	case interface{ Unwrap() []error }:
+		for _, one := range e.Unwrap() {
+			in.explain(known, one)
+		}
+	default:
+		in.problems = append(in.problems, err)
 	}
-	return err
+}
+
+func (in *Input) explainCluster(err error) {
+	name, export := in.ClusterConfigFile, ""
+	if in.asked {
+		name, export = "the ConfigMap kubeadm-config", ExportClusterConfiguration()+"\n"
+	}
+	if !errors.Is(err, errOldVersion) {
+		in.refuse(clusterFlag, "%s: %w", name, err)
+		return
+	}
+	given := cmp.Or(in.ClusterConfigFile, kubeadmExported)
+	in.refuse(clusterFlag, "%s: %w; convert it, and give the new file:\n%skubeadm config migrate --old-config=%s --new-config=%s",
+		name, err, export, given, strings.TrimSuffix(given, ".yaml")+"-v1beta4.yaml")
 }
 
 // flagOf is the flag that a key of the configuration comes from; the key where there is none.

@@ -18,8 +18,8 @@ import (
 func input(dir string) install.Input {
 	return install.Input{
 		Target: "systemd", NodeDir: filepath.Join(dir, "jobgate"), GitLabURL: "https://gitlab.example.com", Agents: []string{"4"},
-		Address: "127.0.0.1:9443", HealthAddress: "127.0.0.1:9444", Image: "ghcr.io/jobgate/jobgate:latest",
-		Binary: "/usr/local/bin/jobgate", Program: "/usr/local/bin/jobgate",
+		Address: "127.0.0.1:9443", HealthAddress: "127.0.0.1:9444", Image: "ghcr.io/jobgate/jobgate:v1.2.3",
+		Binary: "/usr/local/bin/jobgate", Program: "/usr/local/bin/jobgate", Root: dir,
 	}
 }
 
@@ -52,16 +52,16 @@ func TestInput_RefusesBeforeAnythingIsWritten(t *testing.T) {
 		change func(t *testing.T, in *install.Input, dir string)
 		want   string
 	}{
-		{"target", func(_ *testing.T, in *install.Input, _ string) { in.Target = "kubeadmin" }, `--target: unknown target "kubeadmin": it is one of kubeadm, k3s,`},
-		{"no agent", func(_ *testing.T, in *install.Input, _ string) { in.Agents = nil }, "--agent: at least one is needed"},
-		{"agent 0", agents("0"), `--agent: "0" does not begin with an id`},
-		{"agent with a leading zero", agents("04"), `--agent: "04" does not begin with an id`},
-		{"agent with a sign", agents("+4"), `--agent: "+4" does not begin with an id`},
-		{"negative agent", agents("-4"), `--agent: "-4" does not begin with an id`},
-		{"agent with a blank", agents(" 4"), `--agent: " 4" does not begin with an id`},
-		{"agent of 64 bits", agents("9223372036854775808"), `--agent: "9223372036854775808" does not begin with an id`},
+		{"target", func(_ *testing.T, in *install.Input, _ string) { in.Target = "kubeadmin" }, `--target: unknown target "kubeadmin": it must be one of kubeadm, k3s,`},
+		{"no agent", func(_ *testing.T, in *install.Input, _ string) { in.Agents = nil }, "--agent: at least one is required"},
+		{"agent 0", agents("0"), `--agent: "0" must begin with an id`},
+		{"agent with a leading zero", agents("04"), `--agent: "04" must begin with an id`},
+		{"agent with a sign", agents("+4"), `--agent: "+4" must begin with an id`},
+		{"negative agent", agents("-4"), `--agent: "-4" must begin with an id`},
+		{"agent with a blank", agents(" 4"), `--agent: " 4" must begin with an id`},
+		{"agent of 64 bits", agents("9223372036854775808"), `--agent: "9223372036854775808" must begin with an id`},
 		{"agent by name", agents("path/to/project:name"), "--agent: "},
-		{"empty name", agents("4="), `--agent: "4=" has no name behind the =`},
+		{"empty name", agents("4="), `--agent: "4=" has no name after the =`},
 		{"name without a project", agents("4=name"), `--agent: invalid value: "name": must be as in path/to/project:agent-name`},
 		{"name of two lines", agents("4=a:b\nc"), "there are control characters in it"},
 		{"name that is no text", agents("4=a:\xff"), "it is not UTF-8"},
@@ -70,15 +70,15 @@ func TestInput_RefusesBeforeAnythingIsWritten(t *testing.T) {
 		{"no URL", url(""), "--gitlab-url: required value"},
 		{"URL without a scheme", url("gitlab.example.com"), "--gitlab-url: "},
 		{"URL with a user", url("https://a:b@gitlab.example.com"), "--gitlab-url: invalid value: must have no user information"},
-		{"plain HTTP", url("http://gitlab.example.com"), "--gitlab-url: http shows every job token"},
-		{"plain HTTP in capitals", url("HTTP://gitlab.example.com"), "--gitlab-url: http shows every job token"},
+		{"plain HTTP", url("http://gitlab.example.com"), "--gitlab-url: with http, job tokens travel"},
+		{"plain HTTP in capitals", url("HTTP://gitlab.example.com"), "--gitlab-url: with http, job tokens travel"},
 		{"relative node-dir", func(_ *testing.T, in *install.Input, _ string) { in.NodeDir = "jobgate" }, "--node-dir: "},
 		{"node-dir with ..", func(_ *testing.T, in *install.Input, _ string) { in.NodeDir = "/etc/../jobgate" }, "--node-dir: "},
 		{"node-dir /", func(_ *testing.T, in *install.Input, _ string) { in.NodeDir = "/" }, "--node-dir: "},
 		{"node-dir with a blank", func(_ *testing.T, in *install.Input, _ string) { in.NodeDir = "/etc/job gate" }, "--node-dir: "},
-		{"node-dir in a home", func(_ *testing.T, in *install.Input, _ string) { in.NodeDir = "/home/jobgate" }, "/home/jobgate: it is in a folder of users"},
-		{"relative binary", func(_ *testing.T, in *install.Input, _ string) { in.Binary = "jobgate" }, "jobgate: it is not an absolute path"},
-		{"binary in a home", func(_ *testing.T, in *install.Input, _ string) { in.Binary = "/root/jobgate" }, "/root/jobgate: it is in a folder of users"},
+		{"node-dir in a home", func(_ *testing.T, in *install.Input, _ string) { in.NodeDir = "/home/jobgate" }, "--node-dir: /home/jobgate: it is in a folder of users"},
+		{"relative binary", func(_ *testing.T, in *install.Input, _ string) { in.Binary = "jobgate" }, "--binary: jobgate: it is not an absolute path"},
+		{"binary in a home", func(_ *testing.T, in *install.Input, _ string) { in.Binary = "/root/jobgate" }, "--binary: /root/jobgate: it is in a folder of users"},
 		{"address without a port", address("127.0.0.1"), `--address: "127.0.0.1" is not host:port`},
 		{"address with port 0", address("127.0.0.1:0"), `--address: "127.0.0.1:0" has no port from 1024 to 65535`},
 		{"address with a low port", address("127.0.0.1:443"), `--address: "127.0.0.1:443" has no port from 1024 to 65535`},
@@ -86,8 +86,10 @@ func TestInput_RefusesBeforeAnythingIsWritten(t *testing.T) {
 		{"the port twice", address("0.0.0.0:9444"), "--health-address: has the same port as --address, 9444"},
 		{"health address", func(_ *testing.T, in *install.Input, _ string) { in.HealthAddress = "9444" }, `--health-address: "9444" is not host:port`},
 		{"host", func(_ *testing.T, in *install.Input, _ string) { in.Hosts = []string{"a b"} }, `--host: "a b" is neither`},
-		{"keep and force", func(_ *testing.T, in *install.Input, _ string) { in.KeepMine, in.TakeNew = true, true }, "--keep: not together with --force"},
-		{"image", func(_ *testing.T, in *install.Input, _ string) { in.Target, in.Image = "kubeadm", "a b" }, `image "a b"`},
+		{"keep and force", func(_ *testing.T, in *install.Input, _ string) { in.KeepMine, in.TakeNew = true, true }, "--keep: cannot be used with --force"},
+		{"image", func(_ *testing.T, in *install.Input, _ string) { in.Target, in.Image = "kubeadm", "a b" }, `--image: image "a b" must have only`},
+		{"no image", func(_ *testing.T, in *install.Input, _ string) { in.Target, in.Image = "k3s", "" }, "--image: this jobgate is not a release"},
+		{"no target", func(_ *testing.T, in *install.Input, _ string) { in.Target = "" }, "--target: it is required: one of kubeadm, k3s,"},
 		{"no gitlab-ca", func(_ *testing.T, in *install.Input, dir string) { in.GitLabCAFile = dir + "/none" }, "--gitlab-ca: stat "},
 		{
 			"gitlab-ca without a certificate",
@@ -99,7 +101,7 @@ func TestInput_RefusesBeforeAnythingIsWritten(t *testing.T) {
 				text, err := os.ReadFile(certificate(t, dir))
 				must(t, err)
 				in.GitLabCAFile = write(t, dir+"/f", string(text)+"-----BEGIN EC PRIVATE KEY-----\n-----END EC PRIVATE KEY-----\n")
-			}, "there is a private key in it",
+			}, "it has a private key",
 		},
 		{
 			"empty gitlab-ca",
@@ -114,7 +116,7 @@ func TestInput_RefusesBeforeAnythingIsWritten(t *testing.T) {
 		{
 			"huge authorizers", func(t *testing.T, in *install.Input, dir string) {
 				in.AuthorizersFile = write(t, dir+"/f", strings.Repeat("#", 1<<20+1))
-			}, "larger than 1048576 bytes",
+			}, "too large: more than 1048576 bytes",
 		},
 		{
 			"empty authorizers", func(t *testing.T, in *install.Input, dir string) { in.AuthorizersFile = write(t, dir+"/f", "") },
@@ -130,7 +132,7 @@ func TestInput_RefusesBeforeAnythingIsWritten(t *testing.T) {
 			in := input(dir)
 			row.change(t, &in, dir)
 			before := listing(t, dir)
-			_, err := in.Setup()
+			_, err := in.Setup(t.Context())
 			if err == nil || !strings.Contains(err.Error(), row.want) {
 				t.Errorf("got %v, want something with %q", err, row.want)
 			}
@@ -164,17 +166,48 @@ func listing(t *testing.T, dir string) []string {
 	return names
 }
 
+// Each flag is named once, even if more than one check objects to it.
 func TestInput_ListsEveryMistakeAtOnce(t *testing.T) {
-	in := input(t.TempDir())
-	in.Agents, in.NodeDir, in.Address, in.Hosts, in.GitLabCAFile = []string{"x"}, "here", "nowhere", []string{"a b"}, "/nonexistent"
-	_, err := in.Setup()
-	if err == nil {
-		t.Fatal("accepted")
-	}
-	for _, flag := range []string{"--agent", "--node-dir", "--address", "--host", "--gitlab-ca"} {
-		if !strings.Contains(err.Error(), flag+": ") {
-			t.Errorf("%s is missing in: %v", flag, err)
-		}
+	for _, row := range []struct {
+		name   string
+		change func(in *install.Input)
+		want   []string
+	}{
+		{"nothing is given", func(in *install.Input) { *in = install.Input{Root: in.Root} }, []string{"--target", "--agent", "--address", "--health-address", "--gitlab-url"}},
+		{
+			"everything is wrong", func(in *install.Input) {
+				in.Target, in.Agents, in.NodeDir, in.Address, in.Hosts = "x", []string{"x"}, "here", "nowhere", []string{"a b"}
+				in.GitLabCAFile, in.GitLabURL, in.KeepMine, in.TakeNew = "/nonexistent", "gitlab.example.com/", true, true
+			},
+			[]string{"--target", "--node-dir", "--agent", "--gitlab-ca", "--address", "--host", "--keep", "--gitlab-url"},
+		},
+		{
+			"a pod's", func(in *install.Input) {
+				in.Target, in.Image, in.GitLabURL, in.Agents = "kubeadm", "a b", "", []string{"4=x"}
+				in.ClusterConfigFile, in.AuthorizersFile = "/nonexistent/cluster", "/nonexistent/authorizers"
+			},
+			[]string{"--authorization-config", "--cluster-configuration", "--gitlab-url", "--agent", "--image"},
+		},
+		{"a unit's", func(in *install.Input) { in.Binary, in.NodeDir = "x", "/home/a" }, []string{"--binary", "--node-dir"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			in := input(t.TempDir())
+			row.change(&in)
+			_, err := in.Setup(t.Context())
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			var flags []string
+			for line := range strings.Lines(err.Error()) {
+				flag, _, _ := strings.Cut(line, ": ")
+				flags = append(flags, flag)
+			}
+			slices.Sort(flags)
+			slices.Sort(row.want)
+			if diff := cmp.Diff(row.want, flags); diff != "" {
+				t.Errorf("-want +got:\n%s\nin\n%v", diff, err)
+			}
+		})
 	}
 }
 
@@ -192,7 +225,7 @@ func TestInput_Directories(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			in := input("/")
 			in.Target, in.Dir, in.NodeDir = row.target, row.dir, row.nodeDir
-			s, err := in.Setup()
+			s, err := in.Setup(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -220,7 +253,7 @@ func TestInput_HostsOfTheCertificate(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			in := input(t.TempDir())
 			in.Address, in.Hosts = row.address, row.hosts
-			s, err := in.Setup()
+			s, err := in.Setup(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -71,5 +71,15 @@ type Deployment struct {
 	Steps []Step
 }
 
+// optionError says which flag of init has a value that cannot be used.
+type optionError struct {
+	flag string
+	err  error
+}
+
+func (e *optionError) Error() string { return e.flag + ": " + e.err.Error() }
+
+func (e *optionError) Unwrap() error { return e.err }
+
 // Flag is a flag of kube-apiserver, without dashes.
 type Flag struct{ Name, Value string }

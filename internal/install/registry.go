@@ -73,7 +73,11 @@ func Lookup(name string) (Target, error) {
 		for _, t := range targets {
 			names = append(names, t.Name)
 		}
-		return Target{}, fmt.Errorf("unknown target %q: it is one of %s", name, strings.Join(names, ", "))
+		known := strings.Join(names, ", ")
+		if name == "" {
+			return Target{}, fmt.Errorf("it is required: one of %s", known)
+		}
+		return Target{}, fmt.Errorf("unknown target %q: it must be one of %s", name, known)
 	}
 	return targets[i], nil
 }

@@ -22,8 +22,10 @@ type Setup struct {
 	Options Options
 	// Hosts are further names and addresses in the serving certificate.
 	Hosts []string
-	// Policy is for files that somebody changed.
+	// Policy is for files that were changed by hand.
 	Policy conffile.Policy
+	// Notes say what was found on this machine, one sentence or two each.
+	Notes []string
 
 	target Target
 }

@@ -20,7 +20,7 @@ import (
 
 func setup(t *testing.T, in install.Input) *install.Setup {
 	t.Helper()
-	s, err := in.Setup()
+	s, err := in.Setup(t.Context())
 	must(t, err)
 	return s
 }

@@ -34,7 +34,7 @@ func (r rancher) deploy(o Options) (Deployment, error) {
 	}
 	return Deployment{Files: files, Steps: []Step{
 		{
-			Text:     "On every server: see that it is " + r.oldest + " or later. An older one does not start with these flags.",
+			Text:     "On every server: check that it is " + r.oldest + " or later. An older one does not start with these flags.",
 			Commands: []string{r.version},
 		},
 		start,
@@ -44,7 +44,7 @@ func (r rancher) deploy(o Options) (Deployment, error) {
 			Commands: []string{
 				"install -D -m 0600 " + deployed(o, configDropIn) + " " + r.dropIn,
 				"systemctl restart " + r.service,
-				"until " + r.kubectl + " get --raw=/readyz; do sleep 2; done",
+				waitFor("5m", r.kubectl+" get --raw=/readyz", "journalctl --unit="+r.service+" --lines=20 --no-pager"),
 			},
 		},
 	}}, nil

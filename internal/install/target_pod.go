@@ -1,6 +1,7 @@
 package install
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"path"
@@ -11,7 +12,7 @@ import (
 
 // What the manifests in the repository show where every cluster may have its own.
 const (
-	shownImage  = "ghcr.io/jobgate/jobgate:latest"
+	shownImage  = "ghcr.io/jobgate/jobgate:VERSION"
 	shownHealth = "127.0.0.1:9444"
 )
 
@@ -24,8 +25,8 @@ const (
 // substitution is one thing that a manifest shows and that a cluster may have differently.
 type substitution struct{ shown, actual string }
 
-// deployFile is the file of the target's folder in the package manifests with the substitutions made, as one of DeployDir.
-// Each must have something to replace: a manifest that is edited past its substitutions is an error and not a wrong file.
+// deployFile is a file of the target's folder in the package manifests, with the substitutions made, as one of DeployDir. Each
+// substitution must find something to replace: a manifest that no longer shows it is an error, and not a wrong file.
 func deployFile(target, name string, substitutions ...substitution) (File, error) {
 	source := path.Join(target, name)
 	text, err := manifests.Files.ReadFile(source)
@@ -43,10 +44,10 @@ func deployFile(target, name string, substitutions ...substitution) (File, error
 	return File{Path: path.Join(DeployDir, name), Content: []byte(content), Mode: 0o644}, nil
 }
 
-// nodeDirectory puts the cluster's directory in the place of the one that a manifest shows.
+// nodeDirectory replaces the directory that a manifest shows with the cluster's.
 func nodeDirectory(shown string, o Options) (substitution, error) {
 	if err := checkPlain("directory on the node", o.NodeDir, "/._-"); err != nil {
-		return substitution{}, err
+		return substitution{}, &optionError{"--node-dir", err}
 	}
 	return substitution{shown, o.NodeDir}, nil
 }
@@ -54,18 +55,12 @@ func nodeDirectory(shown string, o Options) (substitution, error) {
 // podSubstitutions are those of every manifest with a pod in it.
 func podSubstitutions(shownNodeDir string, o Options) ([]substitution, error) {
 	directory, err := nodeDirectory(shownNodeDir, o)
-	if err != nil {
-		return nil, err
+	if imageErr := checkPlain("image", o.Image, "/._-:@"); imageErr != nil {
+		err = errors.Join(err, &optionError{"--image", imageErr})
 	}
-	if err := checkPlain("image", o.Image, "/._-:@"); err != nil {
-		return nil, err
-	}
-	shownHost, shownPort, err := net.SplitHostPort(shownHealth)
-	if err != nil {
-		return nil, fmt.Errorf("split the health address of the manifests: %w", err)
-	}
-	host, port, err := probeAddress(o.HealthAddress)
-	if err != nil {
+	host, port, addressErr := probeAddress(o.HealthAddress)
+	shownHost, shownPort, _ := net.SplitHostPort(shownHealth)
+	if err := errors.Join(err, addressErr); err != nil {
 		return nil, err
 	}
 	return []substitution{
@@ -78,15 +73,15 @@ func podSubstitutions(shownNodeDir string, o Options) ([]substitution, error) {
 func probeAddress(healthAddress string) (host, port string, err error) {
 	host, port, err = net.SplitHostPort(dialAddress(healthAddress))
 	if err != nil || port == "0" {
-		return "", "", fmt.Errorf("health address %q is not host:port with a port above 0, which a probe needs", healthAddress)
+		return "", "", &optionError{"--health-address", fmt.Errorf("%q is not host:port with a port above 0, which a probe needs", healthAddress)}
 	}
-	if err := checkPlain("health address's host", host, ".-:"); err != nil {
-		return "", "", err
+	if err := checkPlain("host", host, ".-:"); err != nil {
+		return "", "", &optionError{"--health-address", err}
 	}
 	return host, port, nil
 }
 
-// yamlHost quotes what YAML would take for something else: an IPv6 address.
+// yamlHost quotes an IPv6 address, which YAML would read as something else.
 func yamlHost(host string) string {
 	if strings.Contains(host, ":") {
 		return `"` + host + `"`
@@ -101,17 +96,16 @@ func checkPlain(what, value, punctuation string) error {
 		return !letter && (r < '0' || r > '9') && !strings.ContainsRune(punctuation, r)
 	}
 	if value == "" || strings.ContainsFunc(value, strange) {
-		return fmt.Errorf("%s %q cannot be put into a manifest: it is to consist of letters, digits and %s",
-			what, value, punctuation)
+		return fmt.Errorf("%s %q must have only letters, digits and %s", what, value, punctuation)
 	}
 	return nil
 }
 
-// staticPods is what targets have in common that run jobgate as a static pod from the given folder.
+// staticPods is what the targets with a static pod have in common.
 type staticPods struct {
 	target string
 	folder string // where the kubelet looks for static pods; absolute
-	// configFile is the other file of the target's: what gives kube-apiserver its flags.
+	// configFile is the target's other file: what gives kube-apiserver its flags.
 	configFile string
 }
 
@@ -136,7 +130,7 @@ func (s staticPods) files(o Options) ([]File, error) {
 	return []File{pod, config}, nil
 }
 
-// start has the kubelet start jobgate, before any API server asks it.
+// start has the kubelet start jobgate before an API server asks it.
 func (s staticPods) start(o Options) (Step, error) {
 	host, port, err := probeAddress(o.HealthAddress)
 	if err != nil {
@@ -144,12 +138,24 @@ func (s staticPods) start(o Options) (Step, error) {
 	}
 	url := "http://" + net.JoinHostPort(host, port) + "/readyz"
 	return Step{
-		Text: "On every control-plane node: hand jobgate to the kubelet as a static pod, and wait until it is ready.",
+		Text: "On every control-plane node: start jobgate as a static pod, and wait until it is ready. If it is not ready after" +
+			" two minutes, the command shows the end of its log. No log means that the kubelet could not start it, mostly" +
+			" because of the image: see the kubelet's own log.",
 		Commands: []string{
 			"install -D -m 0644 " + deployed(o, staticPodFile) + " " + path.Join(s.folder, "jobgate.yaml"),
-			"until curl --silent --show-error --fail " + url + "; do sleep 2; done",
+			waitFor("2m", "curl --silent --fail "+url, podLog("jobgate", "jobgate")),
 		},
 	}, nil
+}
+
+// waitFor is a command that repeats another until it succeeds. After the limit it fails, and shows what says why.
+func waitFor(limit, command, why string) string {
+	return "timeout " + limit + " sh -c 'until " + command + "; do sleep 2; done' || { " + why + "; false; }"
+}
+
+// podLog shows the end of a static pod's log, without the API server.
+func podLog(pod, container string) string {
+	return "tail -n 20 /var/log/pods/kube-system_" + pod + "-*/" + container + "/*.log"
 }
 
 // deployed is where a file of DeployDir lies on a node.

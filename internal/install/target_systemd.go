@@ -26,16 +26,13 @@ var (
 // to a user that does not exist yet.
 func systemd(o Options) (Deployment, error) {
 	directory, err := nodeDirectory(defaultNodeDir, o)
+	for flag, file := range map[string]string{"--binary": o.Binary, "--node-dir": o.NodeDir} {
+		if fileErr := errors.Join(checkPlain("path", file, "/._-"), checkUnitPath(file)); fileErr != nil {
+			err = errors.Join(err, &optionError{flag, fileErr})
+		}
+	}
 	if err != nil {
 		return Deployment{}, err
-	}
-	if err := checkPlain("program on the node", o.Binary, "/._-"); err != nil {
-		return Deployment{}, err
-	}
-	for _, file := range []string{o.Binary, o.NodeDir} {
-		if err := checkUnitPath(file); err != nil {
-			return Deployment{}, err
-		}
 	}
 	unit, err := deployFile("systemd", unitFile, substitution{shownBinary, o.Binary}, directory)
 	if err != nil {
@@ -79,13 +76,14 @@ func systemdSteps(o Options) []Step {
 			},
 		},
 		Step{
-			Text: "Start jobgate, now and with the node, and wait until it is ready.",
+			Text: "Start jobgate, now and with the node, and wait until it is ready. If it is not ready after two minutes, the" +
+				" command shows the end of its log.",
 			Commands: []string{
 				"install -m 0644 " + deployed(o, unitFile) + " /etc/systemd/system/" + unitFile,
 				"systemctl daemon-reload",
 				"systemctl enable " + unitFile,
 				"systemctl restart " + unitFile,
-				"until curl --silent --show-error --fail " + HealthURL(o) + "/readyz; do sleep 2; done",
+				waitFor("2m", "curl --silent --fail "+HealthURL(o)+"/readyz", "journalctl --unit="+unitFile+" --lines=20 --no-pager"),
 			},
 		},
 		Step{

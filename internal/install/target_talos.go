@@ -232,8 +232,8 @@ func talosSteps(o Options) []Step {
 	}, Step{
 		Text: "Wait until jobgate is ready on the node before you turn to the next.",
 		Commands: []string{
-			"until kubectl --namespace=kube-system wait pod --selector=app.kubernetes.io/name=jobgate" +
-				" --for=condition=Ready --timeout=5m; do sleep 5; done",
+			waitFor("10m", "kubectl --namespace=kube-system wait pod --selector=app.kubernetes.io/name=jobgate"+
+				" --for=condition=Ready --timeout=5m", "kubectl --namespace=kube-system logs --selector=app.kubernetes.io/name=jobgate --tail=20"),
 		},
 	}, Step{
 		Text: "Note when the certificates end: on Talos jobgate does not renew them. In time, renew them here, run this init" +

@@ -26,7 +26,7 @@ func defaults(t *testing.T, name string) install.Options {
 	return install.Options{
 		Target: name, NodeDir: lookup(t, name).NodeDir, Dir: "/home/admin/jobgate-talos",
 		GitLabURL: "https://gitlab.example.com", Agents: []install.Agent{{ID: 4}},
-		Address: "127.0.0.1:9443", HealthAddress: "127.0.0.1:9444", Image: "ghcr.io/jobgate/jobgate:latest",
+		Address: "127.0.0.1:9443", HealthAddress: "127.0.0.1:9444", Image: "ghcr.io/jobgate/jobgate:VERSION",
 		Program: "/usr/local/bin/jobgate",
 		PKI: map[string][]byte{
 			certs.CAFile: []byte("an authority\n"), certs.ServingFile: []byte("one pair\n"), certs.ClientFile: []byte("another\n"),
