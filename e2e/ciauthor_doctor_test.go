@@ -11,11 +11,11 @@ import (
 	"github.com/jobgate/jobgate/internal/pkitest"
 )
 
-// The exit codes of jobgate doctor.
+// The exit codes of jobgate doctor. A warning does not fail a job.
 const (
 	isWell      = 0
-	hasWarnings = 1
-	hasFailures = 2
+	hasWarnings = 0
+	hasFailures = 1
 )
 
 // doctorReport is what jobgate doctor --output=json prints, as far as it is looked at.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,14 +16,14 @@ func TestDoctor_ExitStatus(t *testing.T) {
 		args   string
 		status int
 	}{
-		{"a failure", "", 2},
-		{"a failure, in JSON", "-o json", 2},
-		{"an unknown output", "-o yaml", 3},
-		{"an unknown flag", "--nonsense", 3},
-		{"an argument", "now", 3},
-		{"a time too short", "--timeout=1ms", 3},
-		{"a time too long", "--timeout=1h", 3},
-		{"an agent that is none", "--agent=-1", 3},
+		{"a failure", "", 1},
+		{"a failure, in JSON", "-o json", 1},
+		{"an unknown output", "-o yaml", 2},
+		{"an unknown flag", "--nonsense", 2},
+		{"an argument", "now", 2},
+		{"a time too short", "--timeout=1ms", 2},
+		{"a time too long", "--timeout=1h", 2},
+		{"an agent that is none", "--agent=-1", 2},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -32,11 +31,21 @@ func TestDoctor_ExitStatus(t *testing.T) {
 			t.Setenv("CI_JOB_TOKEN", "")
 			t.Setenv("JOBGATE_URL", "")
 			_, _, err := runApart(t, append([]string{"doctor"}, strings.Fields(row.args)...)...)
-			var status *statusError
-			if !errors.As(err, &status) || status.code != row.status {
-				t.Errorf("error is %v, want the status %d", err, row.status)
+			if got := exitStatus(err); got != row.status {
+				t.Errorf("exit status is %d, want %d (%v)", got, row.status, err)
 			}
 		})
+	}
+}
+
+// A job that works in spite of a warning does not fail its pipeline.
+func TestDoctor_WarningIsNoFailure(t *testing.T) {
+	report := &doctor.Report{State: doctor.Warning}
+	for failOnWarning, want := range map[bool]int{false: 0, true: 1} {
+		o := doctorOptions{failOnWarning: failOnWarning}
+		if got := exitStatus(o.result(report)); got != want {
+			t.Errorf("with --fail-on-warning=%t the exit status is %d, want %d", failOnWarning, got, want)
+		}
 	}
 }
 

@@ -12,81 +12,105 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/jobgate/jobgate/internal/cijob"
+	"github.com/jobgate/jobgate/internal/credential"
 	"github.com/jobgate/jobgate/internal/gitlab"
 	"github.com/jobgate/jobgate/internal/rule"
 )
 
-// maxName bounds what is shown of a name, in characters. GitLab's longest full path is below it.
+// maxName bounds what is shown of a name, in characters. GitLab's longest full path is shorter.
 const maxName = 1024
 
-// stdoutFile is the name of an output file that stands for standard output.
+// stdoutFile is the name of an output file that means standard output.
 const stdoutFile = "-"
 
 type kubeconfigOptions struct {
-	server, caFile string
-	agents         []string
-	context        string
-	namespace      string
-	outputFile     string
-	timeout        time.Duration
+	server, caFile  string
+	agents          []string
+	cluster         string
+	idTokenVariable string
+	context         string
+	namespace       string
+	outputFile      string
+	timeout         time.Duration
 }
 
-const kubeconfigLong = `Make the job's kubeconfig point at the API server itself. Run it in a job's script, before kubectl.
+const kubeconfigLong = `Make the job's kubeconfig point directly at the API server. Run it in a job's script, before kubectl.
 
-GitLab is asked which agents the job may use. The context of each, as GitLab's kubeconfig names it, gets a cluster of its
-own with the API server's address; an agent stands for one cluster, so where a job has agents of several, name this
-cluster's with --agent. Everything else in the file stays as it is. The file is replaced as a whole, and only its owner
-may read it.
+With an agent (the default): jobgate asks GitLab which agents the job may use. The context of each, as GitLab's kubeconfig
+names it, gets its own cluster entry with the API server's address. An agent belongs to one cluster, so if the job has
+agents of several clusters, name this cluster's with --agent. If GitLab's agent server (KAS) is off, GitLab sets no
+kubeconfig and tells no names; a context is then called <config project>:agent-<id>, and --agent ID=CONTEXT gives it another
+name.
 
-GitLab tells the name of an agent only in the kubeconfig that it puts into jobs. Where that is missing, because GitLab's
-agent server (KAS) is off, a context is called <config project>:agent-<id>; --agent ID=CONTEXT gives it another name.
+Without an agent (--cluster): the context logs in with ci:NAME:$CI_JOB_TOKEN, or with the ID token in the variable that
+--id-token-variable names. jobgate does not ask GitLab; the grants of the cluster decide.
 
-The exit status is 0, or 1 with the reason on standard error. "jobgate doctor" says more.`
+Other entries stay as they are. The file is replaced as a whole, and only its owner may read it.
 
-const kubeconfigExample = `  # in .gitlab-ci.yml, with the CI/CD variables JOBGATE_URL and JOBGATE_CA_FILE (type file) set
+The exit status is 0, or 1 with the reason on standard error, or 2 for bad usage. If kubectl is refused afterwards, "jobgate
+doctor" finds the cause.`
+
+const kubeconfigExample = `  # in .gitlab-ci.yml, with the CI/CD variables JOBGATE_URL and JOBGATE_CA_FILE (type file)
   script:
     - jobgate kubeconfig --agent=path/to/agent/project:agent-name
     - kubectl apply -f deployment.yaml
 
-  # where GitLab sets no KUBECONFIG
+  # if GitLab sets no KUBECONFIG
   script:
     - export KUBECONFIG="$CI_PROJECT_DIR.tmp/kubeconfig"
-    - jobgate kubeconfig --agent=4=path/to/agent/project:agent-name`
+    - jobgate kubeconfig --agent=4=path/to/agent/project:agent-name
+
+  # without an agent
+  script:
+    - export KUBECONFIG="$CI_PROJECT_DIR.tmp/kubeconfig"
+    - jobgate kubeconfig --cluster=prod --server=https://api.prod.example.com:6443 --ca=ca.crt`
 
 func newKubeconfigCommand() *cobra.Command {
 	o := kubeconfigOptions{}
 	cmd := &cobra.Command{
-		Use:     "kubeconfig [--server URL] [--agent ID|CONTEXT|ID=CONTEXT]...",
-		Short:   "In a CI job: make the kubeconfig point at the API server itself",
+		Use:     "kubeconfig [--server URL] [--ca FILE] [--agent ID|CONTEXT|ID=CONTEXT]... | --cluster NAME [--id-token-variable NAME]",
+		Short:   "In a CI job: make the kubeconfig point directly at the API server",
 		Long:    kubeconfigLong,
 		Example: kubeconfigExample,
-		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.run(cmd.Context(), os.Getenv, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
+	checkUsage(cmd, cobra.NoArgs)
 	f := cmd.Flags()
 	f.StringVar(&o.server, "server", "", "the API server's URL (default $"+cijob.VarURL+")")
-	f.StringVar(&o.caFile, "certificate-authority", "",
-		"a file with its CA, which is copied into the kubeconfig (default $"+cijob.VarCAFile+", else the system's CAs)")
+	addCA(f, &o.caFile, "a file with its CA, which is copied into the kubeconfig (default $"+cijob.VarCAFile+", else the system's CAs)")
 	f.StringSliceVar(&o.agents, "agent", nil,
-		"an agent of this cluster, as ID, CONTEXT or ID=CONTEXT; may be repeated (default all)")
-	f.StringVar(&o.context, "context", "",
-		"the context to be current (default $"+cijob.VarContext+", else that of the only agent)")
-	f.StringVarP(&o.namespace, "namespace", "n", "", "the contexts' namespace (default the agent's default_namespace)")
-	f.StringVarP(&o.outputFile, "output-file", "o", "",
+		"an agent of this cluster, as ID, CONTEXT or ID=CONTEXT; may be repeated (default $"+cijob.VarAgentID+", else all)")
+	f.StringVar(&o.cluster, "cluster", "", "the cluster's name, to log in without an agent (default $"+cijob.VarCluster+")")
+	f.StringVar(&o.idTokenVariable, "id-token-variable", "",
+		"with --cluster: the CI/CD variable with an ID token to log in with (default $"+cijob.VarIDTokenVariable+", else the job token)")
+	f.StringVar(&o.context, "context", "", "the context to be current (default $"+cijob.VarContext+", else that of the only agent, or the cluster's name)")
+	f.StringVarP(&o.namespace, "namespace", "n", "", "the contexts' namespace (default $"+cijob.VarNamespace+", else the agent's default_namespace)")
+	f.StringVar(&o.outputFile, "output-file", "",
 		"where to write, or - for standard output, which then shows the token (default $"+cijob.VarKubeconfig+")")
 	f.DurationVar(&o.timeout, "timeout", 10*time.Second, "how long GitLab may take")
 	return cmd
 }
 
+// addCA adds --ca, and kubectl's name for it.
+func addCA(f *pflag.FlagSet, value *string, usage string) {
+	f.StringVar(value, "ca", "", usage)
+	f.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		if name == "certificate-authority" {
+			name = "ca"
+		}
+		return pflag.NormalizedName(name)
+	})
+}
+
 func (o *kubeconfigOptions) run(ctx context.Context, v cijob.Variables, stdout, notes io.Writer) error {
-	job, err := cijob.Read(v)
-	if err != nil {
+	if err := o.complete(v); err != nil {
 		return err
 	}
 	target, err := o.target(v)
@@ -102,13 +126,9 @@ func (o *kubeconfigOptions) run(ctx context.Context, v cijob.Variables, stdout, 
 	if err != nil {
 		return err
 	}
-	reply, err := o.ask(ctx, job)
+	pointed, err := o.point(ctx, v, config, target)
 	if err != nil {
 		return err
-	}
-	pointed, err := cijob.Point(config, reply.Agents, job.Token, target)
-	if err != nil {
-		return fmt.Errorf("job %d of project %d: %w", reply.JobID, reply.ProjectID, err)
 	}
 	if output == stdoutFile {
 		return encode(stdout, config)
@@ -123,30 +143,70 @@ func (o *kubeconfigOptions) run(ctx context.Context, v cijob.Variables, stdout, 
 	return nil
 }
 
-// target is what the flags say, and the job's variables where they say nothing.
+// complete chooses between agent and cluster, and takes from the variables what the flags leave out.
+func (o *kubeconfigOptions) complete(v cijob.Variables) error {
+	if len(o.agents) > 0 && (o.cluster != "" || o.idTokenVariable != "") {
+		return badUsage("--agent is for a login with an agent, --cluster and --id-token-variable are for one without: give one of the two")
+	}
+	byFlag := o.cluster != ""
+	if len(o.agents) == 0 && !byFlag {
+		o.cluster = v(cijob.VarCluster)
+		if o.cluster != "" && v(cijob.VarAgentID) != "" {
+			return fmt.Errorf("%s and %s are both set: a job logs in with an agent or without one, so unset one of them",
+				cijob.VarCluster, cijob.VarAgentID)
+		}
+	}
+	switch {
+	case o.cluster == "" && o.idTokenVariable != "":
+		return badUsage("--id-token-variable needs --cluster: an ID token is not for an agent")
+	case o.cluster == "":
+	case !credential.IsClusterName(o.cluster) && byFlag:
+		return badUsage("--cluster is %q: %w", o.cluster, errClusterName)
+	case !credential.IsClusterName(o.cluster):
+		return fmt.Errorf("%s is %q: %w", cijob.VarCluster, o.cluster, errClusterName)
+	}
+	o.idTokenVariable = cmp.Or(o.idTokenVariable, v(cijob.VarIDTokenVariable))
+	o.context = cmp.Or(o.context, v(cijob.VarContext))
+	o.namespace = cmp.Or(o.namespace, v(cijob.VarNamespace))
+	return nil
+}
+
+var errClusterName = errors.New("a cluster's name has lower-case letters, digits and dashes, and begins with a letter; " +
+	"it is cluster.name in jobgate's configuration")
+
+// target is what the flags say, and the job's variables where the flags say nothing.
 func (o *kubeconfigOptions) target(v cijob.Variables) (cijob.Target, error) {
-	t := cijob.Target{Context: cmp.Or(o.context, v(cijob.VarContext)), Namespace: o.namespace}
+	t := cijob.Target{Context: o.context, Namespace: o.namespace}
 	var err error
 	if t.Server, err = cijob.ServerURL(o.server, v); err != nil {
+		if o.server != "" {
+			return t, badUsage("--server: %w", err)
+		}
 		return t, err
 	}
 	if ca := cmp.Or(o.caFile, v(cijob.VarCAFile)); ca != "" {
 		if t.CA, err = cijob.ReadCA(ca); err != nil {
-			return t, fmt.Errorf("read the API server's CA (--certificate-authority or %s): %w", cijob.VarCAFile, err)
+			return t, fmt.Errorf("read the API server's CA (--ca or %s): %w", cijob.VarCAFile, err)
 		}
 	}
 	for _, text := range o.agents {
-		wanted, err := cijob.ParseWanted(text)
+		agent, err := cijob.ParseAgentSelector(text)
 		if err != nil {
-			return t, fmt.Errorf("--agent: %w", err)
+			return t, badUsage("--agent: %w", err)
 		}
-		t.Agents = append(t.Agents, wanted)
+		t.Agents = append(t.Agents, agent)
+	}
+	if id := v(cijob.VarAgentID); len(t.Agents) == 0 && id != "" {
+		agent, err := cijob.ParseAgentSelector(id)
+		if err != nil || agent.ID == 0 {
+			return t, fmt.Errorf("%s is not a number: set it to the agent's id", cijob.VarAgentID)
+		}
+		t.Agents = []cijob.AgentSelector{{ID: agent.ID, Context: o.context}}
 	}
 	return t, nil
 }
 
-// output is where to write. A child cannot change its shell's KUBECONFIG, so the file that kubectl will read anyway is
-// the only good default.
+// output is where to write. A command cannot change its shell's KUBECONFIG, so the default is the file that kubectl reads.
 func (o *kubeconfigOptions) output(files []string) (string, error) {
 	switch {
 	case o.outputFile != "":
@@ -154,7 +214,7 @@ func (o *kubeconfigOptions) output(files []string) (string, error) {
 	case len(files) == 1:
 		return files[0], nil
 	case len(files) > 1:
-		return "", fmt.Errorf("%s names %d files: say with --output-file which one to write", cijob.VarKubeconfig, len(files))
+		return "", fmt.Errorf("%s names %d files: name the one to write with --output-file", cijob.VarKubeconfig, len(files))
 	default:
 		return "", fmt.Errorf("%[1]s is not set, so kubectl would not find the file: put "+
 			"export %[1]s=\"$CI_PROJECT_DIR.tmp/kubeconfig\" before this command", cijob.VarKubeconfig)
@@ -174,10 +234,53 @@ func base(output string, files []string) (*clientcmdapi.Config, error) {
 	return config, err
 }
 
+// point changes the configuration: for a cluster by its name, or for the agents that GitLab lists.
+func (o *kubeconfigOptions) point(
+	ctx context.Context, v cijob.Variables, config *clientcmdapi.Config, target cijob.Target,
+) (cijob.Pointed, error) {
+	if o.cluster != "" {
+		presented, err := o.credential(v)
+		if err != nil {
+			return cijob.Pointed{}, err
+		}
+		return cijob.PointAtCluster(config, o.cluster, presented, target), nil
+	}
+	job, err := cijob.Read(v)
+	if err != nil {
+		return cijob.Pointed{}, err
+	}
+	reply, err := o.ask(ctx, job)
+	if err != nil {
+		return cijob.Pointed{}, err
+	}
+	pointed, err := cijob.Point(config, reply.Agents, job.Token, target)
+	if err != nil {
+		return pointed, fmt.Errorf("job %d of project %d: %w", reply.JobID, reply.ProjectID, err)
+	}
+	return pointed, nil
+}
+
+// credential is what a job presents to a cluster that it names.
+func (o *kubeconfigOptions) credential(v cijob.Variables) (string, error) {
+	name := cmp.Or(o.idTokenVariable, cijob.VarJobToken)
+	token := cijob.NewToken(v(name))
+	switch _, err := token.Check(time.Now()); {
+	case token.Empty() && o.idTokenVariable == "":
+		return "", cijob.ErrNoToken
+	case token.Empty():
+		return "", fmt.Errorf("%s is not set: name it under id_tokens in the job's .gitlab-ci.yml", name)
+	case err != nil:
+		return "", fmt.Errorf("%s: %w", name, err)
+	case o.idTokenVariable == "":
+		return credential.ForCluster(o.cluster, token.Text()), nil
+	default:
+		return token.Text(), nil
+	}
+}
+
 func (o *kubeconfigOptions) ask(ctx context.Context, job cijob.Job) (*gitlab.AllowedAgents, error) {
-	// Any agent will do: the grammar is that of the job's token.
-	if _, err := cijob.ParseCredential(job.Token.Credential(1)); err != nil {
-		return nil, err
+	if _, err := job.Token.Check(time.Now()); err != nil {
+		return nil, fmt.Errorf("%s: %w", cijob.VarJobToken, err)
 	}
 	client, err := job.Client("jobgate/"+versionText(), o.timeout)
 	if err != nil {
@@ -186,7 +289,7 @@ func (o *kubeconfigOptions) ask(ctx context.Context, job cijob.Job) (*gitlab.All
 	defer client.Close()
 	reply, err := client.AllowedAgents(ctx, job.Token.Text(), gitlab.Login)
 	if err != nil {
-		return nil, fmt.Errorf("learn which agents the job may use: %w", err)
+		return nil, fmt.Errorf("ask GitLab which agents the job may use: %w", err)
 	}
 	return reply, nil
 }
@@ -200,22 +303,26 @@ func encode(w io.Writer, config *clientcmdapi.Config) error {
 	return err
 }
 
-// report says what has changed, in the job's log.
+// report says in the job's log what has changed.
 func report(w io.Writer, file string, t cijob.Target, p cijob.Pointed) {
 	for _, c := range p.Contexts {
+		if c.AgentID == 0 {
+			fmt.Fprintf(w, "context %s in %s points at %s\n", printable(c.Name), file, t.Server)
+			continue
+		}
 		fmt.Fprintf(w, "context %s (agent %d) in %s points at %s\n", printable(c.Name), c.AgentID, file, t.Server)
-		if c.Invented {
-			fmt.Fprintf(w, "  GitLab's kubeconfig does not name agent %[1]d; name it with --agent=%[1]d=CONTEXT\n", c.AgentID)
+		if c.Generated {
+			fmt.Fprintf(w, "  GitLab's kubeconfig has no name for agent %[1]d; name it with --agent=%[1]d=CONTEXT\n", c.AgentID)
 		}
 	}
 	if p.Current == "" {
-		fmt.Fprintln(w, "no context is current; choose one with --context, JOBGATE_CONTEXT or kubectl config use-context")
+		fmt.Fprintf(w, "no context is current; choose one with --context, %s or kubectl config use-context\n", cijob.VarContext)
 		return
 	}
 	fmt.Fprintf(w, "the current context is %s\n", printable(p.Current))
 }
 
-// printable makes a name that others chose safe for a job's log.
+// printable makes a name from elsewhere safe for a job's log.
 func printable(name string) string { return rule.Printable(name, maxName) }
 
 // quoteForShell makes one word of any text.

@@ -8,8 +8,11 @@ import (
 	"strings"
 	"testing"
 
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
 	"github.com/jobgate/jobgate/internal/cijob"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
+	"github.com/jobgate/jobgate/internal/pkitest"
 )
 
 // ciJob is the environment of a running job that may use the agents 4 (prod) and 5 (staging).
@@ -137,13 +140,13 @@ func TestKubeconfig_OutputFile(t *testing.T) {
 		t.Errorf("GitLab's file was changed: %s", got)
 	}
 	// A second cluster, into the same file.
-	if _, _, err := runApart(t, "kubeconfig", "--agent=5", "--server=https://two.example.com", "-o", own); err != nil {
+	if _, _, err := runApart(t, "kubeconfig", "--agent=5", "--server=https://two.example.com", "--output-file", own); err != nil {
 		t.Fatal(err)
 	}
 	if got := servers(t, own); got != "https://api.example.com:6443 web; https://two.example.com web; acme/agents:staging" {
 		t.Errorf("after two runs the file has %s", got)
 	}
-	stdout, _, err = runApart(t, "kubeconfig", "-o", "-")
+	stdout, _, err = runApart(t, "kubeconfig", "--output-file=-")
 	if err != nil || !strings.Contains(stdout, "ci:4:"+j.token) {
 		t.Errorf("standard output has no kubeconfig: %v", err)
 	}
@@ -174,14 +177,18 @@ func TestKubeconfig_Refuses(t *testing.T) {
 		}, "KUBE_URL is not used: it is GitLab's own"},
 		{"no encryption", "--server=http://api", nil, "begins with http://"},
 		{"the tunnel", "--server=" + tunnelURL, nil, "GitLab's tunnel"},
-		{"a CA that is not there", "--certificate-authority=/nonexistent", nil, "read the API server's CA"},
-		{"an agent that is none", "--agent=0", nil, `--agent: "0" is no agent`},
+		{"a CA that is not there", "--ca=/nonexistent", nil, "read the API server's CA"},
+		{"a CA that is not there, by kubectl's name for the flag", "--certificate-authority=/nonexistent", nil, "read the API server's CA"},
+		{"an agent's id that is none", "", setenv("JOBGATE_AGENT_ID", "prod"), "JOBGATE_AGENT_ID is not a number"},
+		{"the context of another cluster", "--context=gitlab-deploy", addCertificateCluster, `"gitlab-deploy" is not the agent's context: its user is "gitlab-deploy"`},
+		{"another cluster's context as an agent", "--agent=gitlab-deploy", addCertificateCluster, `there is no context "gitlab-deploy" of an agent`},
+		{"an agent that is none", "--agent=0", nil, `--agent: "0" is not an agent`},
 		{"an agent that is not listed", "--agent=9", nil, "job 1001 of project 150: GitLab does not list agent 9 for this job (it lists 4, 5)"},
 		{"a context that is not there", "--context=acme/agents:other", nil, `there is no context "acme/agents:other"`},
 		{"a job that has ended", "", end, "401"},
 		{"no KUBECONFIG", "", setenv("KUBECONFIG", ""), `export KUBECONFIG="$CI_PROJECT_DIR.tmp/kubeconfig"`},
 		{"several files", "", setenv("KUBECONFIG", "/a:/b"), "names 2 files"},
-		{"a folder that is not there", "-o /nonexistent/kubeconfig", nil, "name another file with --output-file"},
+		{"a folder that is not there", "--output-file=/nonexistent/kubeconfig", nil, "name another file with --output-file"},
 		{"a kubeconfig that is none", "", func(t *testing.T, j *ciJob) {
 			if err := os.WriteFile(os.Getenv("KUBECONFIG"), []byte(j.token), 0o600); err != nil {
 				t.Fatal(err)
@@ -205,7 +212,203 @@ func TestKubeconfig_Refuses(t *testing.T) {
 	}
 }
 
-// Without GitLab's agent server there is no kubeconfig, and nobody who says the agents' names.
+// addCertificateCluster adds what GitLab does for a cluster that is connected with certificates: a context that is the
+// current one.
+func addCertificateCluster(t *testing.T, _ *ciJob) {
+	t.Helper()
+	file := os.Getenv("KUBECONFIG")
+	config, err := cijob.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const name = "gitlab-deploy"
+	config.Clusters[name] = &clientcmdapi.Cluster{Server: "https://certificate.example.com"}
+	config.AuthInfos[name] = &clientcmdapi.AuthInfo{Token: "certificate"}
+	config.Contexts[name] = &clientcmdapi.Context{Cluster: name, AuthInfo: name}
+	config.CurrentContext = name
+	if err := cijob.Write(file, config); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A job beside a certificate-based cluster gets the agent's context, or none where it must choose, but never gitlab-deploy.
+func TestKubeconfig_BesideACertificateCluster(t *testing.T) {
+	for args, current := range map[string]string{"--agent=4": "acme/agents:prod", "--agent=4,5": ""} {
+		t.Run(args, func(t *testing.T) {
+			addCertificateCluster(t, runCIJob(t))
+			if _, _, err := runApart(t, "kubeconfig", args); err != nil {
+				t.Fatal(err)
+			}
+			config, err := cijob.Load(os.Getenv("KUBECONFIG"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if config.CurrentContext != current {
+				t.Errorf("the current context is %q, want %q", config.CurrentContext, current)
+			}
+			if c := config.Contexts["gitlab-deploy"]; c == nil || config.Clusters[c.Cluster].Server != "https://certificate.example.com" {
+				t.Error("the context gitlab-deploy has changed")
+			}
+		})
+	}
+}
+
+func TestKubeconfig_JobgatesVariables(t *testing.T) {
+	runCIJob(t)
+	t.Setenv("JOBGATE_AGENT_ID", "5")
+	t.Setenv("JOBGATE_CONTEXT", "mine")
+	t.Setenv("JOBGATE_NAMESPACE", "shop")
+	if _, _, err := runApart(t, "kubeconfig"); err != nil {
+		t.Fatal(err)
+	}
+	config, err := cijob.Load(os.Getenv("KUBECONFIG"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := config.Contexts["mine"]; config.CurrentContext != "mine" || c.AuthInfo != "agent:5" || c.Namespace != "shop" {
+		t.Errorf("the current context is %q: %+v", config.CurrentContext, c)
+	}
+}
+
+func TestKubeconfig_BadUsage(t *testing.T) {
+	rows := []struct{ name, args, want string }{
+		{"-o, which is a format elsewhere", "-o json", "unknown shorthand flag: 'o' in -o; see jobgate kubeconfig --help"},
+		{"unknown flag", "--nonsense", "unknown flag"},
+		{"argument", "json", "unknown command"},
+		{"agent that is none", "--agent=0", `--agent: "0" is not an agent`},
+		{"http", "--server=http://api", "--server: "},
+		{"agent and cluster", "--agent=4 --cluster=prod", "give one of the two"},
+		{"agent and ID token", "--agent=4 --id-token-variable=X", "give one of the two"},
+		{"ID token without a cluster", "--id-token-variable=X", "--id-token-variable needs --cluster"},
+		{"cluster's name that is none", "--cluster=4", `--cluster is "4"`},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			runCIJob(t)
+			t.Chdir(t.TempDir())
+			_, _, err := runApart(t, append([]string{"kubeconfig"}, strings.Fields(row.args)...)...)
+			if exitStatus(err) != statusUsage || !strings.Contains(err.Error(), row.want) {
+				t.Errorf("error is %v, want the exit status %d and %q", err, statusUsage, row.want)
+			}
+			if left, _ := filepath.Glob("*"); len(left) > 0 {
+				t.Errorf("it wrote %v", left)
+			}
+		})
+	}
+}
+
+// A job that names the cluster needs no agent, and GitLab is not asked: it is not even there.
+func TestKubeconfig_Cluster(t *testing.T) {
+	ca, err := pkitest.NewAuthority("ca")
+	if err != nil {
+		t.Fatal(err)
+	}
+	caFile, err := ca.WriteCertificate(t.TempDir(), "ca")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const jobToken, idToken = "glcbt-64_SecretSecretSecret12", "eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOiJwcm9kIn0.c2lnbmVk"
+	flags := "--cluster=prod --server=https://api.example.com:6443 --ca=" + caFile
+	rows := []struct {
+		name    string
+		args    string
+		env     map[string]string
+		context string
+		token   string
+	}{
+		{name: "job token", args: flags, context: "prod", token: "ci:prod:" + jobToken},
+		{name: "ID token", args: flags + " --id-token-variable=PROD_TOKEN", context: "prod", token: idToken},
+		{name: "another context", args: flags + " --context=mine", context: "mine", token: "ci:prod:" + jobToken},
+		{name: "variables", context: "prod", token: idToken, env: map[string]string{
+			"JOBGATE_CLUSTER": "prod", "JOBGATE_ID_TOKEN_VARIABLE": "PROD_TOKEN", "JOBGATE_URL": "https://api.example.com:6443", "JOBGATE_CA_FILE": caFile,
+		}},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			file := withoutGitLab(t, map[string]string{"CI_JOB_TOKEN": jobToken, "PROD_TOKEN": idToken})
+			for name, value := range row.env {
+				t.Setenv(name, value)
+			}
+			stdout, notes, err := runApart(t, append([]string{"kubeconfig"}, strings.Fields(row.args)...)...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if stdout != "" || !strings.Contains(notes, "points at https://api.example.com:6443") || strings.Contains(notes, "Secret") {
+				t.Errorf("standard output is %q, notes are %q", stdout, notes)
+			}
+			if info, err := os.Stat(file); err != nil || info.Mode() != 0o600 {
+				t.Errorf("mode is %v (%v)", info.Mode(), err)
+			}
+			config, err := cijob.Load(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := config.Contexts[row.context]
+			if c == nil || config.CurrentContext != row.context {
+				t.Fatalf("the current context is %q, want %q", config.CurrentContext, row.context)
+			}
+			if config.AuthInfos[c.AuthInfo].Token != row.token {
+				t.Error("the user has another token")
+			}
+			if cluster := config.Clusters[c.Cluster]; cluster.Server != "https://api.example.com:6443" || len(cluster.CertificateAuthorityData) == 0 {
+				t.Errorf("the cluster is %s, with %d bytes of CA", cluster.Server, len(cluster.CertificateAuthorityData))
+			}
+		})
+	}
+}
+
+func TestKubeconfig_ClusterRefuses(t *testing.T) {
+	const flags = "--cluster=prod --server=https://api.example.com "
+	rows := []struct {
+		name string
+		args string
+		env  map[string]string
+		want string
+	}{
+		{name: "no job token", args: flags, want: "CI_JOB_TOKEN is not set"},
+		{name: "no ID token", args: flags + "--id-token-variable=PROD_TOKEN", want: "PROD_TOKEN is not set"},
+		{name: "garbled ID token", args: flags + "--id-token-variable=PROD_TOKEN", env: map[string]string{"PROD_TOKEN": "Secret Secret"},
+			want: "PROD_TOKEN: "},
+		{name: "no server", args: "--cluster=prod", env: map[string]string{"CI_JOB_TOKEN": "Secret"}, want: "JOBGATE_URL is not set"},
+		{name: "agent and cluster in variables", env: map[string]string{"JOBGATE_CLUSTER": "prod", "JOBGATE_AGENT_ID": "4"},
+			want: "JOBGATE_CLUSTER and JOBGATE_AGENT_ID are both set"},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			file := withoutGitLab(t, nil)
+			for name, value := range row.env {
+				t.Setenv(name, value)
+			}
+			_, _, err := runApart(t, append([]string{"kubeconfig"}, strings.Fields(row.args)...)...)
+			if exitStatus(err) != 1 || !strings.Contains(err.Error(), row.want) {
+				t.Errorf("error is %v, want the exit status 1 and %q", err, row.want)
+			}
+			if err != nil && strings.Contains(err.Error(), "Secret") {
+				t.Error("the error shows the token")
+			}
+			if _, err := os.Stat(file); err == nil {
+				t.Error("a kubeconfig was written")
+			}
+		})
+	}
+}
+
+// withoutGitLab is a job whose GitLab does not answer, with a KUBECONFIG that does not exist yet.
+func withoutGitLab(t *testing.T, env map[string]string) (file string) {
+	t.Helper()
+	runCIJob(t)
+	file = filepath.Join(t.TempDir(), "kubeconfig")
+	for _, name := range []string{"CI_JOB_TOKEN", "CI_API_V4_URL", "CI_SERVER_URL", "JOBGATE_URL"} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("KUBECONFIG", file)
+	for name, value := range env {
+		t.Setenv(name, value)
+	}
+	return file
+}
+
+// If GitLab's agent server is off, there is no kubeconfig, and nothing tells the agents' names.
 func TestKubeconfig_WithoutGitLabs(t *testing.T) {
 	runCIJob(t)
 	file := filepath.Join(t.TempDir(), "kubeconfig")

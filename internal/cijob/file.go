@@ -4,12 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
-	"os"
 	"path/filepath"
 
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/jobgate/jobgate/internal/file"
 )
 
 // maxKubeconfig bounds a kubeconfig, in bytes. GitLab's largest, 500 agents with JWT tokens, is below 1 MiB.
@@ -18,69 +18,25 @@ const maxKubeconfig = 4 << 20
 // ErrNoKubeconfig says that none of the files exists.
 var ErrNoKubeconfig = errors.New("no such kubeconfig")
 
-// Load reads kubeconfig files as kubectl does: the first file to name something decides about it, and files that do not
-// exist are passed over. Names of files in them become absolute. The error wraps ErrNoKubeconfig if there is none of
-// the files; the configuration is then empty.
-func Load(files ...string) (*clientcmdapi.Config, error) {
-	config, found := clientcmdapi.NewConfig(), false
-	for _, file := range files {
-		one, err := load(file)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
+// Load reads kubeconfig files as kubectl does: where two files have an entry of the same name, the first counts, and files
+// that do not exist are skipped. Paths in them become absolute. If none of the files exists, the error wraps
+// ErrNoKubeconfig and the configuration is empty.
+func Load(names ...string) (*clientcmdapi.Config, error) {
+	found := false
+	for _, name := range names {
+		switch _, err := file.Read(name, maxKubeconfig); {
+		case err == nil:
+			found = true
+		case !errors.Is(err, fs.ErrNotExist):
+			return nil, fmt.Errorf("read the kubeconfig: %w", err)
 		}
-		if err != nil {
-			return nil, err
-		}
-		found = true
-		merge(config, one)
 	}
 	if !found {
-		return config, ErrNoKubeconfig
+		return clientcmdapi.NewConfig(), ErrNoKubeconfig
 	}
-	return config, nil
-}
-
-// merge adds what config does not have yet.
-func merge(config, one *clientcmdapi.Config) {
-	config.Clusters = underlay(config.Clusters, one.Clusters)
-	config.AuthInfos = underlay(config.AuthInfos, one.AuthInfos)
-	config.Contexts = underlay(config.Contexts, one.Contexts)
-	config.Extensions = underlay(config.Extensions, one.Extensions)
-	if config.CurrentContext == "" {
-		config.CurrentContext = one.CurrentContext
-	}
-}
-
-func underlay[V any](above, below map[string]V) map[string]V {
-	merged := maps.Clone(below)
-	if merged == nil {
-		return above
-	}
-	maps.Copy(merged, above)
-	return merged
-}
-
-func load(file string) (*clientcmdapi.Config, error) {
-	text, err := readBounded(file, maxKubeconfig)
+	config, err := (&clientcmd.ClientConfigLoadingRules{Precedence: names}).Load()
 	if err != nil {
 		return nil, fmt.Errorf("read the kubeconfig: %w", err)
-	}
-	config, err := clientcmd.Load(text)
-	if err != nil {
-		return nil, fmt.Errorf("read the kubeconfig %s: %w", file, err)
-	}
-	absolute, err := filepath.Abs(file)
-	if err != nil {
-		return nil, fmt.Errorf("read the kubeconfig %s: %w", file, err)
-	}
-	for _, c := range config.Clusters {
-		c.LocationOfOrigin = absolute
-	}
-	for _, u := range config.AuthInfos {
-		u.LocationOfOrigin = absolute
-	}
-	if err := clientcmd.ResolveLocalPaths(config); err != nil {
-		return nil, fmt.Errorf("read the kubeconfig %s: %w", file, err)
 	}
 	return config, nil
 }
@@ -88,34 +44,18 @@ func load(file string) (*clientcmdapi.Config, error) {
 // fileMode is that of a file with a token in it.
 const fileMode = 0o600
 
-// Write writes a kubeconfig that only its owner may read. A file that is there is replaced as a whole, so nobody ever
-// reads half of it, and what it was open to before does not matter.
-func Write(file string, config *clientcmdapi.Config) error {
+// Write writes a kubeconfig that only its owner may read, whatever the mode of the file that it replaces. A symbolic link
+// stays, and the file behind it is replaced.
+func Write(name string, config *clientcmdapi.Config) error {
 	text, err := clientcmd.Write(*config)
 	if err != nil {
 		return fmt.Errorf("encode the kubeconfig: %w", err)
 	}
-	// Of a symbolic link the file behind it is meant.
-	if target, err := filepath.EvalSymlinks(file); err == nil {
-		file = target
+	if target, err := filepath.EvalSymlinks(name); err == nil {
+		name = target
 	}
-	if err := replace(file, text); err != nil {
+	if err := file.Write(name, text, fileMode); err != nil {
 		return fmt.Errorf("write the kubeconfig: %w", err)
-	}
-	return nil
-}
-
-func replace(file string, text []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if err := errors.Join(err, f.Chmod(fileMode), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	if err := os.Rename(f.Name(), file); err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
 	}
 	return nil
 }

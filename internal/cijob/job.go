@@ -1,22 +1,20 @@
-// Package cijob knows what the environment of a GitLab CI job says, and makes the job's kubeconfig from it.
+// Package cijob reads the environment of a GitLab CI job and makes the job's kubeconfig from it.
 //
-// It runs inside jobs, as their authors would: it has the job's own token and nothing else. It knows GitLab's variables,
-// the names that GitLab gives to contexts, and kubeconfig files. It must not know what a cluster makes of the token, nor
-// what commands look like.
+// It runs inside jobs and has the job's own token and nothing else. It knows GitLab's variables, the names that GitLab gives
+// to contexts, and kubeconfig files. It must not know what a cluster does with the token, or what commands look like.
 package cijob
 
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"time"
 
 	"k8s.io/client-go/util/cert"
 
+	"github.com/jobgate/jobgate/internal/file"
 	"github.com/jobgate/jobgate/internal/gitlab"
 )
 
@@ -45,7 +43,10 @@ const (
 	VarCAFile    = "JOBGATE_CA_FILE"   // its CA: a variable of type file
 	VarContext   = "JOBGATE_CONTEXT"   // the context to use
 	VarNamespace = "JOBGATE_NAMESPACE" // the contexts' namespace
-	VarAgentID   = "JOBGATE_AGENT_ID"  // the agent to use, where GitLab makes no context
+	VarAgentID   = "JOBGATE_AGENT_ID"  // the id of the agent to use, where GitLab makes no context
+	VarCluster   = "JOBGATE_CLUSTER"   // the cluster's name, to log in without an agent
+
+	VarIDTokenVariable = "JOBGATE_ID_TOKEN_VARIABLE" // the name of the variable with an ID token for that cluster
 )
 
 // GitLab sets these for a cluster that is connected with certificates (deprecated): the address of that cluster's API
@@ -55,7 +56,7 @@ const (
 	varKubeToken = "KUBE_TOKEN"
 )
 
-// How a job asks its GitLab: a question or two, one after the other.
+// Bounds of the client. A job asks its GitLab one or two questions, one after the other.
 const (
 	maxInFlight       = 2
 	requestsPerSecond = 10
@@ -73,24 +74,24 @@ const (
 // Variables returns the value of a CI/CD variable, empty for one that is not set. os.Getenv is one.
 type Variables func(name string) string
 
-// Job is what the environment says of the job it belongs to. None of it has been confirmed by GitLab.
+// Job is what the environment says about the job. GitLab has confirmed none of it.
 type Job struct {
 	Token     Token
 	GitLabURL string // with the relative URL root, if GitLab has one; without a slash at the end
 	GitLabCA  string // a file with CA certificates, or such certificates themselves; empty: only the system's
-	ID        int64  // 0: not said
-	ProjectID int64  // 0: not said
+	ID        int64  // 0: unknown
+	ProjectID int64  // 0: unknown
 }
 
 // Errors of Read. None repeats a value.
 var (
-	ErrNoToken = errors.New(VarJobToken + " is not set: GitLab sets it in every job, and only there")
-	ErrNoURL   = errors.New(VarAPIURL + " is not set: GitLab sets it in every job, and only there")
+	ErrNoToken = errors.New(VarJobToken + " is not set: GitLab sets it in every job, so run this in the script of one")
+	ErrNoURL   = errors.New(VarAPIURL + " is not set: GitLab sets it in every job, so run this in the script of one")
 	ErrURL     = errors.New("is not a URL of the form https://HOST[:PORT][/PATH]")
 )
 
-// Read reads the job from its environment. The error joins what is missing to ask GitLab about the job; the Job then has
-// the rest.
+// Read reads the job from its environment. The error joins everything that is missing to ask GitLab about the job; the Job
+// then has the rest.
 func Read(v Variables) (Job, error) {
 	j := Job{
 		Token:     NewToken(v(VarJobToken)),
@@ -129,7 +130,7 @@ func (j Job) Client(userAgent string, timeout time.Duration) (*gitlab.Client, er
 	})
 }
 
-// gitlabURL prefers the API's URL, which no setting of the project touches.
+// gitlabURL prefers the API's URL, which no setting of the project changes.
 func gitlabURL(v Variables) (string, error) {
 	name, text := VarAPIURL, strings.TrimSuffix(strings.TrimRight(v(VarAPIURL), "/"), apiPath)
 	if text == "" {
@@ -139,14 +140,14 @@ func gitlabURL(v Variables) (string, error) {
 		return "", ErrNoURL
 	}
 	u, err := url.Parse(text)
-	// What is wrong with it may be that it holds a password, so it is not repeated.
+	// The text is not repeated, because it may hold a password.
 	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.User != nil || u.RawQuery != "" {
 		return "", fmt.Errorf("%s %w", name, ErrURL)
 	}
 	return text, nil
 }
 
-// readID returns 0 for what is not a plain number greater than 0.
+// readID returns 0 for anything but a number greater than 0.
 func readID(text string) int64 {
 	id, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || id < 0 {
@@ -155,15 +156,15 @@ func readID(text string) int64 {
 	return id
 }
 
-// ReadCA reads CA certificates in PEM from a file of at most 1 MiB. A value that is PEM itself is taken as such: that is
-// what a job gets where a CI/CD variable has the type variable instead of file, and what old GitLab versions make of a
-// file variable inside another variable (gitlab#13341).
+// ReadCA reads CA certificates in PEM from a file of at most 1 MiB. The value may also be PEM itself: a job gets that if a
+// CI/CD variable has the type variable instead of file, and from old GitLab versions for a file variable inside another
+// variable (gitlab#13341).
 func ReadCA(fileOrPEM string) ([]byte, error) {
 	text := []byte(fileOrPEM)
 	name := "the value"
 	if !strings.HasPrefix(strings.TrimSpace(fileOrPEM), pemBegin) {
 		var err error
-		if text, err = readBounded(fileOrPEM, maxPEM); err != nil {
+		if text, err = file.Read(fileOrPEM, maxPEM); err != nil {
 			return nil, err
 		}
 		name = fileOrPEM
@@ -172,17 +173,4 @@ func ReadCA(fileOrPEM string) ([]byte, error) {
 		return nil, fmt.Errorf("%s has no certificate in PEM: %w", name, err)
 	}
 	return text, nil
-}
-
-func readBounded(file string, limit int64) ([]byte, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(text)) > limit {
-		err = fmt.Errorf("%s has more than %d bytes", file, limit)
-	}
-	return text, err
 }

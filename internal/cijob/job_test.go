@@ -13,10 +13,10 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/jobgate/jobgate/internal/cijob"
+	"github.com/jobgate/jobgate/internal/credential"
 	"github.com/jobgate/jobgate/internal/gitlab"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 	"github.com/jobgate/jobgate/internal/pkitest"
-	"github.com/jobgate/jobgate/tokenreview"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -98,48 +98,30 @@ func TestToken_PrintsNothingOfItself(t *testing.T) {
 	}
 }
 
-func TestParseCredential(t *testing.T) {
-	expiring := jwtJob(t, time.Hour)
+func TestToken_Check(t *testing.T) {
+	now := time.Now()
 	rows := []struct {
 		name, text string
-		agent      int64
-		reason     tokenreview.Reason
+		expires    bool
 		err        error
 	}{
-		{"a job's", "ci:4:" + secret, 4, "", nil},
-		{"a JWT", "ci:7:" + expiring, 7, "", nil},
-		{"a JWT that has expired", "ci:7:" + jwtJob(t, -time.Hour), 7, tokenreview.ReasonExpired, nil},
-		{"somebody else's", "eyJhbGciOi", 0, "", cijob.ErrNotForJobgate},
-		{"empty", "", 0, "", cijob.ErrNotForJobgate},
-		{"without a job token", "ci:4:", 0, tokenreview.ReasonMalformed, nil},
-		{"without an agent", "ci::" + secret, 0, tokenreview.ReasonMalformed, nil},
-		{"the wrong way around", "ci:" + secret + ":4", 0, tokenreview.ReasonMalformed, nil},
-		{"with a line's end", "ci:4:" + secret + "\n", 0, tokenreview.ReasonMalformed, nil},
+		{name: "opaque", text: secret},
+		{name: "JWT", text: jwtJob(t, time.Hour), expires: true},
+		{name: "expired JWT", text: jwtJob(t, -time.Hour), expires: true, err: cijob.ErrExpired},
+		{name: "empty", err: credential.ErrMalformed},
+		{name: "with a line break", text: secret + "\n", err: credential.ErrMalformed},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			got, err := cijob.ParseCredential(row.text)
-			var rejected *tokenreview.RejectedError
-			switch {
-			case row.err != nil:
-				if !errors.Is(err, row.err) {
-					t.Errorf("error is %v, want %v", err, row.err)
-				}
-			case row.reason != "":
-				if !errors.As(err, &rejected) || rejected.Reason != row.reason {
-					t.Errorf("error is %v, want the reason %s", err, row.reason)
-				}
-			case err != nil:
-				t.Error(err)
+			expires, err := cijob.NewToken(row.text).Check(now)
+			if !errors.Is(err, row.err) || (row.err == nil) != (err == nil) {
+				t.Errorf("error is %v, want %v", err, row.err)
 			}
 			if err != nil && strings.Contains(err.Error(), secret) {
 				t.Error("the error shows the token")
 			}
-			if got.AgentID != row.agent {
-				t.Errorf("agent is %d, want %d", got.AgentID, row.agent)
-			}
-			if isJWT := row.text == "ci:7:"+expiring; isJWT == got.Expires.IsZero() {
-				t.Errorf("expires %v", got.Expires)
+			if expires.IsZero() == row.expires {
+				t.Errorf("expires %v", expires)
 			}
 		})
 	}

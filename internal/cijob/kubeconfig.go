@@ -17,7 +17,7 @@ import (
 
 // Errors of Point.
 var (
-	ErrNoAgent   = errors.New("GitLab lists no agent for this job")
+	ErrNoAgent   = errors.New("GitLab lists no agent for this job; check ci_access in the agent's config.yaml")
 	ErrNotListed = errors.New("GitLab does not list agent")
 	ErrNoContext = errors.New("there is no context")
 	ErrTaken     = errors.New("is not the agent's context")
@@ -26,13 +26,13 @@ var (
 // Target is where contexts are to point, and which of them.
 type Target struct {
 	Server    *url.URL
-	CA        []byte   // PEM; empty: the system's
-	Agents    []Wanted // empty: every agent that GitLab lists
-	Context   string   // to be the current one; empty: that of the only agent that is wanted, or the one that is
-	Namespace string   // of the contexts; empty: as GitLab has it
+	CA        []byte          // PEM; empty: the system's
+	Agents    []AgentSelector // empty: every agent that GitLab lists
+	Context   string          // to be the current one; empty: that of the only selected agent, or the one that is
+	Namespace string          // of the contexts; empty: as GitLab has it
 }
 
-// Pointed is what Point has done.
+// Pointed is what has changed.
 type Pointed struct {
 	Contexts []PointedContext // at least one
 	Current  string           // the current context; empty: none
@@ -40,31 +40,32 @@ type Pointed struct {
 
 // PointedContext is a context that points at the target's server now.
 type PointedContext struct {
-	Name     string
-	AgentID  int64
-	Invented bool // the name is jobgate's own, since GitLab's kubeconfig has none for the agent
+	Name      string
+	AgentID   int64 // 0: it logs in without an agent
+	Generated bool  // jobgate made the name, because GitLab's kubeconfig has none for the agent
 }
 
-// Point makes the contexts of the wanted agents point at an API server, with the job's token as their users' credential.
-// A context that GitLab's kubeconfig does not have is added. The cluster's entry is one of its own, named after the
-// server: GitLab's one entry, "gitlab", serves the agents of every cluster. Nothing else in config changes.
+// Point makes the contexts of the selected agents point at an API server, with the job's token as their users' credential.
+// A context that GitLab's kubeconfig does not have is added. The cluster gets its own entry, named after the server:
+// GitLab's one entry, "gitlab", serves the agents of every cluster. Contexts of other users stay, but none of them is left
+// as the current one: GitLab selects gitlab-deploy, which is for another cluster.
 //
-// The error wraps one of this package's, and config is then not to be used.
+// The error wraps one of this package's, and config must then not be used.
 func Point(config *clientcmdapi.Config, listed []gitlab.AllowedAgent, token Token, t Target) (Pointed, error) {
-	agents, err := choose(config, listed, t.Agents)
+	agents, err := selectAgents(config, listed, t.Agents)
 	if err != nil {
 		return Pointed{}, err
 	}
 	cluster := strings.TrimRight(t.Server.Host+t.Server.Path, "/")
-	config.Clusters[cluster] = &clientcmdapi.Cluster{Server: t.Server.String(), CertificateAuthorityData: t.CA}
+	config.Clusters[cluster] = t.cluster()
 	var p Pointed
 	for _, a := range agents {
-		config.AuthInfos[UserOf(a.agent.ID)] = &clientcmdapi.AuthInfo{Token: token.Credential(a.agent.ID)}
+		config.AuthInfos[UserOf(a.agent.ID)] = &clientcmdapi.AuthInfo{Token: token.ForAgent(a.agent.ID)}
 		for _, name := range a.contexts {
 			if err := point(config, name, cluster, a.agent, t.Namespace); err != nil {
 				return Pointed{}, err
 			}
-			p.Contexts = append(p.Contexts, PointedContext{Name: name, AgentID: a.agent.ID, Invented: a.invented})
+			p.Contexts = append(p.Contexts, PointedContext{Name: name, AgentID: a.agent.ID, Generated: a.generated})
 		}
 	}
 	if t.Context == "" && len(t.Agents) == 1 {
@@ -77,6 +78,10 @@ func Point(config *clientcmdapi.Config, listed []gitlab.AllowedAgent, token Toke
 	return p, nil
 }
 
+func (t Target) cluster() *clientcmdapi.Cluster {
+	return &clientcmdapi.Cluster{Server: t.Server.String(), CertificateAuthorityData: t.CA}
+}
+
 func point(config *clientcmdapi.Config, name, cluster string, agent gitlab.AllowedAgent, namespace string) error {
 	user := UserOf(agent.ID)
 	c := config.Contexts[name]
@@ -86,7 +91,7 @@ func point(config *clientcmdapi.Config, name, cluster string, agent gitlab.Allow
 		config.Contexts[name] = c
 	}
 	if c.AuthInfo != user {
-		return fmt.Errorf("context %s %w: its user is %s; name it otherwise: --agent %d=CONTEXT",
+		return fmt.Errorf("context %s %w: its user is %s; give another name: --agent %d=CONTEXT",
 			rule.Quote(name), ErrTaken, rule.Quote(c.AuthInfo), agent.ID)
 	}
 	c.Cluster = cluster
@@ -99,20 +104,43 @@ func point(config *clientcmdapi.Config, name, cluster string, agent gitlab.Allow
 	return nil
 }
 
-// isNamespace keeps out what GitLab stored without looking at it, and kubectl could only stumble over.
+// isNamespace refuses a name that kubectl could not use. GitLab stores any text.
 func isNamespace(name string) bool { return len(validation.IsDNS1123Label(name)) == 0 }
 
-// current picks the current context. A job that has one context wants it, whatever was current before.
-func current(config *clientcmdapi.Config, pointed []PointedContext, wanted string) (string, error) {
+// current picks the current context: the one that was asked for, the only one that points at the server, or the one that
+// is current already, if it is an agent's.
+func current(config *clientcmdapi.Config, pointed []PointedContext, name string) (string, error) {
 	switch {
-	case wanted != "" && config.Contexts[wanted] == nil:
-		return "", fmt.Errorf("%w %s; there are %s", ErrNoContext, rule.Quote(wanted),
-			rule.List(slices.Sorted(maps.Keys(config.Contexts))))
-	case wanted != "":
-		return wanted, nil
-	case len(pointed) == 1:
+	case name == "" && len(pointed) == 1:
 		return pointed[0].Name, nil
-	default:
+	case name == "" && AgentOf(config, config.CurrentContext) == 0:
+		return "", nil
+	case name == "":
 		return config.CurrentContext, nil
+	case config.Contexts[name] == nil:
+		return "", fmt.Errorf("%w %s; the kubeconfig has %s", ErrNoContext, rule.Quote(name), rule.List(agentContexts(config)))
+	case AgentOf(config, name) == 0:
+		return "", fmt.Errorf("context %s %w: its user is %s; use one of %s",
+			rule.Quote(name), ErrTaken, rule.Quote(config.Contexts[name].AuthInfo), rule.List(agentContexts(config)))
+	default:
+		return name, nil
 	}
+}
+
+// agentContexts are the contexts of all agents, in order of their names.
+func agentContexts(config *clientcmdapi.Config) []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(config.Contexts)), func(name string) bool { return AgentOf(config, name) == 0 })
+}
+
+// PointAtCluster adds a context that logs in to a cluster by the cluster's name and makes it the current one. The context
+// is named after the cluster, unless the target says otherwise. GitLab is not asked; the cluster's grants decide.
+func PointAtCluster(config *clientcmdapi.Config, name, credential string, t Target) Pointed {
+	user, context := "jobgate:"+name, clientcmdapi.NewContext()
+	context.Cluster, context.AuthInfo, context.Namespace = user, user, t.Namespace
+	if t.Context == "" {
+		t.Context = name
+	}
+	config.Clusters[user], config.AuthInfos[user] = t.cluster(), &clientcmdapi.AuthInfo{Token: credential}
+	config.Contexts[t.Context], config.CurrentContext = context, t.Context
+	return Pointed{Contexts: []PointedContext{{Name: t.Context}}, Current: t.Context}
 }

@@ -63,33 +63,34 @@ func TestPoint(t *testing.T) {
 		{"every agent, and the names of all that GitLab names", cijob.Target{}, map[string]string{
 			"acme/agents:prod": direct + "agent:4 web", "acme/agents:staging": direct + "agent:5 stage",
 			"acme/agents:agent-6": direct + "agent:6 ", "gitlab-deploy": "gitlab-deploy gitlab-deploy ",
-		}, "gitlab-deploy", nil},
-		{"one agent by its id, the others keep the tunnel", cijob.Target{Agents: []cijob.Wanted{{ID: 4}}}, map[string]string{
+		}, "", nil},
+		{"one agent by its id, the others keep the tunnel", cijob.Target{Agents: []cijob.AgentSelector{{ID: 4}}}, map[string]string{
 			"acme/agents:prod": direct + "agent:4 web", "acme/agents:staging": "gitlab agent:5 stage", "acme/agents:agent-6": "none",
 		}, "acme/agents:prod", nil},
-		{"one agent by its context", cijob.Target{Agents: []cijob.Wanted{{Context: "acme/agents:staging"}}}, map[string]string{
+		{"one agent by its context", cijob.Target{Agents: []cijob.AgentSelector{{Context: "acme/agents:staging"}}}, map[string]string{
 			"acme/agents:prod": "gitlab agent:4 ", "acme/agents:staging": direct + "agent:5 stage",
 		}, "acme/agents:staging", nil},
-		{"an agent that GitLab does not name", cijob.Target{Agents: []cijob.Wanted{{ID: 6, Context: "acme/agents:new"}}}, map[string]string{
+		{"an agent that GitLab does not name", cijob.Target{Agents: []cijob.AgentSelector{{ID: 6, Context: "acme/agents:new"}}}, map[string]string{
 			"acme/agents:new": direct + "agent:6 ", "acme/agents:agent-6": "none",
 		}, "acme/agents:new", nil},
-		{"another name besides GitLab's", cijob.Target{Agents: []cijob.Wanted{{ID: 4, Context: "mine"}}}, map[string]string{
+		{"another name besides GitLab's", cijob.Target{Agents: []cijob.AgentSelector{{ID: 4, Context: "mine"}}}, map[string]string{
 			"mine": direct + "agent:4 web", "acme/agents:prod": direct + "agent:4 web",
 		}, "mine", nil},
-		{"two names for one agent", cijob.Target{Agents: []cijob.Wanted{{ID: 6, Context: "a"}, {ID: 6, Context: "b"}}}, map[string]string{
+		{"two names for one agent", cijob.Target{Agents: []cijob.AgentSelector{{ID: 6, Context: "a"}, {ID: 6, Context: "b"}}}, map[string]string{
 			"a": direct + "agent:6 ", "b": direct + "agent:6 ",
-		}, "gitlab-deploy", nil},
+		}, "", nil},
 		{"a context to be current", cijob.Target{Context: "acme/agents:staging"}, map[string]string{
 			"acme/agents:staging": direct + "agent:5 stage",
 		}, "acme/agents:staging", nil},
-		{"a namespace for all", cijob.Target{Namespace: "mine", Agents: []cijob.Wanted{{ID: 4}, {ID: 5}}}, map[string]string{
+		{"a namespace for all", cijob.Target{Namespace: "mine", Agents: []cijob.AgentSelector{{ID: 4}, {ID: 5}}}, map[string]string{
 			"acme/agents:prod": direct + "agent:4 mine", "acme/agents:staging": direct + "agent:5 mine",
-		}, "gitlab-deploy", nil},
+		}, "", nil},
 
-		{"an agent that is not listed", cijob.Target{Agents: []cijob.Wanted{{ID: 9}}}, nil, "", cijob.ErrNotListed},
-		{"a context that nobody has", cijob.Target{Agents: []cijob.Wanted{{Context: "acme/agents:other"}}}, nil, "", cijob.ErrNoContext},
-		{"a context without an agent", cijob.Target{Agents: []cijob.Wanted{{Context: "gitlab-deploy"}}}, nil, "", cijob.ErrNoContext},
-		{"a name that is taken", cijob.Target{Agents: []cijob.Wanted{{ID: 6, Context: "gitlab-deploy"}}}, nil, "", cijob.ErrTaken},
+		{"an agent that is not listed", cijob.Target{Agents: []cijob.AgentSelector{{ID: 9}}}, nil, "", cijob.ErrNotListed},
+		{"a context that nobody has", cijob.Target{Agents: []cijob.AgentSelector{{Context: "acme/agents:other"}}}, nil, "", cijob.ErrNoContext},
+		{"a context without an agent", cijob.Target{Agents: []cijob.AgentSelector{{Context: "gitlab-deploy"}}}, nil, "", cijob.ErrNoContext},
+		{"a name that is taken", cijob.Target{Agents: []cijob.AgentSelector{{ID: 6, Context: "gitlab-deploy"}}}, nil, "", cijob.ErrTaken},
+		{"a current context that is no agent's", cijob.Target{Context: "gitlab-deploy"}, nil, "", cijob.ErrTaken},
 		{"a current context that nobody has", cijob.Target{Context: "acme/agents:other"}, nil, "", cijob.ErrNoContext},
 	}
 	for _, row := range rows {
@@ -119,11 +120,11 @@ func TestPoint(t *testing.T) {
 			}
 			for _, c := range pointed.Contexts {
 				user := config.AuthInfos[cijob.UserOf(c.AgentID)]
-				if want := cijob.NewToken(secret).Credential(c.AgentID); user.Token != want {
+				if want := cijob.NewToken(secret).ForAgent(c.AgentID); user.Token != want {
 					t.Errorf("agent %d presents another token", c.AgentID)
 				}
-				if want := c.Name == "acme/agents:agent-6"; c.Invented != want {
-					t.Errorf("the name %s is jobgate's own: %t", c.Name, c.Invented)
+				if want := c.Name == "acme/agents:agent-6"; c.Generated != want {
+					t.Errorf("the name %s is jobgate's own: %t", c.Name, c.Generated)
 				}
 			}
 			if diff := cmp.Diff(&clientcmdapi.Cluster{Server: server, CertificateAuthorityData: []byte("PEM")},
@@ -191,7 +192,7 @@ func TestPoint_SeveralClusters(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		target := cijob.Target{Server: u, Agents: []cijob.Wanted{{ID: id}}}
+		target := cijob.Target{Server: u, Agents: []cijob.AgentSelector{{ID: id}}}
 		if _, err := cijob.Point(config, listed, cijob.NewToken(secret), target); err != nil {
 			t.Fatal(err)
 		}
@@ -209,15 +210,15 @@ func TestPoint_SeveralClusters(t *testing.T) {
 	}
 }
 
-func TestParseWanted(t *testing.T) {
+func TestParseAgentSelector(t *testing.T) {
 	rows := []struct {
 		name, text string
-		want       *cijob.Wanted // nil: an error
+		want       *cijob.AgentSelector // nil: an error
 	}{
-		{"id", "4", &cijob.Wanted{ID: 4}},
-		{"context", "acme/agents:prod", &cijob.Wanted{Context: "acme/agents:prod"}},
-		{"both", "4=acme/agents:prod", &cijob.Wanted{ID: 4, Context: "acme/agents:prod"}},
-		{"context that begins with a number", "4x:prod", &cijob.Wanted{Context: "4x:prod"}},
+		{"id", "4", &cijob.AgentSelector{ID: 4}},
+		{"context", "acme/agents:prod", &cijob.AgentSelector{Context: "acme/agents:prod"}},
+		{"both", "4=acme/agents:prod", &cijob.AgentSelector{ID: 4, Context: "acme/agents:prod"}},
+		{"context that begins with a number", "4x:prod", &cijob.AgentSelector{Context: "4x:prod"}},
 		{"empty", "", nil},
 		{"zero", "0", nil},
 		{"too large", "9223372036854775808", nil},
@@ -227,12 +228,12 @@ func TestParseWanted(t *testing.T) {
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			got, err := cijob.ParseWanted(row.text)
+			got, err := cijob.ParseAgentSelector(row.text)
 			if (err == nil) != (row.want != nil) {
 				t.Fatalf("error is %v", err)
 			}
 			if row.want != nil && got != *row.want {
-				t.Errorf("wanted is %+v, want %+v", got, *row.want)
+				t.Errorf("selector is %+v, want %+v", got, *row.want)
 			}
 		})
 	}

@@ -57,7 +57,7 @@ func TestRun_JobAndGitLab(t *testing.T) {
 		{"no token, the token's check", set("CI_JOB_TOKEN", ""), "token", doctor.NotChecked, []string{"there is no CI_JOB_TOKEN"}, nil},
 		{"no URL", set("CI_API_V4_URL", ""), "variables", doctor.Failure, []string{"CI_API_V4_URL is not set"}, nil},
 		{"neither", func(s *scene) { s.vars = map[string]string{} }, "variables", doctor.Failure,
-			[]string{"CI_JOB_TOKEN is not set: GitLab sets it in every job, and only there; CI_API_V4_URL is not set"}, nil},
+			[]string{"CI_JOB_TOKEN is not set: GitLab sets it in every job, so run this in the script of one; CI_API_V4_URL is not set"}, nil},
 		{"the token as a URL's password", func(s *scene) { s.vars["CI_API_V4_URL"] = "https://ci:" + s.token + "@gitlab/api/v4" },
 			"variables", doctor.Failure, []string{"CI_API_V4_URL is not a URL"}, nil},
 		{"no job id", set("CI_JOB_ID", ""), "variables", doctor.Warning, []string{"CI_JOB_ID is not set"}, nil},
@@ -67,7 +67,7 @@ func TestRun_JobAndGitLab(t *testing.T) {
 			[]string{"the job token has characters that no GitLab token has"}, nil},
 		{"a token with a line's end is not sent", func(s *scene) { s.vars["CI_JOB_TOKEN"] += "\n" }, "gitlab", doctor.NotChecked,
 			[]string{"CI_JOB_TOKEN is no token"}, nil},
-		{"a JWT", tokenFormat("jwt", time.Hour), "token", doctor.OK, []string{"is a JWT, good for 1h0m"}, nil},
+		{"a JWT", tokenFormat("jwt", time.Hour), "token", doctor.OK, []string{"is a JWT, valid for 1h0m"}, nil},
 		{"a JWT that has expired", tokenFormat("jwt", -time.Hour), "token", doctor.Failure, []string{"expired", "run the job again"}, nil},
 
 		{"the job has ended", (*scene).endJob, "gitlab", doctor.Failure, []string{"401", "the job has ended"}, nil},

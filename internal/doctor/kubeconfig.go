@@ -12,6 +12,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/jobgate/jobgate/internal/cijob"
+	"github.com/jobgate/jobgate/internal/credential"
 	"github.com/jobgate/jobgate/internal/rule"
 )
 
@@ -63,7 +64,7 @@ func (e *examination) checkKubeconfig(context.Context) Finding {
 func (e *examination) withoutContext(f Finding, config *clientcmdapi.Config) Finding {
 	e.subject.why = "there is no " + cijob.VarJobToken
 	if !e.job.Token.Empty() {
-		e.subject.credential = e.job.Token.Credential(e.AgentID)
+		e.subject.credential = e.job.Token.ForAgent(e.AgentID)
 	}
 	if current := config.Contexts[config.CurrentContext]; current != nil && config.Clusters[current.Cluster] != nil {
 		e.subject.cluster = config.Clusters[current.Cluster]
@@ -123,7 +124,7 @@ func ofAgent(config *clientcmdapi.Config, agentID int64) string {
 			continue
 		}
 		// A token that has expired names its agent all the same.
-		if credential, _ := cijob.ParseCredential(config.AuthInfos[c.AuthInfo].Token); credential.AgentID == agentID {
+		if c, _ := credential.Parse(config.AuthInfos[c.AuthInfo].Token); c.AgentID == agentID {
 			return name
 		}
 	}
@@ -175,25 +176,25 @@ func (e *examination) readUser(user *clientcmdapi.AuthInfo) *Finding {
 			Do: "use the context of an agent: kubectl config use-context CONTEXT",
 		}
 	}
-	credential, err := cijob.ParseCredential(user.Token)
+	presented, err := credential.Parse(user.Token)
 	if err != nil {
 		return &Finding{
-			State: Failure, What: err.Error(),
+			State: Failure, What: "its user's token is not one for jobgate: " + err.Error(),
 			Do: "the token must be ci:<agent id>:$" + cijob.VarJobToken + "; jobgate kubeconfig writes it so",
 		}
 	}
 	if e.agentID == 0 {
-		e.agentID = credential.AgentID
+		e.agentID = presented.AgentID
 	}
-	if user.Token != e.job.Token.Credential(credential.AgentID) {
+	if user.Token != e.job.Token.ForAgent(presented.AgentID) {
 		return &Finding{
 			State: Failure, What: "its user presents another token than this job's " + cijob.VarJobToken,
 			Do: "keep no kubeconfig in caches and artifacts; write it anew in each job",
 		}
 	}
-	if e.agentID != credential.AgentID {
+	if e.agentID != presented.AgentID {
 		return &Finding{
-			State: Failure, What: fmt.Sprintf("its user is agent %d, and not %d", credential.AgentID, e.agentID),
+			State: Failure, What: fmt.Sprintf("its user is agent %d, and not %d", presented.AgentID, e.agentID),
 			Do: "give another --context or --agent",
 		}
 	}

@@ -69,7 +69,7 @@ func TestRun_Kubeconfig(t *testing.T) {
 		{"no token behind the agent", user(clientcmdapi.AuthInfo{Token: "ci:4:"}), "kubeconfig", doctor.Failure,
 			[]string{"the job token is empty"}, nil},
 		{"a token that is none of jobgate's", user(clientcmdapi.AuthInfo{Token: "eyJhbGciOiJSUzI1NiIsIm"}), "kubeconfig", doctor.Failure,
-			[]string{`does not begin with "ci:"`}, []string{"eyJhbGci"}},
+			[]string{"is not one for jobgate"}, []string{"eyJhbGci"}},
 		{"a client certificate", user(clientcmdapi.AuthInfo{ClientCertificate: "/c", ClientKey: "/k"}), "kubeconfig", doctor.Failure,
 			[]string{"presents a client certificate", "use the context of an agent"}, nil},
 		{"a plugin", user(clientcmdapi.AuthInfo{Exec: &clientcmdapi.ExecConfig{Command: "false"}}), "kubeconfig", doctor.Failure,

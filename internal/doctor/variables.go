@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/jobgate/jobgate/internal/cijob"
-	"github.com/jobgate/jobgate/tokenreview"
 )
 
 const runInJob = "run this in the script of a CI job, with the job's own variables"
@@ -51,21 +50,18 @@ func (e *examination) checkToken(context.Context) Finding {
 	if e.job.Token.Empty() {
 		return f.notChecked("there is no " + cijob.VarJobToken)
 	}
-	// Any agent will do: the grammar is that of the job's token.
-	credential, err := cijob.ParseCredential(e.job.Token.Credential(1))
-	var rejected *tokenreview.RejectedError
+	expires, err := e.job.Token.Check(e.Now())
 	switch {
-	case errors.As(err, &rejected) && rejected.Reason == tokenreview.ReasonExpired:
-		f.State = Failure
-		f.What = cijob.VarJobToken + " is a JWT that has expired: the job is over, or the runner's clock is wrong"
+	case errors.Is(err, cijob.ErrExpired):
+		f.State, f.What = Failure, cijob.VarJobToken+": "+err.Error()
 		f.Do = "run the job again"
 	case err != nil:
 		e.malformed = true
 		f.State, f.What = Failure, err.Error()
 		f.Do = "use " + cijob.VarJobToken + " as GitLab sets it; no CI/CD variable may have that name"
-	case !credential.Expires.IsZero():
+	case !expires.IsZero():
 		f.State = OK
-		f.What = fmt.Sprintf("%s is a JWT, good for %s", cijob.VarJobToken, roughly(credential.Expires.Sub(e.Now())))
+		f.What = fmt.Sprintf("%s is a JWT, valid for %s", cijob.VarJobToken, roughly(expires.Sub(e.Now())))
 	default:
 		f.State, f.What = OK, cijob.VarJobToken+" has the form of GitLab's tokens"
 	}
