@@ -79,6 +79,20 @@ func TestConfigValidate(t *testing.T) {
 	}
 }
 
+func TestConfigSchema(t *testing.T) {
+	want, err := os.ReadFile(root + "docs/configuration.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, status, err := run(t, "", "config", "schema")
+	if status != 0 || err != nil {
+		t.Fatalf("status %d, %v", status, err)
+	}
+	if diff := cmp.Diff(string(want), out); diff != "" {
+		t.Errorf("-docs/configuration.schema.json +printed:\n%s", diff)
+	}
+}
+
 func TestVersion(t *testing.T) {
 	if out, status, err := run(t, "", "version"); status != 0 || !strings.HasPrefix(out, "jobgate ") {
 		t.Errorf("status %d, %v: %s", status, err, out)

@@ -24,5 +24,20 @@ func newConfigCommand() *cobra.Command {
 			return err
 		},
 	})
+	cmd.AddCommand(&cobra.Command{
+		Use:   "schema",
+		Short: "Print the JSON Schema of the configuration file",
+		Long: "Print the JSON Schema of the configuration file, for editors and pipelines.\n" +
+			"An editor finds it by the first line of the file: # yaml-language-server: $schema=FILE",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			schema, err := config.Schema()
+			if err != nil {
+				return err
+			}
+			_, err = cmd.OutOrStdout().Write(schema)
+			return err
+		},
+	})
 	return cmd
 }

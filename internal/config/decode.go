@@ -78,7 +78,7 @@ func (d *decoder) object(node *yaml.Node, path *field.Path, into reflect.Value) 
 			continue
 		}
 		d.lines[child.String()] = name.Line
-		d.value(value, child, into.FieldByIndex(known[at].field.Index))
+		d.value(value, child, into.FieldByIndex(known[at].index))
 	}
 }
 
@@ -108,16 +108,17 @@ func (d *decoder) duration(node *yaml.Node, path *field.Path, into reflect.Value
 	}
 }
 
-// scalars are what the file calls a Go value, and what YAML calls the text that may stand for it.
+// scalars are what a file calls a Go value, what YAML calls the text that may stand for it, and its type in JSON Schema.
 var scalars = map[reflect.Kind]struct {
-	name string
-	tags []string
+	name   string
+	tags   []string
+	schema string
 }{
-	reflect.String:  {"a string", []string{"!!str", "!!timestamp"}},
-	reflect.Bool:    {"true or false", []string{"!!bool"}},
-	reflect.Int:     {"an integer", []string{"!!int"}},
-	reflect.Int64:   {"an integer", []string{"!!int"}},
-	reflect.Float64: {"a number", []string{"!!int", "!!float"}},
+	reflect.String:  {name: "a string", tags: []string{"!!str", "!!timestamp"}, schema: "string"},
+	reflect.Bool:    {name: "true or false", tags: []string{"!!bool"}, schema: "boolean"},
+	reflect.Int:     {name: "an integer", tags: []string{"!!int"}, schema: "integer"},
+	reflect.Int64:   {name: "an integer", tags: []string{"!!int"}, schema: "integer"},
+	reflect.Float64: {name: "a number", tags: []string{"!!int", "!!float"}, schema: "number"},
 }
 
 func (d *decoder) scalar(node *yaml.Node, path *field.Path, into reflect.Value) {

@@ -10,15 +10,15 @@ func TestParse_RefusesAnotherVersionOrKind(t *testing.T) {
 	checkRefusals(t, []refusal{
 		{
 			"no apiVersion", "apiVersion: jobgate.io/v1alpha1\n", "",
-			[]string{"1: apiVersion: required value: must be jobgate.io/v1alpha1"},
+			[]string{"1: apiVersion: is required: jobgate.io/v1alpha1"},
 		},
 		{
 			"another apiVersion", "jobgate.io/v1alpha1", "jobgate.io/v2",
-			[]string{`1: apiVersion: unsupported value: "jobgate.io/v2": supported values: "jobgate.io/v1alpha1"`},
+			[]string{`1: apiVersion: must be jobgate.io/v1alpha1, not "jobgate.io/v2"`},
 		},
 		{
 			"another kind", "kind: Configuration", "kind: configuration",
-			[]string{`2: kind: unsupported value: "configuration": supported values: "Configuration"`},
+			[]string{`2: kind: must be Configuration, not "configuration"`},
 		},
 	})
 }
@@ -27,7 +27,7 @@ func TestParse_RefusesWhatTheSchemaHasNot(t *testing.T) {
 	checkRefusals(t, []refusal{
 		{"unknown key", "agents:", "frobnicate: true\nagents:", []string{"5: frobnicate: unknown key"}},
 		{"key in another case", "url:", "URL:", []string{
-			"3: gitlab.url: required value: the address of the GitLab instance, as in https://gitlab.example.com",
+			"3: gitlab.url: is required, for example https://gitlab.example.com",
 			"4: gitlab.URL: unknown key",
 		}},
 		{"unknown key in a list", agent, agent + "  token: x\n", []string{"8: agents[0].token: unknown key"}},
@@ -92,7 +92,7 @@ func TestParse_RefusesTheRestOfYAML(t *testing.T) {
 			[]string{
 				"8: agents[0].impersonate.groups: must not be an alias" + star,
 				"9: agents[0].id: duplicate key, first set on line 6",
-				"9: agents[0].id: invalid value: 0: must be at least 1",
+				"9: agents[0].id: must be at least 1, not 0",
 			},
 		},
 		{

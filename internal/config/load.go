@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -39,6 +40,7 @@ func build(name string, data []byte, checkFiles func(*Configuration) field.Error
 	}
 	configuration := Default()
 	decoded := decode(root, configuration)
+	decoded.check(reflect.ValueOf(configuration).Elem(), nil)
 	problems := decoded.problems
 	for _, err := range append(configuration.validate(), checkFiles(configuration)...) {
 		if decoded.wasRead(err.Field) {

@@ -107,14 +107,14 @@ func TestParse_ReadsJSON(t *testing.T) {
 func TestParse_ListsAllProblemsAtOnce(t *testing.T) {
 	got := problems(t, read(t, "testdata/broken.yaml"))
 	want := []string{
-		`1: apiVersion: unsupported value: "jobgate.io/v1": supported values: "jobgate.io/v1alpha1"`,
+		`1: apiVersion: must be jobgate.io/v1alpha1, not "jobgate.io/v1"`,
 		`4: gitlab.url: invalid value: must be https, or allowPlainHTTP must be true: job tokens would travel unencrypted`,
 		`6: gitlab.timeout: duplicate key, first set on line 5`,
 		`6: gitlab.timeout: must be a duration, such as 10s or 2m30s, not "ten seconds"`,
 		`7: gitlab.maxInFlight: must be an integer, not a string`,
 		`8: gitlab.rateLimits: unknown key`,
-		`9: gitlab.rateLimit.burst: invalid value: 0: must be at least 1`,
-		`9: gitlab.rateLimit.requestsPerSecond: invalid value: 0: must be greater than 0`,
+		`9: gitlab.rateLimit.burst: must be at least 1, not 0`,
+		`9: gitlab.rateLimit.requestsPerSecond: must be above 0, not 0`,
 		`12: agents[0].name: invalid value: "production": must be as in path/to/project:agent-name`,
 		`13: agents[1].id: duplicate value: 4`,
 		`15: agents[1].impersonate.users[0]: invalid value: "a*b": must have * only at its end`,
@@ -127,13 +127,13 @@ func TestParse_ListsAllProblemsAtOnce(t *testing.T) {
 		`23: restrictions[1].name: duplicate value: "production"`,
 		`25: restrictions[1].require: required value: must have at least one requirement`,
 		`26: explain: unknown key`,
-		`28: cache.freshFor: invalid value: "-1s": must not be negative`,
+		`28: cache.freshFor: must be at least 0s, not -1s`,
 		`29: cache.staleFor: must be a duration, such as 10s or 2m30s, not 60`,
-		`30: cache.maxJobs: invalid value: 0: must be from 1 to 16777216`,
-		`31: serving.certFile: required value: a PEM file with the serving certificate`,
+		`30: cache.maxJobs: must be from 1 to 16777216, not 0`,
+		`31: serving.certFile: is required, for example pki/serving.pem`,
 		`31: serving.clientCAFile: required value: address is not a loopback address, ` +
 			`so callers must prove with a certificate that they are the API server`,
-		`31: serving.keyFile: required value: a PEM file with the serving certificate's key`,
+		`31: serving.keyFile: is required, for example pki/serving.pem`,
 		`33: serving.clientNames: must be a list, not a string`,
 		`34: serving.healthAddress: invalid value: "nine": must be host:port with a port from 0 to 65535`,
 	}

@@ -1,6 +1,25 @@
 // Package config knows jobgate's configuration file: its schema, its defaults, what makes it valid, and where in the file a
 // mistake is. It must not know what the settings are used for: it opens no connection and holds no state of the running
 // server.
+//
+// The types are the schema. Whatever there is to say about a key stands in the tags of its field, here or in the package
+// that defines the type, and is said once. Reading the file, the checks of single values, `jobgate config schema` and
+// docs/configuration.md follow from them:
+//
+//	json      the key
+//	doc       what it means: one or more sentences of plain text; docs/x.md becomes a link
+//	cost      what a choice costs: time, memory, load on GitLab, or security
+//	example   a value as the file has it
+//	required  "true" if the key must be there and not be empty
+//	enum      the values that there are, separated by commas
+//	bounds    of a number or a duration: "from 1 to 10", "at least 1", "above 0", "above 0s and at most 25s"
+//
+// On a list, enum and bounds hold for each item. Default has the defaults. What one value alone cannot tell is checked by
+// methods (validate here, Validate in other packages); they are not asked about values that failed these checks. The
+// fields of an embedded struct are keys of the object that embeds it. Fields are structs, slices, pointers, strings, bools,
+// ints, int64s, float64s, Durations, or types made of these.
+//
+// After a change: UPDATE_DOCS=1 go test ./internal/config
 package config
 
 // The only version and kind of configuration file that this release reads.
@@ -12,136 +31,96 @@ const (
 // Configuration is one configuration file, with the defaults of Default in the place of what the file leaves out. One
 // that Load or Parse returned is valid.
 type Configuration struct {
-	APIVersion string `json:"apiVersion"`
-	Kind       string `json:"kind"`
-
-	GitLab GitLab `json:"gitlab"`
-	// Agents are the agents that stand for this cluster: at least one, each id once. Any other agent is refused.
-	Agents []Agent `json:"agents"`
-	// Restrictions are the cluster's own rules, on top of what GitLab says. Each name is there once.
-	Restrictions []Restriction `json:"restrictions"`
-	// ExplainRejections gives a live job that may not use the agent a readable 403 instead of a bare 401.
-	ExplainRejections bool    `json:"explainRejections"`
-	Cache             Cache   `json:"cache"`
-	Serving           Serving `json:"serving"`
+	APIVersion        string        `json:"apiVersion" doc:"The version of this format." enum:"jobgate.io/v1alpha1" required:"true"`
+	Kind              string        `json:"kind" doc:"What the file is." enum:"Configuration" required:"true"`
+	GitLab            GitLab        `json:"gitlab" doc:"The GitLab instance that jobgate asks about jobs, and how much it may ask."`
+	Agents            []Agent       `json:"agents" doc:"The GitLab agents for Kubernetes that represent this cluster. jobgate refuses the jobs of any other agent without asking GitLab."`
+	Restrictions      []Restriction `json:"restrictions" doc:"Rules of the cluster, in addition to GitLab's. A request is denied if a restriction matches it and the job does not meet all its requirements. See docs/policies.md."`
+	ExplainRejections bool          `json:"explainRejections" doc:"Gives a live job that may not log in an identity without rights, so that kubectl shows a 403 with the reason instead of a bare 401." cost:"Every running job of the whole GitLab instance can then log in, with the rights that the cluster gives to every authenticated user. See docs/security.md."`
+	Cache             Cache         `json:"cache" doc:"How long, and how much, jobgate remembers of GitLab's answers."`
+	Serving           Serving       `json:"serving" doc:"Where jobgate listens, and to whom it answers. A change takes effect with a restart."`
 }
 
-// GitLab is the instance that is asked about jobs, and how hard it may be asked.
+// GitLab is the instance that is asked about jobs, and how much it may be asked.
+//
+// The longest timeout leaves the answer 5 s to arrive: the API server's token cache gives a TokenReview 30 s
+// (k8s.io/apiserver pkg/authentication/token/cache).
 type GitLab struct {
-	// URL is the root of the instance: http or https, a host, and a path where GitLab has a relative URL root. It
-	// carries no user, query or fragment.
-	URL string `json:"url"`
-	// AllowPlainHTTP consents to a URL with http, which shows every job token to whoever sees the traffic.
-	AllowPlainHTTP bool `json:"allowPlainHTTP"`
-	// CAFile is a PEM bundle that is trusted besides the system's certificates; empty for none.
-	CAFile string `json:"caFile"`
-	// TokenFile holds an access token with the scope read_api; empty for none.
-	TokenFile string `json:"tokenFile"`
-	// FiltersProtectedBranches says that GitLab itself withholds an agent whose protected_branches_only a job does not
-	// satisfy, as 17.10 and later do.
-	FiltersProtectedBranches bool `json:"filtersProtectedBranches"`
-	// Timeout bounds one whole lookup, retries and waiting for a place included: above 0, at most 25s.
-	Timeout Duration `json:"timeout"`
-	// MaxInFlight bounds the requests under way at once: 1 to 10000.
-	MaxInFlight int       `json:"maxInFlight"`
-	RateLimit   RateLimit `json:"rateLimit"`
+	URL                      string    `json:"url" doc:"The root of the GitLab instance, with a path if GitLab has a relative URL root. Without user, query or fragment, and without /api/v4. A change takes effect with a restart." example:"https://gitlab.example.com" required:"true"`
+	AllowPlainHTTP           bool      `json:"allowPlainHTTP" doc:"Allows a url with http." cost:"Everyone who sees the traffic can read every job token."`
+	CAFile                   string    `json:"caFile" doc:"A PEM file of CA certificates to trust for GitLab, besides those of the system. jobgate reads it again when it changes." example:"gitlab-ca.crt"`
+	TokenFile                string    `json:"tokenFile" doc:"A file with a GitLab access token (scope read_api). With it jobgate learns facts that a job token does not show, such as the name of an environment. jobgate reads it again when it changes." cost:"The token can read every project that its user can: protect the file like a key." example:"/etc/kubernetes/jobgate/gitlab-token"`
+	FiltersProtectedBranches bool      `json:"filtersProtectedBranches" doc:"True for GitLab 17.10 and later, which itself withholds an agent with protected_branches_only from jobs on other branches. Set it to false for an older GitLab." cost:"If it is false, jobgate asks GitLab about each job's ref."`
+	Timeout                  Duration  `json:"timeout" doc:"How long one lookup may take in all: waiting for its turn, every attempt, and the pauses between them." cost:"A first login waits this long if GitLab does not answer." bounds:"above 0s and at most 25s" example:"5s"`
+	MaxInFlight              int       `json:"maxInFlight" doc:"How many requests to GitLab may be under way at once." cost:"Each one is a connection, or a stream of one, at GitLab." bounds:"from 1 to 10000" example:"16"`
+	RateLimit                RateLimit `json:"rateLimit" doc:"How many requests jobgate makes to GitLab in all."`
 }
 
 // RateLimit is a token bucket over all requests to GitLab.
 type RateLimit struct {
-	// RequestsPerSecond is above 0 and may be a fraction.
-	RequestsPerSecond float64 `json:"requestsPerSecond"`
-	// Burst is at least 1.
-	Burst int `json:"burst"`
+	RequestsPerSecond float64 `json:"requestsPerSecond" doc:"Requests per second in the long run. It may be a fraction." cost:"Running jobs and new logins share it. Too low a value delays logins." bounds:"above 0" example:"50"`
+	Burst             int     `json:"burst" doc:"How many requests may come at once after a quiet time: a night's 1,000 jobs may start in one second." bounds:"at least 1" example:"200"`
 }
 
-// Agent is one GitLab agent for Kubernetes that stands for this cluster.
+// Agent is one GitLab agent for Kubernetes that represents this cluster.
 type Agent struct {
-	// ID is GitLab's id of the agent, 1 to 2^63-1.
-	ID int64 `json:"id"`
-	// Name is path/to/project:agent-name, or empty.
-	Name string `json:"name"`
-	// ServiceAccount is the identity of a job with access_as: agent. Both parts are empty for the user
-	// gitlab:agent:<id>.
-	ServiceAccount ServiceAccount `json:"serviceAccount"`
-	// Impersonate is what a job with access_as: impersonate may become: by default nothing.
-	Impersonate Impersonate `json:"impersonate"`
+	ID             int64          `json:"id" doc:"GitLab's id of the agent. Each agent is listed once." bounds:"at least 1" example:"4" required:"true"`
+	Name           string         `json:"name" doc:"The project that configures the agent, a colon, and the agent's name. It is the name of the kubeconfig context, and part of messages." example:"path/to/agent/project:agent-name"`
+	ServiceAccount ServiceAccount `json:"serviceAccount" doc:"The ServiceAccount as which a job acts if the agent's configuration says access_as: agent, or nothing. If it is empty, the job is the user gitlab:agent:<id>." example:"{namespace: deploy, name: ci}"`
+	Impersonate    Impersonate    `json:"impersonate" doc:"The identities that the agent's configuration may give to jobs with access_as: impersonate. Each entry is an exact name, or a prefix that ends in *. An empty list allows nothing." cost:"Whoever can change the agent's configuration in GitLab can choose among these identities."`
 }
 
 // ServiceAccount names a Kubernetes service account, or none where both parts are empty.
 type ServiceAccount struct {
-	Namespace string `json:"namespace"`
-	Name      string `json:"name"`
+	Namespace string `json:"namespace" doc:"The ServiceAccount's namespace. Set both parts or neither." example:"deploy"`
+	Name      string `json:"name" doc:"The ServiceAccount's name." example:"ci"`
 }
 
-// Impersonate lists what an agent's access_as: impersonate may name. An entry is an exact name, or a prefix that ends
-// in "*"; an empty list allows nothing.
+// Impersonate lists what an agent's access_as: impersonate may name.
 type Impersonate struct {
-	Users  []string `json:"users"`
-	Groups []string `json:"groups"`
-	UIDs   []string `json:"uids"`
-	// ExtraKeys are never under a prefix that jobgate, GitLab's agent or Kubernetes itself speaks for.
-	ExtraKeys []string `json:"extraKeys"`
+	Users     []string `json:"users" doc:"User names." example:"[\"deployer-*\"]"`
+	Groups    []string `json:"groups" doc:"Group names. A name that begins with system: must be listed exactly." cost:"* allows kubeadm:cluster-admins, too, and every other group that RBAC has bound." example:"[deployers]"`
+	UIDs      []string `json:"uids" doc:"UIDs of users." example:"[\"1234\"]"`
+	ExtraKeys []string `json:"extraKeys" doc:"Keys of extras. None may be under agent.gitlab.com, jobgate.io, kubernetes.io or a subdomain of one." example:"[example.com/team]"`
 }
 
 // Restriction denies the requests that match all its filters unless all its requirements are met. A filter that is
 // empty matches every request.
 type Restriction struct {
-	// Name is shown to whom the restriction denies.
-	Name string `json:"name"`
-	// Agents are ids of configured agents.
-	Agents []int64 `json:"agents"`
-	// Namespaces are patterns as for Requirements.Environments. Cluster-scoped and non-resource requests match only
-	// where there are none.
-	Namespaces []string `json:"namespaces"`
-	// Verbs, APIGroups and Resources read as in a Kubernetes RBAC rule.
-	Verbs     []string `json:"verbs"`
-	APIGroups []string `json:"apiGroups"`
-	Resources []string `json:"resources"`
-	// Require holds at least one requirement.
-	Require Requirements `json:"require"`
+	Name       string       `json:"name" doc:"Shown to those whom the restriction denies. Each name is used once." example:"production" required:"true"`
+	Agents     []int64      `json:"agents" doc:"Only for jobs of these agents." example:"[4]"`
+	Namespaces []string     `json:"namespaces" doc:"Only for requests in these namespaces; * matches any run of characters. Requests without a namespace match only if there is no such list." example:"[prod, \"prod-*\"]"`
+	Verbs      []string     `json:"verbs" doc:"Only for these verbs, as in an RBAC rule." example:"[create, update, patch, delete, deletecollection]"`
+	APIGroups  []string     `json:"apiGroups" doc:"Only for these API groups, as in an RBAC rule; the core group is an empty string." example:"[\"\", apps]"`
+	Resources  []string     `json:"resources" doc:"Only for these resources, as in an RBAC rule." example:"[deployments, deployments/scale]"`
+	Require    Requirements `json:"require" doc:"What must be true of the job: at least one requirement, and all that are given."`
 }
 
 // Requirements are facts about a job; all that are given must hold, each list by any one of its items.
 type Requirements struct {
-	// Environments are patterns for an environment's whole name, in which "*" is any run of characters.
-	Environments []string `json:"environments"`
-	// EnvironmentTiers are among GitLab's five: production, staging, testing, development and other.
-	EnvironmentTiers []string `json:"environmentTiers"`
-	// ProtectedRef asks for a protected branch or tag; false asks for nothing.
-	ProtectedRef bool `json:"protectedRef"`
-	// Projects and Groups are GitLab's ids, from 1.
-	Projects []int64 `json:"projects"`
-	Groups   []int64 `json:"groups"`
-	// Roles are names as in GitLab's roles_in_project. GitLab adds roles, so any name is accepted.
-	Roles []string `json:"roles"`
+	Environments     []string `json:"environments" doc:"Patterns for the whole name of the job's environment; * matches any run of characters." example:"[production, \"prod/*\"]"`
+	EnvironmentTiers []string `json:"environmentTiers" doc:"Tiers of the job's environment." enum:"production,staging,testing,development,other" example:"[production]"`
+	ProtectedRef     bool     `json:"protectedRef" doc:"The job runs for a protected branch or tag." example:"true"`
+	Projects         []int64  `json:"projects" doc:"GitLab ids of projects." bounds:"at least 1" example:"[150]"`
+	Groups           []int64  `json:"groups" doc:"GitLab ids of groups: the project's group, or any above it." bounds:"at least 1" example:"[23]"`
+	Roles            []string `json:"roles" doc:"Roles of the job's user in the project. GitLab counts every lower role as well." example:"[maintainer, owner]"`
 }
 
 // Cache bounds how long and how much is remembered of what GitLab said. A duration of 0 remembers nothing.
 type Cache struct {
-	// FreshFor is how long an answer is used without asking again.
-	FreshFor Duration `json:"freshFor"`
-	// StaleFor is how long past FreshFor it is used while GitLab cannot answer.
-	StaleFor Duration `json:"staleFor"`
-	// RejectedFor is how long a definite rejection is remembered.
-	RejectedFor Duration `json:"rejectedFor"`
-	// MaxJobs and MaxRejected bound the entries of the two caches: 1 to 16777216 (16 Mi).
-	MaxJobs     int `json:"maxJobs"`
-	MaxRejected int `json:"maxRejected"`
+	FreshFor    Duration `json:"freshFor" doc:"How long jobgate uses an answer without asking again." cost:"A job that has ended keeps its access for up to this long. GitLab is asked about each running job about once in this time." bounds:"at least 0s" example:"30s"`
+	StaleFor    Duration `json:"staleFor" doc:"How much longer jobgate uses an answer while GitLab cannot be asked. A definite answer, such as a 401, ends it at once." cost:"While GitLab is away, a job that has ended keeps its access for up to this long." bounds:"at least 0s" example:"5m"`
+	RejectedFor Duration `json:"rejectedFor" doc:"How long jobgate remembers that GitLab has rejected a token." bounds:"at least 0s" example:"30s"`
+	MaxJobs     int      `json:"maxJobs" doc:"How many jobs jobgate remembers." cost:"Up to 2 KiB of memory each." bounds:"from 1 to 16777216" example:"4096"`
+	MaxRejected int      `json:"maxRejected" doc:"How many rejected tokens jobgate remembers. They do not displace jobs." cost:"About 200 bytes of memory each." bounds:"from 1 to 16777216" example:"4096"`
 }
 
 // Serving is where jobgate listens and whom it serves.
 type Serving struct {
-	// Address is host:port; a port of 0 takes a free one.
-	Address string `json:"address"`
-	// CertFile and KeyFile are PEM files that belong together.
-	CertFile string `json:"certFile"`
-	KeyFile  string `json:"keyFile"`
-	// ClientCAFile is a PEM bundle that verifies the API server's client certificate. It is empty only where Address is
-	// a loopback address.
-	ClientCAFile string `json:"clientCAFile"`
-	// ClientNames, unless empty, are the common names or DNS names that a client certificate may have.
-	ClientNames []string `json:"clientNames"`
-	// HealthAddress is the host:port that serves health and metrics over plain HTTP.
-	HealthAddress string `json:"healthAddress"`
+	Address       string   `json:"address" doc:"The host and port for reviews, over TLS." cost:"An address that is not a loopback address requires clientCAFile." example:"0.0.0.0:9443" required:"true"`
+	CertFile      string   `json:"certFile" doc:"A PEM file with the serving certificate. jobgate reads it again when it changes, like the key and the client CA." example:"pki/serving.pem" required:"true"`
+	KeyFile       string   `json:"keyFile" doc:"A PEM file with the serving certificate's key; it may be the same file." example:"pki/serving.pem" required:"true"`
+	ClientCAFile  string   `json:"clientCAFile" doc:"A PEM file of CA certificates: the API server's client certificate must be from one of them. It may be empty only on a loopback address." cost:"Without it, every program on the machine can ask whether a token is valid." example:"pki/ca.crt"`
+	ClientNames   []string `json:"clientNames" doc:"If there are any: the client certificate's common name or one of its DNS names must be one of these." example:"[kube-apiserver]"`
+	HealthAddress string   `json:"healthAddress" doc:"The host and port for /livez, /readyz and /metrics." cost:"Plain HTTP, without authentication: the metrics show how many jobs run." example:"127.0.0.1:9444" required:"true"`
 }

@@ -1,74 +1,28 @@
 package config
 
 import (
-	"fmt"
-	"math"
 	"net"
 	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-// Bounds of the settings.
-const (
-	// maxTimeout leaves the answer 5 s to get home: a TokenReview that takes longer than 30 s is of no use, for
-	// kube-apiserver's token cache gives a lookup no more (k8s.io/apiserver pkg/authentication/token/cache).
-	maxTimeout   = 25 * time.Second
-	maxInFlight  = 10_000
-	maxCacheSize = 16 << 20
-)
-
-// validate checks everything that can be told without looking at files.
+// validate checks what the tags of the types do not say and can be told without looking at files.
 func (c *Configuration) validate() field.ErrorList {
 	var errs field.ErrorList
-	errs = append(errs, validateConstant(c.APIVersion, APIVersion, field.NewPath("apiVersion"))...)
-	errs = append(errs, validateConstant(c.Kind, Kind, field.NewPath("kind"))...)
-	errs = append(errs, c.GitLab.validate(field.NewPath("gitlab"))...)
+	errs = append(errs, c.GitLab.validateURL(field.NewPath("gitlab", "url"))...)
 	errs = append(errs, validateAgents(c.Agents, field.NewPath("agents"))...)
 	errs = append(errs, validateRestrictions(c.Restrictions, c.Agents, field.NewPath("restrictions"))...)
-	errs = append(errs, c.Cache.validate(field.NewPath("cache"))...)
 	errs = append(errs, c.Serving.validate(field.NewPath("serving"))...)
-	return errs
-}
-
-func validateConstant(value, want string, path *field.Path) field.ErrorList {
-	switch value {
-	case want:
-		return nil
-	case "":
-		return field.ErrorList{field.Required(path, "must be "+want)}
-	default:
-		return field.ErrorList{field.NotSupported(path, value, []string{want})}
-	}
-}
-
-func (g *GitLab) validate(path *field.Path) field.ErrorList {
-	errs := g.validateURL(path.Child("url"))
-	if d := g.Timeout; d.Duration <= 0 || d.Duration > maxTimeout {
-		detail := fmt.Sprintf("must be above 0s and at most %s", maxTimeout)
-		errs = append(errs, field.Invalid(path.Child("timeout"), d.String(), detail))
-	}
-	errs = append(errs, validateRange(g.MaxInFlight, maxInFlight, path.Child("maxInFlight"))...)
-	rate := path.Child("rateLimit")
-	if perSecond := g.RateLimit.RequestsPerSecond; !(perSecond > 0) || math.IsInf(perSecond, 0) {
-		errs = append(errs, field.Invalid(rate.Child("requestsPerSecond"), perSecond, "must be greater than 0"))
-	}
-	if g.RateLimit.Burst < 1 {
-		errs = append(errs, field.Invalid(rate.Child("burst"), int64(g.RateLimit.Burst), "must be at least 1"))
-	}
 	return errs
 }
 
 // validateURL repeats nothing of the URL: user information or a query may be a secret.
 func (g *GitLab) validateURL(path *field.Path) field.ErrorList {
-	if g.URL == "" {
-		return field.ErrorList{field.Required(path, "the address of the GitLab instance, as in https://gitlab.example.com")}
-	}
 	invalid := func(detail string) field.ErrorList {
 		return field.ErrorList{field.Invalid(path, field.OmitValueType{}, detail)}
 	}
@@ -84,6 +38,8 @@ func (g *GitLab) validateURL(path *field.Path) field.ErrorList {
 		return invalid("must have no user information")
 	case u.RawQuery != "" || u.ForceQuery || strings.Contains(g.URL, "#"):
 		return invalid("must have no query and no fragment")
+	case strings.Contains(u.Path+"/", "/api/v4/"):
+		return invalid("must end before /api/v4, which jobgate adds itself")
 	case u.Scheme == "http" && !g.AllowPlainHTTP:
 		return invalid("must be https, or allowPlainHTTP must be true: job tokens would travel unencrypted")
 	default:
@@ -91,31 +47,10 @@ func (g *GitLab) validateURL(path *field.Path) field.ErrorList {
 	}
 }
 
-func (c *Cache) validate(path *field.Path) field.ErrorList {
-	var errs field.ErrorList
-	for _, entry := range []struct {
-		name  string
-		value Duration
-	}{{"freshFor", c.FreshFor}, {"staleFor", c.StaleFor}, {"rejectedFor", c.RejectedFor}} {
-		if entry.value.Duration < 0 {
-			errs = append(errs, field.Invalid(path.Child(entry.name), entry.value.String(), "must not be negative"))
-		}
-	}
-	errs = append(errs, validateRange(c.MaxJobs, maxCacheSize, path.Child("maxJobs"))...)
-	errs = append(errs, validateRange(c.MaxRejected, maxCacheSize, path.Child("maxRejected"))...)
-	return errs
-}
-
 func (s *Serving) validate(path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	host, invalid := validateAddress(s.Address, path.Child("address"))
 	errs = append(errs, invalid...)
-	if s.CertFile == "" {
-		errs = append(errs, field.Required(path.Child("certFile"), "a PEM file with the serving certificate"))
-	}
-	if s.KeyFile == "" {
-		errs = append(errs, field.Required(path.Child("keyFile"), "a PEM file with the serving certificate's key"))
-	}
 	if s.ClientCAFile == "" {
 		if len(invalid) == 0 && !isLoopback(host) {
 			detail := "address is not a loopback address, so callers must prove with a certificate that they are the API server"
@@ -132,9 +67,6 @@ func (s *Serving) validate(path *field.Path) field.ErrorList {
 
 // validateAddress takes what net.Listen does, but for names of ports, and returns the host: empty for all interfaces.
 func validateAddress(address string, path *field.Path) (host string, errs field.ErrorList) {
-	if address == "" {
-		return "", field.ErrorList{field.Required(path, "must be host:port")}
-	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil || !isPort(port, 0) {
 		return "", field.ErrorList{field.Invalid(path, address, "must be host:port with a port from 0 to 65535")}
@@ -154,13 +86,6 @@ func isLoopback(host string) bool {
 func isPort(text string, least uint64) bool {
 	port, err := strconv.ParseUint(text, 10, 16)
 	return err == nil && port >= least
-}
-
-func validateRange(value, most int, path *field.Path) field.ErrorList {
-	if value < 1 || value > most {
-		return field.ErrorList{field.Invalid(path, int64(value), fmt.Sprintf("must be from 1 to %d", most))}
-	}
-	return nil
 }
 
 // validateNoBlank refuses the entries of a list that are nothing but space.

@@ -28,10 +28,7 @@ func validateAgents(agents []Agent, path *field.Path) field.ErrorList {
 	ids := sets.New[int64]()
 	for i, agent := range agents {
 		item := path.Index(i)
-		switch {
-		case agent.ID < 1:
-			errs = append(errs, field.Invalid(item.Child("id"), agent.ID, "must be at least 1"))
-		case ids.Has(agent.ID):
+		if ids.Has(agent.ID) {
 			errs = append(errs, field.Duplicate(item.Child("id"), agent.ID))
 		}
 		ids.Insert(agent.ID)

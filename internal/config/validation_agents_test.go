@@ -9,8 +9,8 @@ func TestParse_RefusesBadAgents(t *testing.T) {
 	const reserved = "must not be under agent.gitlab.com, jobgate.io, kubernetes.io or a subdomain of one"
 	checkRefusals(t, []refusal{
 		{"no agents", "- id: 4\n" + agent, "", []string{"5: agents: required value: must have at least one agent"}},
-		{"no agent id", "id: 4\n  name", "name", []string{"6: agents[0].id: invalid value: 0: must be at least 1"}},
-		{"negative agent id", "id: 4", "id: -4", []string{"6: agents[0].id: invalid value: -4: must be at least 1"}},
+		{"no agent id", "id: 4\n  name", "name", []string{"6: agents[0].id: is required, for example 4"}},
+		{"negative agent id", "id: 4", "id: -4", []string{"6: agents[0].id: must be at least 1, not -4"}},
 		{"two agents with one id", agent, agent + "- id: 4\n", []string{"8: agents[1].id: duplicate value: 4"}},
 		{
 			"agent name without a project", "path/to/agent/project:", ":",
@@ -71,7 +71,7 @@ func TestParse_RefusesBadRestrictions(t *testing.T) {
 	checkRefusals(t, []refusal{
 		{
 			"restriction without a name", serving, "restrictions:\n- require: {protectedRef: true}\n" + serving,
-			[]string{"9: restrictions[0].name: required value: it is shown to whom the restriction denies"},
+			[]string{"9: restrictions[0].name: is required, for example production"},
 		},
 		{
 			"restrictions with one name", serving, "restrictions:\n- {name: a, require: {projects: [1]}}\n" +
@@ -103,10 +103,10 @@ func TestParse_RefusesBadRestrictions(t *testing.T) {
 				"    environmentTiers: [prod]\n    projects: [0]\n    groups: [-1]\n    roles: [\" \"]\n" + serving,
 			[]string{
 				`11: restrictions[0].require.environments[0]: invalid value: "": must not be blank`,
-				`12: restrictions[0].require.environmentTiers[0]: unsupported value: "prod": ` +
-					`supported values: "production", "staging", "testing", "development", "other"`,
-				`13: restrictions[0].require.projects[0]: invalid value: 0: must be at least 1`,
-				`14: restrictions[0].require.groups[0]: invalid value: -1: must be at least 1`,
+				`12: restrictions[0].require.environmentTiers[0]: ` +
+					`must be one of production, staging, testing, development, other, not "prod"`,
+				`13: restrictions[0].require.projects[0]: must be at least 1, not 0`,
+				`14: restrictions[0].require.groups[0]: must be at least 1, not -1`,
 				`15: restrictions[0].require.roles[0]: invalid value: " ": must not be blank`,
 			},
 		},

@@ -19,12 +19,13 @@ const (
 func TestParse_RefusesBadGitLabSettings(t *testing.T) {
 	const (
 		notURL  = "4: gitlab.url: invalid value: must be a URL, as in https://gitlab.example.com"
+		notAPI  = "4: gitlab.url: invalid value: must end before /api/v4, which jobgate adds itself"
 		notHost = "4: gitlab.url: invalid value: must have a host and, if any, a port from 1 to 65535"
 	)
 	checkRefusals(t, []refusal{
 		{
 			"no URL", "  url: " + url, "  maxInFlight: 1",
-			[]string{"3: gitlab.url: required value: the address of the GitLab instance, as in https://gitlab.example.com"},
+			[]string{"3: gitlab.url: is required, for example https://gitlab.example.com"},
 		},
 		{"relative URL", url, "/gitlab", []string{"4: gitlab.url: invalid value: must begin with https:// or http://"}},
 		{
@@ -57,6 +58,9 @@ func TestParse_RefusesBadGitLabSettings(t *testing.T) {
 			"URL with an empty fragment", url, "https://gitlab.example.com#",
 			[]string{"4: gitlab.url: invalid value: must have no query and no fragment"},
 		},
+		{"URL of the API", url, url + "/api/v4", []string{notAPI}},
+		{"URL of the API under a relative root", url, url + "/gitlab/api/v4/", []string{notAPI}},
+		{"URL within the API", url, url + "/api/v4/projects", []string{notAPI}},
 		{
 			"plain HTTP", url, "http://gitlab.example.com",
 			[]string{
@@ -65,29 +69,29 @@ func TestParse_RefusesBadGitLabSettings(t *testing.T) {
 		},
 		{
 			"negative timeout", "agents:", "  timeout: -1s\nagents:",
-			[]string{`5: gitlab.timeout: invalid value: "-1s": must be above 0s and at most 25s`},
+			[]string{`5: gitlab.timeout: must be above 0s and at most 25s, not -1s`},
 		},
 		{
 			"no timeout", "agents:", "  timeout: 0s\nagents:",
-			[]string{`5: gitlab.timeout: invalid value: "0s": must be above 0s and at most 25s`},
+			[]string{`5: gitlab.timeout: must be above 0s and at most 25s, not 0s`},
 		},
 		{
 			"timeout beyond the token cache's", "agents:", "  timeout: 25001ms\nagents:",
-			[]string{`5: gitlab.timeout: invalid value: "25.001s": must be above 0s and at most 25s`},
+			[]string{`5: gitlab.timeout: must be above 0s and at most 25s, not 25.001s`},
 		},
 		{
 			"no requests in flight", "agents:", "  maxInFlight: 0\nagents:",
-			[]string{"5: gitlab.maxInFlight: invalid value: 0: must be from 1 to 10000"},
+			[]string{"5: gitlab.maxInFlight: must be from 1 to 10000, not 0"},
 		},
 		{
 			"too many requests in flight", "agents:", "  maxInFlight: 10001\nagents:",
-			[]string{"5: gitlab.maxInFlight: invalid value: 10001: must be from 1 to 10000"},
+			[]string{"5: gitlab.maxInFlight: must be from 1 to 10000, not 10001"},
 		},
 		{
 			"no rate", "agents:", "  rateLimit: {requestsPerSecond: -0.5,\n    burst: 0}\nagents:",
 			[]string{
-				"5: gitlab.rateLimit.requestsPerSecond: invalid value: -0.5: must be greater than 0",
-				"6: gitlab.rateLimit.burst: invalid value: 0: must be at least 1",
+				"5: gitlab.rateLimit.requestsPerSecond: must be above 0, not -0.5",
+				"6: gitlab.rateLimit.burst: must be at least 1, not 0",
 			},
 		},
 	})
@@ -100,36 +104,36 @@ func TestParse_RefusesBadCacheAndServing(t *testing.T) {
 		{
 			"negative cache durations", serving, "cache:\n  freshFor: -1ns\n  staleFor: -1s\n  rejectedFor: -1h\n" + serving,
 			[]string{
-				`9: cache.freshFor: invalid value: "-1ns": must not be negative`,
-				`10: cache.staleFor: invalid value: "-1s": must not be negative`,
-				`11: cache.rejectedFor: invalid value: "-1h": must not be negative`,
+				`9: cache.freshFor: must be at least 0s, not -1ns`,
+				`10: cache.staleFor: must be at least 0s, not -1s`,
+				`11: cache.rejectedFor: must be at least 0s, not -1h`,
 			},
 		},
 		{
 			"no cache", serving, "cache:\n  maxJobs: 0\n  maxRejected: -1\n" + serving,
 			[]string{
-				"9: cache.maxJobs: invalid value: 0: must be from 1 to 16777216",
-				"10: cache.maxRejected: invalid value: -1: must be from 1 to 16777216",
+				"9: cache.maxJobs: must be from 1 to 16777216, not 0",
+				"10: cache.maxRejected: must be from 1 to 16777216, not -1",
 			},
 		},
 		{
 			"too large a cache", serving, "cache:\n  maxJobs: 16777217\n  maxRejected: 16777217\n" + serving,
 			[]string{
-				"9: cache.maxJobs: invalid value: 16777217: must be from 1 to 16777216",
-				"10: cache.maxRejected: invalid value: 16777217: must be from 1 to 16777216",
+				"9: cache.maxJobs: must be from 1 to 16777216, not 16777217",
+				"10: cache.maxRejected: must be from 1 to 16777216, not 16777217",
 			},
 		},
 
 		{
 			"no certificate", "  certFile: /etc/jobgate/tls/tls.crt\n  keyFile: /etc/jobgate/tls/tls.key\n", "",
 			[]string{
-				"8: serving.certFile: required value: a PEM file with the serving certificate",
-				"8: serving.keyFile: required value: a PEM file with the serving certificate's key",
+				"8: serving.certFile: is required, for example pki/serving.pem",
+				"8: serving.keyFile: is required, for example pki/serving.pem",
 			},
 		},
 		{
 			"no address", serving, serving + "  address: \"\"\n",
-			[]string{"9: serving.address: required value: must be host:port"},
+			[]string{"9: serving.address: is required, for example 0.0.0.0:9443"},
 		},
 		{
 			"address without a port", serving, serving + "  address: 127.0.0.1\n",
@@ -153,7 +157,7 @@ func TestParse_RefusesBadCacheAndServing(t *testing.T) {
 		},
 		{
 			"no health address", serving, serving + "  healthAddress: \"\"\n",
-			[]string{"9: serving.healthAddress: required value: must be host:port"},
+			[]string{"9: serving.healthAddress: is required, for example 127.0.0.1:9444"},
 		},
 		{"every interface without a client CA", serving, serving + "  address: :9443\n", []string{noClientCA}},
 		{"IPv6 without a client CA", serving, serving + "  address: \"[fd00::1]:9443\"\n", []string{noClientCA}},

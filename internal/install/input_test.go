@@ -67,7 +67,7 @@ func TestInput_RefusesBeforeAnythingIsWritten(t *testing.T) {
 		{"name that is no text", agents("4=a:\xff"), "it is not UTF-8"},
 		{"URL of two lines", url("https://gitlab.example.com\n- id: 5"), "there are control characters in it"},
 		{"agent twice", agents("4", "5", "4=a:b"), "--agent: 4 is given twice"},
-		{"no URL", url(""), "--gitlab-url: required value"},
+		{"no URL", url(""), "--gitlab-url: is required"},
 		{"URL without a scheme", url("gitlab.example.com"), "--gitlab-url: "},
 		{"URL with a user", url("https://a:b@gitlab.example.com"), "--gitlab-url: invalid value: must have no user information"},
 		{"plain HTTP", url("http://gitlab.example.com"), "--gitlab-url: with http, job tokens travel"},
