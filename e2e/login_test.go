@@ -162,7 +162,7 @@ func TestLogin_EveryJobTokenFormatWorks(t *testing.T) {
 	tests := []struct {
 		name, format string
 	}{
-		{"current", ""},
+		{"database", "database"},
 		{"JWT", "jwt"},
 		{"with partition, without prefix", "partition"},
 		{"20 characters", "legacy"},

@@ -14,7 +14,7 @@ import (
 func TestSecrecy_NoTokenInLogOrMetrics(t *testing.T) {
 	accepted := loggedIn(t, gitlabtest.Job{}, ciJobContext)
 	whoami(t, accepted.Workspace)
-	ended := loggedIn(t, gitlabtest.Job{TokenFormat: "jwt"}, ciJobContext)
+	ended := loggedIn(t, gitlabtest.Job{}, ciJobContext)
 	ended.end(t)
 	wantUnauthorized(t, ended.Workspace)
 	echoed := loggedIn(t, gitlabtest.Job{}, ciJobContext)

@@ -317,7 +317,7 @@ func world(tokenFormat string) gitlabtest.Instance {
 }
 
 func TestAuthenticateToken_TokenFormats(t *testing.T) {
-	for _, format := range []string{"", "jwt", "legacy", "partition"} {
+	for _, format := range []string{"database", "jwt", "legacy", "partition"} {
 		t.Run("format "+format, func(t *testing.T) {
 			w := world(format)
 			w.Settings.AcceptsAnyTokenShape = true

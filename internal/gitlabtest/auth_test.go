@@ -187,7 +187,7 @@ func TestJobRoutes_JudgeTheTokensShape(t *testing.T) {
 		anyShape bool
 		status   int
 	}{
-		{"current", "", "", false, 200},
+		{"database", "database", "", false, 200},
 		{"legacy in a current release", "legacy", "", false, 401},
 		{"legacy in an old release", "legacy", "", true, 200},
 		{"partition in a current release", "partition", "", false, 401},

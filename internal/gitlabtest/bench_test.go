@@ -22,9 +22,9 @@ func busyInstance(jobs int, format string) gitlabtest.Instance {
 
 // BenchmarkLookup measures the fake and the client beside it, which share the machine.
 func BenchmarkLookup(b *testing.B) {
-	for _, format := range []string{"", "jwt"} {
+	for _, format := range []string{"database", "jwt"} {
 		b.Run(fmt.Sprintf("format %q", format), func(b *testing.B) {
-			s := gitlabtest.New(b, busyInstance(map[string]int{"": 5000, "jwt": 50}[format], format))
+			s := gitlabtest.New(b, busyInstance(map[string]int{"database": 5000, "jwt": 50}[format], format))
 			w := s.Instance()
 			client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
 			defer client.CloseIdleConnections()
@@ -53,7 +53,7 @@ func BenchmarkLookup(b *testing.B) {
 }
 
 func BenchmarkUpdate(b *testing.B) {
-	s := gitlabtest.New(b, busyInstance(5000, ""))
+	s := gitlabtest.New(b, busyInstance(5000, "database"))
 	for b.Loop() {
 		if err := s.Update(func(w *gitlabtest.Instance) { w.Job(job).Pipeline.ID++ }); err != nil {
 			b.Fatal(err)

@@ -10,7 +10,7 @@ import (
 
 // complete fills in what the Instance's author left to GitLab: namespace ids, environment ids, slugs, tiers, pipelines and
 // tokens. It is idempotent.
-func complete(w *Instance, mint *tokenMint) error {
+func complete(w *Instance, version release, mint *tokenMint) error {
 	completeNamespaces(w)
 	completeEnvironments(w)
 	projects := make(map[int64]*Project, len(w.Projects))
@@ -29,7 +29,7 @@ func complete(w *Instance, mint *tokenMint) error {
 	for i := range w.Jobs {
 		j := &w.Jobs[i]
 		completeJob(j, projects[j.Project])
-		if err := completeToken(j, projects[j.Project], w.Settings, mint); err != nil {
+		if err := completeToken(j, projects[j.Project], version, w.Settings, mint); err != nil {
 			return fmt.Errorf("making the token of job %d: %w", j.ID, err)
 		}
 	}
@@ -114,7 +114,10 @@ func completeJob(j *Job, p *Project) {
 	}
 }
 
-func completeToken(j *Job, p *Project, settings Settings, mint *tokenMint) error {
+func completeToken(j *Job, p *Project, version release, settings Settings, mint *tokenMint) error {
+	if j.TokenFormat == "" {
+		j.TokenFormat = defaultTokenFormat(j, version)
+	}
 	if j.Token != "" || p == nil { // a job of no project is reported by validate
 		return nil
 	}
@@ -134,9 +137,16 @@ func completeToken(j *Job, p *Project, settings Settings, mint *tokenMint) error
 	return nil
 }
 
+func defaultTokenFormat(j *Job, version release) string {
+	if j.Token == "" && version.atLeast(19, 0, 0) {
+		return formatJWT
+	}
+	return formatDatabase
+}
+
 // Formats of Job.TokenFormat.
 const (
-	formatCurrent   = ""
+	formatDatabase  = "database"
 	formatLegacy    = "legacy"
 	formatPartition = "partition"
 	formatJWT       = "jwt"

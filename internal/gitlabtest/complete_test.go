@@ -59,20 +59,24 @@ func TestInstance_FillsInTiers(t *testing.T) {
 
 func TestInstance_FillsInTokensByFormat(t *testing.T) {
 	tests := []struct {
-		name, format, prefix string
-		want                 *regexp.Regexp
+		name, release, format, prefix string
+		want                          *regexp.Regexp
 	}{
-		{"current", "", "", regexp.MustCompile(`^glcbt-64_[A-Za-z0-9_-]{20}$`)},
-		{"current, with an instance prefix", "", "acme", regexp.MustCompile(`^glcbt-64_[A-Za-z0-9_-]{20}$`)},
-		{"legacy", "legacy", "", regexp.MustCompile(`^[A-Za-z0-9_-]{20}$`)},
-		{"partition", "partition", "", regexp.MustCompile(`^64_[A-Za-z0-9_-]{20}$`)},
-		{"jwt", "jwt", "", regexp.MustCompile(`^glcbt-eyJ[\w-]+\.eyJ[\w-]+\.[\w-]{342}$`)},
-		{"jwt, with an instance prefix", "jwt", "acme", regexp.MustCompile(`^acme-glcbt-eyJ[\w-]+\.eyJ[\w-]+\.[\w-]{342}$`)},
+		{"by default from 19.0", "19.0", "", "", regexp.MustCompile(`^glcbt-eyJ[\w-]+\.eyJ[\w-]+\.[\w-]{342}$`)},
+		{"by default before 19.0", "18.11", "", "", regexp.MustCompile(`^glcbt-64_[A-Za-z0-9_-]{20}$`)},
+		{"database", "", "database", "", regexp.MustCompile(`^glcbt-64_[A-Za-z0-9_-]{20}$`)},
+		{"database, with an instance prefix", "", "database", "acme", regexp.MustCompile(`^glcbt-64_[A-Za-z0-9_-]{20}$`)},
+		{"legacy", "", "legacy", "", regexp.MustCompile(`^[A-Za-z0-9_-]{20}$`)},
+		{"partition", "", "partition", "", regexp.MustCompile(`^64_[A-Za-z0-9_-]{20}$`)},
+		{"jwt", "", "jwt", "", regexp.MustCompile(`^glcbt-eyJ[\w-]+\.eyJ[\w-]+\.[\w-]{342}$`)},
+		{"jwt, with an instance prefix", "", "jwt", "acme",
+			regexp.MustCompile(`^acme-glcbt-eyJ[\w-]+\.eyJ[\w-]+\.[\w-]{342}$`)},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			w := docsInstance("")
-			w.Jobs[0].TokenFormat, w.Settings.InstanceTokenPrefix = test.format, test.prefix
+			w.Jobs[0].TokenFormat = test.format
+			w.Settings.InstanceTokenPrefix, w.Settings.Release = test.prefix, test.release
 			g := startInstance(t, w)
 			token := g.token(job)
 			if !test.want.MatchString(token) {
@@ -84,7 +88,7 @@ func TestInstance_FillsInTokensByFormat(t *testing.T) {
 			}
 			g.mustUpdate(func(w *gitlabtest.Instance) { w.Job(job).Token = "" })
 			if g.token(job) == token {
-				t.Error("an emptied token was not made anew")
+				t.Error("an emptied token was not made again")
 			}
 		})
 	}

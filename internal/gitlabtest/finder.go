@@ -22,8 +22,8 @@ type grants struct {
 }
 
 // refresh pushes one agent's configuration (RefreshService). Paths that name nothing are dropped in silence. GitLab also
-// drops what lies outside the agent's hierarchy, or outside its organization with that setting on; the finder has the
-// narrower condition anyway, so here that would make no difference.
+// drops what lies outside the agent's hierarchy, or outside its organization with that setting on. The finder checks the
+// same, so here it would make no difference.
 func (st *state) refresh(agent *Agent, access *ciAccess) {
 	implicit := authorization{agent: agent}
 	st.grants.implicit[agent.Project] = append(st.grants.implicit[agent.Project], implicit)
@@ -59,14 +59,14 @@ func (st *state) authorizations(p *Project) []authorization {
 }
 
 func (st *state) projectAuthorizations(p *Project) []authorization {
-	return st.usable(st.grants.projects[p.ID], func(home *Project) bool { return st.sameHierarchy(p, home) })
+	return st.usable(st.grants.projects[p.ID], func(home *Project) bool { return st.mayReach(home, p) })
 }
 
 // groupAuthorizations has one row per agent, that of the nearest group, by agent id.
 func (st *state) groupAuthorizations(p *Project) []authorization {
 	nearest := map[int64]authorization{}
 	for _, group := range st.ancestors(p.Group) {
-		rows := st.usable(st.grants.groups[group], func(home *Project) bool { return st.sameHierarchy(p, home) })
+		rows := st.usable(st.grants.groups[group], func(home *Project) bool { return st.mayReach(home, p) })
 		for _, a := range rows {
 			if _, found := nearest[a.agent.ID]; !found {
 				nearest[a.agent.ID] = a
@@ -94,6 +94,15 @@ func (st *state) usable(rows []authorization, fits func(home *Project) bool) []a
 		}
 	}
 	return kept
+}
+
+// mayReach tells whether project and group entries of an agent in the project home count for the asking project. With
+// the setting they do in the whole organization, from 18.1 on (!190769).
+func (st *state) mayReach(home, asking *Project) bool {
+	if st.instance.Settings.OrganizationAuthorization && st.release.atLeast(18, 1, 0) {
+		return home.Organization == asking.Organization
+	}
+	return st.sameHierarchy(asking, home)
 }
 
 // sameHierarchy tells whether the agent's project is anywhere under the root group of the asking project, or, when that

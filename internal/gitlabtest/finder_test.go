@@ -103,6 +103,8 @@ func TestFinder_FollowsTheSpec(t *testing.T) {
 	}
 	rows := []finderRow{
 		{"1 project: agent in an unrelated root", agents(project(inUnrelated, "")), nil, nil},
+		{"1 project: agent in an unrelated root, setting on", agents(project(inUnrelated, "")), instance,
+			listed(listedAgent{productionID, "{}"})},
 		{"2 project: agent in a non-ancestor of the same root", agents(project(inNonAncestor, "")), nil,
 			listed(listedAgent{productionID, "{}"})},
 		{"3 project: one authorization", agents(project(inSubgroup1, marked)), nil,
@@ -125,6 +127,8 @@ func TestFinder_FollowsTheSpec(t *testing.T) {
 		{"12 implicit: one agent of two", agents(production(asking, ""), staging(inSubgroup1, "")), nil,
 			listed(listedAgent{productionID, "{}"})},
 		{"13 group: agent outside the hierarchy", agents(production(inUnrelated, entry("groups", "top", ""))), nil, nil},
+		{"13 group: agent outside the hierarchy, setting on", agents(production(inUnrelated, entry("groups", "top", ""))),
+			instance, listed(listedAgent{productionID, "{}"})},
 		{"14 group: two agents", agents(bottom(inSubgroup1, ""), staging(inSubgroup1, entry("groups", bottomPath, ""))), nil,
 			listed(listedAgent{productionID, "{}"}, listedAgent{stagingID, "{}"})},
 		{"15 group: the nearest group", agents(production(inSubgroup1,
@@ -186,9 +190,22 @@ func TestFinder_BeyondTheSpec(t *testing.T) {
 			personal, nil},
 		{"a personal project has no group rows", []gitlabtest.Agent{production(inNonAncestor, entry("groups", "top", ""))},
 			personal, nil},
-		{"the setting opens no other hierarchy to project and group rows", []gitlabtest.Agent{
+		{"before 18.1 the setting opens no other hierarchy to project and group rows", []gitlabtest.Agent{
 			production(inUnrelated, "ci_access: {projects: [{id: "+askingPath+"}], groups: [{id: top}]}"),
-		}, func(w *gitlabtest.Instance) { w.Settings.OrganizationAuthorization = true }, nil},
+		}, func(w *gitlabtest.Instance) {
+			w.Settings.OrganizationAuthorization, w.Settings.Release = true, "18.0"
+		}, nil},
+		{"the setting opens no other organization to project and group rows", []gitlabtest.Agent{
+			production(inUnrelated, "ci_access: {projects: [{id: "+askingPath+"}], groups: [{id: top}]}"),
+		}, func(w *gitlabtest.Instance) {
+			w.Settings.OrganizationAuthorization, w.Project(inUnrelated).Organization = true, 2
+		}, nil},
+		{"with the setting a personal project may use an agent of a group", []gitlabtest.Agent{
+			production(inNonAncestor, toPersonal),
+		}, func(w *gitlabtest.Instance) {
+			personal(w)
+			w.Settings.OrganizationAuthorization = true
+		}, []listedAgent{{productionID, `{"default_namespace":"marked"}`}}},
 		{"a project row is more specific than the organization", []gitlabtest.Agent{production(inSubgroup1,
 			"ci_access: {projects: [{id: "+askingPath+marked+"}], instance: {}}")},
 			func(w *gitlabtest.Instance) { w.Settings.OrganizationAuthorization = true },

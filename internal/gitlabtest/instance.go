@@ -21,10 +21,11 @@ type Settings struct {
 	// Licensed is a Premium or Ultimate licence: without it authorizations with access_as ci_job, ci_user or
 	// impersonate vanish from the lookup (config_scopes.rb).
 	Licensed bool `json:"licensed,omitempty"`
-	// OrganizationAuthorization is organization_cluster_agent_authorization_enabled.
+	// OrganizationAuthorization is organization_cluster_agent_authorization_enabled: instance entries count and, from
+	// 18.1 on, project and group entries reach across top-level groups. Only one organization bounds them then.
 	OrganizationAuthorization bool `json:"organizationAuthorization,omitempty"`
-	// Release is the GitLab version, such as 18.2.2; the current one when empty. ID tokens have the claims of that
-	// release.
+	// Release is the GitLab version, such as 18.2.2; the current one when empty. The claims of ID tokens, the format of
+	// job tokens and the reach of OrganizationAuthorization are those of that release.
 	Release string `json:"release,omitempty"`
 	// IDTokenIssuer is ci_id_tokens.issuer_url, the issuer of ID tokens; the instance's URL when empty.
 	IDTokenIssuer string `json:"idTokenIssuer,omitempty"`
@@ -149,9 +150,10 @@ type Job struct {
 	// Token is the job's CI_JOB_TOKEN; Update fills in an empty one according to TokenFormat. One that is given is
 	// looked up as it stands, except with TokenFormat jwt: then this server must have signed it.
 	Token string `json:"token,omitempty"`
-	// TokenFormat is "" for glcbt-<hex partition>_<20 characters>, "legacy" for 20 characters without prefix,
-	// "partition" for <hex partition>_<20 characters>, "jwt" for glcbt-<JWT>. The two without glcbt- are refused by a
-	// current GitLab (Settings.AcceptsAnyTokenShape).
+	// TokenFormat is "jwt" for glcbt-<JWT>, "database" for glcbt-<hex partition>_<20 characters>, "partition" for <hex
+	// partition>_<20 characters> and "legacy" for 20 characters without prefix. A current GitLab refuses the last two
+	// (Settings.AcceptsAnyTokenShape). An empty one is filled in: database for a given Token, or else what the release
+	// makes, which is jwt from 19.0 on. A top-level group may still choose the database format until 20.0.
 	TokenFormat string `json:"tokenFormat,omitempty"`
 	// TokenExpires is the JWT's exp in whole seconds; zero is filled in as an hour and five minutes from its creation.
 	// To change it, empty Token as well.

@@ -196,7 +196,9 @@ func TestClose_MayBeCalledAgain(t *testing.T) {
 func TestClose_WaitsForWhatIsBeingAnswered(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
 	var finished atomic.Bool
-	g := start(t, gitlabtest.Options{Instance: docsInstance(openToProject), Now: func() time.Time { // read by every answer
+	w := docsInstance(openToProject)
+	w.Jobs[0].TokenFormat = "database"                                    // which takes no clock to make
+	g := start(t, gitlabtest.Options{Instance: w, Now: func() time.Time { // read by every answer
 		close(entered)
 		<-release
 		finished.Store(true)

@@ -38,17 +38,17 @@ func newState(w Instance, mint *tokenMint, previous *state) (*state, error) {
 			projects: map[int64][]authorization{}, groups: map[int64][]authorization{}, implicit: map[int64][]authorization{},
 		},
 	}
-	if err := complete(&st.instance, mint); err != nil {
+	var err error
+	if st.release, err = parseRelease(st.instance.Settings.Release); err != nil {
+		return nil, err
+	}
+	if err := complete(&st.instance, st.release, mint); err != nil {
 		return nil, err
 	}
 	if err := validate(&st.instance); err != nil {
 		return nil, err
 	}
 	st.index()
-	var err error
-	if st.release, err = parseRelease(st.instance.Settings.Release); err != nil {
-		return nil, err
-	}
 	var known map[string]*ciAccess
 	if previous != nil {
 		if err := st.follows(previous); err != nil {

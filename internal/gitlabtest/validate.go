@@ -149,7 +149,7 @@ func validateJobs(w *Instance) error {
 			return fmt.Errorf("job %d: unknown status %q", j.ID, j.Status)
 		case !slices.Contains([]string{"", kindBranch, kindTag, kindMergeRequest}, j.Pipeline.Kind):
 			return fmt.Errorf("job %d: unknown pipeline kind %q", j.ID, j.Pipeline.Kind)
-		case !slices.Contains([]string{formatCurrent, formatLegacy, formatPartition, formatJWT}, j.TokenFormat):
+		case !slices.Contains([]string{formatDatabase, formatLegacy, formatPartition, formatJWT}, j.TokenFormat):
 			return fmt.Errorf("job %d: unknown token format %q", j.ID, j.TokenFormat)
 		case j.Pipeline.ID < 0:
 			return fmt.Errorf("job %d: pipeline id %d is negative", j.ID, j.Pipeline.ID)
