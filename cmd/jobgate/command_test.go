@@ -4,12 +4,16 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
 
 	"github.com/jobgate/jobgate/internal/config"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
@@ -31,7 +35,7 @@ func run(t *testing.T, stdin string, args ...string) (stdout string, status int,
 	case errors.As(err, &own):
 		status = own.code
 	case err != nil:
-		status = 1
+		status = statusUsage
 	}
 	return out.String(), status, err
 }
@@ -61,7 +65,7 @@ func writeConfig(t *testing.T, gitlabURL, more string) string {
 
 func TestConfigValidate(t *testing.T) {
 	good := writeConfig(t, "https://gitlab.example.com", "")
-	if out, status, err := run(t, "", "config", "validate", good); status != 0 || !strings.Contains(out, "is valid") {
+	if out, status, err := run(t, "", "config", "validate", good); status != 0 || out != good+" is valid\n" {
 		t.Errorf("a good file: status %d, %v: %s", status, err, out)
 	}
 	bad := writeConfig(t, "gitlab.example.com", "cahce: {}\n")
@@ -76,6 +80,57 @@ func TestConfigValidate(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"gitlab.url", "cahce"}, got); diff != "" {
 		t.Errorf("problems (-want +got):\n%s", diff)
+	}
+}
+
+func TestConfigValidate_Warns(t *testing.T) {
+	file := writeConfig(t, "https://gitlab.example.com", "")
+	if err := os.Chmod(file, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	out, status, err := run(t, "", "config", "validate", file)
+	want := "warning: " + file + ":1: every user may change it (mode 0666); run chmod 0644 " + file + "\n" + file + " is valid\n"
+	if status != 0 || out != want {
+		t.Errorf("status %d, %v: got %q, want %q", status, err, out, want)
+	}
+}
+
+func TestConfigValidate_JSON(t *testing.T) {
+	exposed := writeConfig(t, "https://gitlab.example.com", "")
+	if err := os.Chmod(exposed, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	bad := writeConfig(t, "https://gitlab.example.com", "cahce: {}\n")
+	for _, row := range []struct {
+		name, file string
+		status     int
+		want       configReport
+	}{
+		{
+			name: "a warning", file: exposed,
+			want: configReport{File: exposed, Valid: true, Problems: []config.Problem{}, Warnings: []config.Problem{
+				{Line: 1, Message: "every user may change it (mode 0666); run chmod 0644 " + exposed},
+			}},
+		},
+		{
+			name: "a problem", file: bad, status: 1,
+			want: configReport{File: bad, Problems: []config.Problem{{Line: 7, Path: "cahce", Message: "unknown key"}}, Warnings: []config.Problem{}},
+		},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			out, status, err := run(t, "", "config", "validate", "-o", "json", row.file)
+			var got configReport
+			if jsonErr := json.Unmarshal([]byte(out), &got); status != row.status || jsonErr != nil {
+				t.Fatalf("status %d, %v, %v: %s", status, err, jsonErr, out)
+			}
+			if diff := cmp.Diff(row.want, got); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+	missing := filepath.Join(t.TempDir(), "missing.yaml")
+	if out, status, err := run(t, "", "config", "validate", "-o", "json", missing); status != 1 || out != "" || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a missing file: status %d, %v: %s", status, err, out)
 	}
 }
 
@@ -94,8 +149,37 @@ func TestConfigSchema(t *testing.T) {
 }
 
 func TestVersion(t *testing.T) {
-	if out, status, err := run(t, "", "version"); status != 0 || !strings.HasPrefix(out, "jobgate ") {
-		t.Errorf("status %d, %v: %s", status, err, out)
+	want := fmt.Sprintf("jobgate %s %s %s/%s\n", versionText(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	for _, args := range [][]string{{"version"}, {"version", "--output=text"}, {"--version"}} {
+		if out, status, err := run(t, "", args...); status != 0 || out != want {
+			t.Errorf("%q: status %d, %v: got %q, want %q", args, status, err, out, want)
+		}
+	}
+	for _, format := range []string{"json", "yaml"} {
+		out, status, err := run(t, "", "version", "-o", format)
+		var got versionReport
+		if readErr := yaml.UnmarshalStrict([]byte(out), &got); status != 0 || readErr != nil || got != thisVersion() {
+			t.Errorf("%s: status %d, %v, %v: %s", format, status, err, readErr, out)
+		}
+		if strings.HasPrefix(out, "{") != (format == "json") {
+			t.Errorf("%s: got %s", format, out)
+		}
+	}
+}
+
+func TestCommands_BadUsageIsStatus2(t *testing.T) {
+	for _, args := range []string{
+		"frobnicate", "--frobnicate", "config frobnicate", "config validate", "config validate a b", "config validate -o yaml a",
+		"config schema a", "version a", "version -o xml", "serve", "certs frobnicate",
+	} {
+		if out, status, err := run(t, "", strings.Fields(args)...); status != statusUsage || err == nil {
+			t.Errorf("%s: status %d, %v: %s", args, status, err, out)
+		}
+	}
+	for _, args := range []string{"", "config", "certs", "config --help"} {
+		if out, status, err := run(t, "", strings.Fields(args)...); status != 0 || !strings.Contains(out, "Usage:") {
+			t.Errorf("%q: status %d, %v: %s", args, status, err, out)
+		}
 	}
 }
 

@@ -25,8 +25,8 @@ func exitStatus(err error) int {
 		return 0
 	}
 	var status *statusError
-	if !errors.As(err, &status) {
-		status = &statusError{code: 1, err: err}
+	if !errors.As(err, &status) { // it did not come from a command, but from reading the command line
+		status = &statusError{code: statusUsage, err: err}
 	}
 	if status.err != nil {
 		fmt.Fprintln(os.Stderr, "jobgate:", status.err)
@@ -50,14 +50,40 @@ func newCommand() *cobra.Command {
 		Short: "Let GitLab CI jobs log in to Kubernetes with their CI_JOB_TOKEN",
 		Long: "jobgate is kube-apiserver's authentication webhook for GitLab CI jobs: it turns ci:<agent id>:<CI_JOB_TOKEN> into the\n" +
 			"user, groups and extras that GitLab documents for the job. RBAC decides what they may do.",
+		Version:       thisVersion().String(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
 		newInitCommand(), newServeCommand(), newConfigCommand(), newCertsCommand(), newExplainCommand(), newManifestsCommand(), // for the cluster's admin
 		newKubeconfigCommand(), newDoctorCommand(), // in a job
 		newVersionCommand(),
 	)
+	for _, cmd := range root.Commands() {
+		setStatuses(cmd)
+	}
 	return root
+}
+
+// setStatuses gives an error of a command the exit status 1, unless it has its own. A word after a group of commands that
+// names none of them is bad usage, where cobra would show the help.
+func setStatuses(cmd *cobra.Command) {
+	for _, sub := range cmd.Commands() {
+		setStatuses(sub)
+	}
+	if cmd.HasSubCommands() && !cmd.Runnable() {
+		cmd.Args, cmd.DisableFlagsInUseLine = cobra.NoArgs, true
+		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
+	run := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		err := run(cmd, args)
+		var status *statusError
+		if err != nil && !errors.As(err, &status) {
+			return &statusError{code: statusFailed, err: err}
+		}
+		return err
+	}
 }

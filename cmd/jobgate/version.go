@@ -30,15 +30,38 @@ func versionText() string {
 	return "devel" + revision + modified
 }
 
+// versionReport is what version prints for programs.
+type versionReport struct {
+	Version   string `json:"version"`
+	GoVersion string `json:"goVersion"`
+	Platform  string `json:"platform"`
+}
+
+func thisVersion() versionReport {
+	return versionReport{Version: versionText(), GoVersion: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+}
+
+func (v versionReport) String() string {
+	return fmt.Sprintf("jobgate %s %s %s", v.Version, v.GoVersion, v.Platform)
+}
+
 func newVersionCommand() *cobra.Command {
-	return &cobra.Command{
+	output := outputFlag{formats: []string{"text", "json", "yaml"}}
+	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "jobgate %s %s %s/%s\n",
-				versionText(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			switch {
+			case output.is("json"):
+				return writeJSON(cmd.OutOrStdout(), thisVersion())
+			case output.is("yaml"):
+				return writeYAML(cmd.OutOrStdout(), thisVersion())
+			}
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), thisVersion())
 			return err
 		},
 	}
+	output.add(cmd)
+	return cmd
 }

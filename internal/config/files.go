@@ -6,13 +6,13 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
-	"fmt"
-	"io"
 	"iter"
 	"os"
 	"path/filepath"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/jobgate/jobgate/internal/file"
 )
 
 // maxNamedFileBytes bounds a file that a configuration names: 4 MiB, some ten times the certificates that a system
@@ -68,11 +68,11 @@ func (c *Configuration) checkFiles() field.ErrorList {
 	})...)
 }
 
-func checkFile(file string, path *field.Path, check func(data []byte) error) field.ErrorList {
-	if file == "" {
+func checkFile(name string, path *field.Path, check func(data []byte) error) field.ErrorList {
+	if name == "" {
 		return nil
 	}
-	data, err := readRegular(file)
+	data, err := file.Read(name, maxNamedFileBytes)
 	if err == nil {
 		err = check(data)
 	}
@@ -83,29 +83,7 @@ func checkFile(file string, path *field.Path, check func(data []byte) error) fie
 	if pathErr := (*os.PathError)(nil); errors.As(err, &pathErr) {
 		err = pathErr.Err
 	}
-	return field.ErrorList{field.Invalid(path, file, err.Error())}
-}
-
-// readRegular reads a file of bounded size. It opens nothing but regular files: to open a pipe would be to wait for
-// somebody to write.
-func readRegular(file string) ([]byte, error) {
-	info, err := os.Stat(file)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, errors.New("not a regular file")
-	}
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	data, err := io.ReadAll(io.LimitReader(f, maxNamedFileBytes+1))
-	if err == nil && len(data) > maxNamedFileBytes {
-		err = fmt.Errorf("larger than %d bytes", maxNamedFileBytes)
-	}
-	return data, err
+	return field.ErrorList{field.Invalid(path, name, err.Error())}
 }
 
 // checkCertificates asks for one certificate that can be parsed, as x509.CertPool.AppendCertsFromPEM does, but says why

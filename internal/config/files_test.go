@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/jobgate/jobgate/internal/config"
+	"github.com/jobgate/jobgate/internal/file"
 )
 
 // The configuration of the tests of Load: every file that can be named is named, relative to the configuration.
@@ -115,7 +116,7 @@ func TestLoad_SaysWhichFileIsUnusableAndWhy(t *testing.T) {
 		{
 			"a file that is too large",
 			func(t *testing.T, directory string) { write(t, directory, "ca.crt", strings.Repeat(" ", 4<<20+1)) },
-			[]string{`11: serving.clientCAFile: invalid value: "DIR/ca.crt": larger than 4194304 bytes`},
+			[]string{`11: serving.clientCAFile: invalid value: "DIR/ca.crt": the file is too large: more than 4194304 bytes`},
 		},
 		{
 			"a blank token",
@@ -197,14 +198,18 @@ func TestLoad_AcceptsOneGoodCertificateAmongOthers(t *testing.T) {
 }
 
 func TestLoad_NamesTheFileInItsErrors(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "config.yaml")
-	if _, err := config.Load(file); !errors.Is(err, fs.ErrNotExist) {
+	path := filepath.Join(t.TempDir(), "config.yaml")
+	if _, err := config.Load(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v, want %v", err, fs.ErrNotExist)
 	}
-	write(t, filepath.Dir(file), "config.yaml", "a: "+strings.Repeat("x", 2<<20))
+	write(t, filepath.Dir(path), "config.yaml", "a: "+strings.Repeat("x", 2<<20))
+	if _, err := config.Load(path); !errors.Is(err, file.ErrTooLarge) || !strings.Contains(err.Error(), path) {
+		t.Errorf("got %v, want %v of %s", err, file.ErrTooLarge, path)
+	}
+	write(t, filepath.Dir(path), "config.yaml", "")
 	var invalid *config.Error
-	if _, err := config.Load(file); !errors.As(err, &invalid) || invalid.File != file {
-		t.Errorf("got %v, want a *config.Error of %s", err, file)
+	if _, err := config.Load(path); !errors.As(err, &invalid) || invalid.File != path {
+		t.Errorf("got %v, want a *config.Error of %s", err, path)
 	}
 }
 

@@ -29,12 +29,12 @@ type Error struct {
 // Problem is one mistake.
 type Problem struct {
 	// Line counts from 1. What is missing has the line of what it is missing from.
-	Line int
-	// Path is written as in agents[1].id; it is empty where the file as a whole is meant.
-	Path string
+	Line int `json:"line"`
+	// Path is written as in agents[1].id; it is empty if the file as a whole is meant.
+	Path string `json:"path"`
 	// Message begins lower-case and does not repeat the path. Where a value could be a secret it does not repeat that
 	// either.
-	Message string
+	Message string `json:"message"`
 }
 
 var _ error = (*Error)(nil)
@@ -44,15 +44,20 @@ func newError(file string, problems []Problem) error {
 	if len(problems) == 0 {
 		return nil
 	}
+	sortProblems(problems)
+	listed := problems[:min(len(problems), maxProblems)]
+	return &Error{File: file, Problems: listed, Omitted: len(problems) - len(listed)}
+}
+
+// sortProblems puts problems into the order of their lines, and each on one line of text.
+func sortProblems(problems []Problem) {
 	slices.SortStableFunc(problems, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Path, b.Path))
 	})
-	listed := problems[:min(len(problems), maxProblems)]
-	for i := range listed {
-		listed[i].Path = oneLine(listed[i].Path)
-		listed[i].Message = oneLine(listed[i].Message)
+	for i := range problems[:min(len(problems), maxProblems)] {
+		problems[i].Path = oneLine(problems[i].Path)
+		problems[i].Message = oneLine(problems[i].Message)
 	}
-	return &Error{File: file, Problems: listed, Omitted: len(problems) - len(listed)}
 }
 
 // Error has one line for each problem: config.yaml:12: agents[1].id: duplicate value: 4.

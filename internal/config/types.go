@@ -39,6 +39,9 @@ type Configuration struct {
 	ExplainRejections bool          `json:"explainRejections" doc:"Gives a live job that may not log in an identity without rights, so that kubectl shows a 403 with the reason instead of a bare 401." cost:"Every running job of the whole GitLab instance can then log in, with the rights that the cluster gives to every authenticated user. See docs/security.md."`
 	Cache             Cache         `json:"cache" doc:"How long, and how much, jobgate remembers of GitLab's answers."`
 	Serving           Serving       `json:"serving" doc:"Where jobgate listens, and to whom it answers. A change takes effect with a restart."`
+
+	// Warnings are what is valid and unwise, in the order of their lines.
+	Warnings []Problem `json:"-"`
 }
 
 // GitLab is the instance that is asked about jobs, and how much it may be asked.
