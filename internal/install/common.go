@@ -89,6 +89,7 @@ func renderConfig(o Options) ([]byte, error) {
 		return inYAML
 	}
 	line := func(format string, args ...any) { fmt.Fprintf(&text, format+"\n", args...) }
+	line(config.Modeline)
 	line("# jobgate's configuration. jobgate init wrote it and never overwrites what you change. A change takes effect at once, one")
 	line("# under serving or of gitlab.url after a restart. Names of files are relative to this folder. Check it with")
 	line("#     jobgate config validate %s", path.Join(o.NodeDir, ConfigFile))
