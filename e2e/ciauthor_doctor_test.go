@@ -97,7 +97,7 @@ func TestCIAuthor_Doctor(t *testing.T) {
 		{name: "the agent is not listed", job: gitlabtest.Job{}, prelude: pointed, flags: "--agent=" + strconv.Itoa(closedAgent),
 			exitCode: hasFailures, states: map[string]string{"gitlab": ok, "agent": failed, "access": skipped, "tls": ok, "identity": failed},
 			says: map[string]string{
-				"agent": "the job has no environment", "identity": "GitLab does not list the agent: see agent, above",
+				"agent": "the job has no environment", "identity": "(401): GitLab does not list agent 204 for this job",
 			}},
 		{name: "no agent is listed", job: gitlabtest.Job{Project: lonelyProject}, exitCode: hasFailures,
 			states: map[string]string{"kubeconfig": failed, "agent": failed, "identity": skipped, "rights": skipped},
@@ -105,14 +105,24 @@ func TestCIAuthor_Doctor(t *testing.T) {
 		{name: "the agent is another cluster's", job: gitlabtest.Job{Project: twoAgentsProject}, exitCode: hasFailures,
 			prelude: pointed + " --context=" + farContext,
 			states:  map[string]string{"agent": ok, "access": ok, "identity": failed, "rights": skipped},
-			says:    map[string]string{"identity": "GitLab lists agent 202, so ask the cluster's admin: does it stand for this cluster"}},
+			says:    map[string]string{"identity": "although GitLab lists agent 202 for this job\nask the cluster's admin: is the agent one of this cluster's"}},
 		{name: "the job has ended", job: prod, arrange: func(t *testing.T, j job) {
 			succeed(t, j.Workspace, "config", "set-cluster", "gitlab", "--server="+site.API.URL, "--certificate-authority="+site.Plane.CAFile())
 			succeed(t, j.Workspace, "config", "use-context", authorContext)
 			j.end(t)
 		}, exitCode: hasFailures,
 			states: map[string]string{"gitlab": failed, "job": skipped, "agent": skipped, "tls": ok, "identity": failed},
-			says:   map[string]string{"gitlab": "401", "identity": "GitLab refuses it, too"}},
+			says:   map[string]string{"gitlab": "401", "identity": "refuses the token (401), as GitLab does"}},
+		{name: "GitLab does not answer", job: prod, prelude: pointed + "; export CI_API_V4_URL=" + elsewhere(t) + "/api/v4", exitCode: hasFailures,
+			states: map[string]string{"gitlab": failed, "job": skipped, "agent": skipped, "identity": ok},
+			says:   map[string]string{"gitlab": "GitLab is down, or the runner cannot reach it"}},
+		{name: "JOBGATE_CONTEXT has a typing error", job: prod, prelude: pointed + "; export JOBGATE_CONTEXT=path/to/agent/project:autor",
+			exitCode: hasWarnings, states: map[string]string{"kubeconfig": "warning", "identity": ok},
+			says: map[string]string{"kubeconfig": `JOBGATE_CONTEXT is "path/to/agent/project:autor", and there is no such context`}},
+		{name: "a warning, with --fail-on-warning", job: prod, prelude: pointed + "; export JOBGATE_CONTEXT=path/to/agent/project:autor",
+			flags: "--fail-on-warning", exitCode: hasFailures, states: map[string]string{"kubeconfig": "warning", "identity": ok}},
+		{name: "limited to another namespace", job: prod, prelude: pointed, flags: "--namespace=default", exitCode: hasWarnings,
+			states: map[string]string{"identity": ok, "rights": "warning"}, says: map[string]string{"rights": "give --namespace"}},
 		{name: "jobgate denies the job", job: gitlabtest.Job{Project: strictProject, Environment: "preprod"}, prelude: pointed, exitCode: hasFailures,
 			states: map[string]string{"agent": ok, "access": "warning", "identity": failed, "rights": skipped},
 			says: map[string]string{
@@ -121,7 +131,7 @@ func TestCIAuthor_Doctor(t *testing.T) {
 			}},
 		{name: "the CA is another cluster's", job: prod, prelude: pointed, env: []string{"JOBGATE_CA_FILE=" + otherCA}, exitCode: hasFailures,
 			states: map[string]string{"agent": ok, "tcp": ok, "tls": failed, "identity": skipped},
-			says:   map[string]string{"tls": "which the CA of this context is not"}},
+			says:   map[string]string{"tls": "the CA that is given is a different one"}},
 		{name: "the API server is down", job: prod, prelude: pointed, env: []string{"JOBGATE_URL=" + elsewhere(t)}, exitCode: hasFailures,
 			states: map[string]string{"agent": ok, "dns": ok, "tcp": failed, "tls": skipped, "identity": skipped},
 			says:   map[string]string{"tcp": "connection refused"}},

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
+	"github.com/jobgate/jobgate/internal/credential"
 	"github.com/jobgate/jobgate/internal/gitlab"
 	"github.com/jobgate/jobgate/internal/rule"
 )
@@ -132,15 +133,31 @@ func agentContexts(config *clientcmdapi.Config) []string {
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(config.Contexts)), func(name string) bool { return AgentOf(config, name) == 0 })
 }
 
+// clusterUserPrefix is the start of the name of a user who logs in by the cluster's name, which follows.
+const clusterUserPrefix = "jobgate:"
+
+// ClusterOf is the name of the cluster that a context of PointAtCluster is for; empty for any other context.
+func ClusterOf(config *clientcmdapi.Config, context string) string {
+	c := config.Contexts[context]
+	if c == nil {
+		return ""
+	}
+	name, found := strings.CutPrefix(c.AuthInfo, clusterUserPrefix)
+	if !found || !credential.IsClusterName(name) {
+		return ""
+	}
+	return name
+}
+
 // PointAtCluster adds a context that logs in to a cluster by the cluster's name and makes it the current one. The context
 // is named after the cluster, unless the target says otherwise. GitLab is not asked; the cluster's grants decide.
-func PointAtCluster(config *clientcmdapi.Config, name, credential string, t Target) Pointed {
-	user, context := "jobgate:"+name, clientcmdapi.NewContext()
+func PointAtCluster(config *clientcmdapi.Config, name, presented string, t Target) Pointed {
+	user, context := clusterUserPrefix+name, clientcmdapi.NewContext()
 	context.Cluster, context.AuthInfo, context.Namespace = user, user, t.Namespace
 	if t.Context == "" {
 		t.Context = name
 	}
-	config.Clusters[user], config.AuthInfos[user] = t.cluster(), &clientcmdapi.AuthInfo{Token: credential}
+	config.Clusters[user], config.AuthInfos[user] = t.cluster(), &clientcmdapi.AuthInfo{Token: presented}
 	config.Contexts[t.Context], config.CurrentContext = context, t.Context
 	return Pointed{Contexts: []PointedContext{{Name: t.Context}}, Current: t.Context}
 }

@@ -17,10 +17,13 @@ import (
 	"github.com/jobgate/jobgate/tokenreview"
 )
 
-// checkAgent looks for the agent among those that GitLab lists for the job.
+// checkAgent looks for the agent in GitLab's list for the job.
 func (e *examination) checkAgent(context.Context) Finding {
 	f := Finding{Name: "agent"}
 	r := e.gitlab.reply
+	if e.subject.clusterName != "" {
+		return f.notChecked("the context logs in to cluster " + e.subject.clusterName + " without an agent")
+	}
 	if r == nil {
 		return f.notChecked("GitLab has not said which agents the job may use")
 	}
@@ -34,7 +37,7 @@ func (e *examination) checkAgent(context.Context) Finding {
 		e.agentID = r.Agents[0].ID
 	}
 	if e.agentID == 0 {
-		return f.notChecked("no agent is chosen (GitLab lists " + all + "); give --context or --agent")
+		return f.notChecked("it is unknown which agent to check (GitLab lists " + all + "); give --context or --agent")
 	}
 	if e.listed() == nil {
 		f.State, f.What = Failure, fmt.Sprintf("GitLab does not list agent %d for this job; it lists %s", e.agentID, all)
@@ -45,10 +48,10 @@ func (e *examination) checkAgent(context.Context) Finding {
 	return f
 }
 
-const addToCIAccess = "check ci_access in the agent's config.yaml (.gitlab/agents/<agent>/config.yaml in its project); " +
-	"the reasons above are those that this job leaves open"
+const addToCIAccess = "check ci_access in the agent's config.yaml (.gitlab/agents/<agent>/config.yaml in its project) for each of " +
+	"the possible reasons above"
 
-// listed is the entry of the agent in question, or nil.
+// listed is GitLab's entry of the agent, or nil.
 func (e *examination) listed() *gitlab.AllowedAgent {
 	if e.gitlab.reply == nil {
 		return nil
@@ -61,14 +64,15 @@ func (e *examination) listed() *gitlab.AllowedAgent {
 	return &agents[i]
 }
 
-// whyNotListed are the reasons for which GitLab may keep the agent from the job, as far as the job does not rule them out
+// whyNotListed are the possible reasons why GitLab does not list the agent, without those that the job rules out
 // (lib/api/ci/jobs.rb: the finder, then the filters by environment and by protected ref).
 func (e *examination) whyNotListed() []string {
 	v := e.Variables
-	reasons := []string{fmt.Sprintf("project %s, or a group of it, must be under ci_access.projects or ci_access.groups "+
-		"(GitLab ignores project and group without a word)", e.quote(v(cijob.VarProjectPath)))}
+	reasons := []string{fmt.Sprintf("project %s, or one of its groups, must be under ci_access.projects or ci_access.groups "+
+		"(GitLab ignores the keys project and group)", e.quote(v(cijob.VarProjectPath))),
+		"the project or group must be among the first 500 under its key (100 before GitLab 17.0); GitLab ignores the rest without a message"}
 	if name := v(cijob.VarEnvironmentName); name == "" {
-		reasons = append(reasons, `the job has no environment: an entry with environments never admits it, not even "*"`)
+		reasons = append(reasons, `the job has no environment, so an entry with environments does not admit it, not even with "*"`)
 	} else {
 		reasons = append(reasons, fmt.Sprintf("environment %s must match the entry's environments, if it has any", e.quote(name)))
 	}
@@ -76,21 +80,22 @@ func (e *examination) whyNotListed() []string {
 	case cijob.OfMergeRequest(v):
 		reasons = append(reasons, "an entry with protected_branches_only never admits a merge request's pipeline")
 	case v(cijob.VarRefProtected) != "true":
-		reasons = append(reasons, fmt.Sprintf("ref %s is not protected: an entry with protected_branches_only does not admit it",
+		reasons = append(reasons, fmt.Sprintf("ref %s is not protected, so an entry with protected_branches_only does not admit it",
 			e.quote(v(cijob.VarRefName))))
 	}
 	if !e.isLicensed() {
-		reasons = append(reasons, "without a Premium licence, GitLab drops entries with access_as other than agent")
+		reasons = append(reasons, "without a Premium licence, GitLab ignores entries with access_as other than agent")
 	}
 	return append(reasons,
-		fmt.Sprintf("the agent must be registered below the same top-level group, %s, unless the instance authorizes all projects",
+		fmt.Sprintf("the agent's project must be in the same top-level group, %s; in another group, or for ci_access.instance, "+
+			"GitLab's administrator must have turned on instance level authorization (GitLab 18.1; ci_access.instance: 17.11)",
 			e.quote(v(cijob.VarRootNamespace))),
-		"of several entries only the most specific counts: the project's own, then its nearest group's",
-		"a change of config.yaml takes a minute or two to arrive; it counts on the default branch only",
+		"if several entries name the project, only the most specific counts: the project's own, then that of the nearest group",
+		"GitLab reads config.yaml on the default branch only, and a change takes a minute or two",
 	)
 }
 
-// isLicensed says whether another agent proves that the job's project may use every access_as.
+// isLicensed says whether another agent proves that the licence covers every access_as.
 func (e *examination) isLicensed() bool {
 	return slices.ContainsFunc(e.gitlab.reply.Agents, func(a gitlab.AllowedAgent) bool {
 		c, err := gitlab.ParseConfiguration(a.Configuration)
@@ -98,13 +103,13 @@ func (e *examination) isLicensed() bool {
 	})
 }
 
-// expectation is whom jobgate will take the job for, by what GitLab says.
+// expectation is the identity that follows from GitLab's answer.
 type expectation struct {
-	user user.Info   // nil: not known
+	user user.Info   // nil: unknown
 	mode gitlab.Mode // of the agent's access_as
 }
 
-// checkAccess judges the agent's ci_access entry as jobgate will.
+// checkAccess judges the agent's ci_access entry as jobgate does.
 func (e *examination) checkAccess(context.Context) Finding {
 	f := Finding{Name: "access"}
 	listed := e.listed()
@@ -121,10 +126,10 @@ func (e *examination) checkAccess(context.Context) Finding {
 	}
 	e.expects = expectation{user: identity, mode: configuration.AccessAs}
 	if denied := identity.GetExtra()[extras.Denied]; len(denied) > 0 {
-		// Whether jobgate can is for identity to say: the project's environments are open to it, or not.
+		// Only the API server knows whether jobgate can read the project's environments.
 		f.State = Warning
-		f.What = "where jobgate can learn the environment's name, it refuses every request: " + denied[0]
-		f.Do = "run the job in an environment, or on a ref, that the entry names, or widen the entry in the agent's config.yaml"
+		f.What = "if jobgate can learn the environment's name, it refuses every request: " + denied[0]
+		f.Do = "run the job in an environment or on a ref that the entry admits, or change the entry in the agent's config.yaml"
 		return f
 	}
 	f.State, f.What = OK, expected(configuration.AccessAs, identity)
@@ -132,7 +137,7 @@ func (e *examination) checkAccess(context.Context) Finding {
 }
 
 func unusable(f Finding, err error) Finding {
-	f.State, f.What, f.Do = Failure, err.Error(), "mend access_as in the agent's config.yaml"
+	f.State, f.What, f.Do = Failure, err.Error(), "correct access_as in the agent's config.yaml"
 	var rejected *tokenreview.RejectedError
 	if !errors.As(err, &rejected) {
 		f.What = "the agent's ci_access entry cannot be used: " + f.What
@@ -140,9 +145,9 @@ func unusable(f Finding, err error) Finding {
 	return f
 }
 
-// identify has jobgate's own code make the identity, from GitLab's answer and from what the variables say of the job. What
-// only the cluster's admin knows is assumed to be in the job's favour: that what is impersonated may be, and that GitLab
-// itself withholds agents from unprotected refs.
+// identify makes the identity with jobgate's own code, from GitLab's answer and the job's variables. What only the cluster's
+// admin knows is assumed in the job's favour: that the impersonation is allowed, and that GitLab itself withholds agents from
+// unprotected refs.
 func (e *examination) identify(c gitlab.Configuration) (user.Info, error) {
 	served := job.ServedAgent{ID: e.agentID, FiltersProtectedBranches: true}
 	j := job.FromReply(e.gitlab.reply, []job.ServedAgent{served})
@@ -159,15 +164,16 @@ func (e *examination) identify(c gitlab.Configuration) (user.Info, error) {
 	}).Identify(j, e.agentID)
 }
 
-// expected says whom the cluster will see.
+// expected says who the job is to the cluster.
 func expected(mode gitlab.Mode, u user.Info) string {
 	switch mode {
 	case gitlab.AsCIJob:
 		return fmt.Sprintf("access_as ci_job: user %s, groups %s", u.GetName(), strings.Join(u.GetGroups(), ", "))
 	case gitlab.AsImpersonated:
-		return fmt.Sprintf("access_as impersonate: user %s, groups %s, where the cluster's admin allows it",
+		return fmt.Sprintf("access_as impersonate: user %s, groups %s, if the cluster's admin allows it",
 			rule.Quote(u.GetName()), rule.List(u.GetGroups()))
 	default:
-		return fmt.Sprintf("access_as agent: user %s, or the ServiceAccount that the cluster's admin has given the agent", u.GetName())
+		return fmt.Sprintf("access_as agent: user %s, or the ServiceAccount that the cluster's admin has given the agent; every job for "+
+			"which GitLab lists the agent is this same user, with ci_access.instance every job of the GitLab instance", u.GetName())
 	}
 }

@@ -33,7 +33,8 @@ func TestRun_Agent(t *testing.T) {
 		{"no agent at all", change(withoutAgents), "agent", doctor.Failure, []string{"GitLab lists no agent", `project "acme/web"`, licence}, nil},
 		{"one that is not listed", ofAgent(13), "agent", doctor.Failure, []string{
 			"GitLab does not list agent 13", `project "acme/web"`, `environment "prod" ` + environments,
-			`top-level group, "acme"`, "most specific", "a minute or two",
+			`same top-level group, "acme"; in another group, or for ci_access.instance, GitLab's administrator`, "GitLab 18.1",
+			"among the first 500", "most specific", "a minute or two",
 		}, []string{none, mergeRequest, unprotected, licence}},
 		{"of a job without environment", ofAgent(13, "CI_ENVIRONMENT_NAME", ""), "agent", doctor.Failure, []string{none}, []string{environments}},
 		{"of a merge request", ofAgent(13, "CI_PIPELINE_SOURCE", "merge_request_event", "CI_COMMIT_REF_PROTECTED", "false"),
@@ -47,7 +48,7 @@ func TestRun_Agent(t *testing.T) {
 		{"no answer of GitLab's", (*scene).endJob, "agent", doctor.NotChecked, []string{"GitLab has not said"}, nil},
 		{"none is chosen", func(s *scene) {
 			s.writeKubeconfig(func(c *clientcmdapi.Config) { c.CurrentContext = "" })
-		}, "agent", doctor.NotChecked, []string{"no agent is chosen", "4, 5, 6, 8, 9"}, nil},
+		}, "agent", doctor.NotChecked, []string{"it is unknown which agent to check", "4, 5, 6, 8, 9"}, nil},
 		{"the only one", func(s *scene) {
 			s.update(func(w *gitlabtest.Instance) { w.Agents = w.Agents[:1] })
 			s.vars["KUBECONFIG"] = "/nonexistent"
@@ -67,9 +68,11 @@ func TestRun_Access(t *testing.T) {
 		{"ci_job", func(*scene) {}, "access", doctor.OK, []string{
 			"access_as ci_job: user gitlab:ci_job:1001", "gitlab:project_env:150:prod",
 		}, nil},
-		{"agent", ofAgent(5), "access", doctor.OK, []string{"user gitlab:agent:5, or the ServiceAccount"}, nil},
-		{"impersonate", ofAgent(6), "access", doctor.OK, []string{`user "bot", groups "deployers", where the cluster's admin allows`}, nil},
-		{"a mode that jobgate does not know", ofAgent(8), "access", doctor.Failure, []string{`unknown mode "ci_user"`, "mend access_as"}, nil},
+		{"agent", ofAgent(5), "access", doctor.OK, []string{
+			"user gitlab:agent:5, or the ServiceAccount", "this same user, with ci_access.instance every job of the GitLab instance",
+		}, nil},
+		{"impersonate", ofAgent(6), "access", doctor.OK, []string{`user "bot", groups "deployers", if the cluster's admin allows`}, nil},
+		{"a mode that jobgate does not know", ofAgent(8), "access", doctor.Failure, []string{`unknown mode "ci_user"`, "correct access_as"}, nil},
 		{"a wildcard that matches", ofAgent(9), "access", doctor.OK, []string{"gitlab:ci_job:1001"}, nil},
 		{"a wildcard that jobgate reads more strictly", func(s *scene) {
 			s.update(func(w *gitlabtest.Instance) { w.Job(jobID).Environment = "preprod" })

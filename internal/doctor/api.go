@@ -18,17 +18,17 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// maxReply bounds what is read of one answer of the API server, in bytes.
+// maxReply bounds one answer of the API server, in bytes.
 const maxReply = 1 << 20
 
-// api asks an API server about the one who asks. It knows two kinds, and none of client-go's generated clients: those
+// api asks an API server about the caller. It knows two kinds and uses none of client-go's generated clients, which would
 // bring every type of Kubernetes into the program.
 type api struct {
 	authentication, authorization *rest.RESTClient
 	transport                     *http.Transport
 }
 
-// newAPI returns a client that shows the credential to the target; it makes no connection yet.
+// newAPI returns a client that presents the credential to the target. It makes no connection yet.
 func newAPI(t target, credential, userAgent string) (*api, error) {
 	codecs, err := codecs()
 	if err != nil {
@@ -44,7 +44,7 @@ func newAPI(t target, credential, userAgent string) (*api, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a client for the API server: %w", err)
 	}
-	// The credential would be shown to wherever a redirect points.
+	// A redirect would take the credential to another server.
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	a := &api{transport: transport}
 	for _, of := range []struct {
@@ -88,14 +88,14 @@ func newTransport(t target) *http.Transport {
 
 func (a *api) close() { a.transport.CloseIdleConnections() }
 
-// whoAmI asks whom the API server takes the credential for.
+// whoAmI asks the API server who the caller is.
 func (a *api) whoAmI(ctx context.Context) (authenticationv1.UserInfo, error) {
 	review := &authenticationv1.SelfSubjectReview{}
 	err := a.authentication.Post().Resource("selfsubjectreviews").MaxRetries(0).Body(review).Do(ctx).Into(review)
 	return review.Status.UserInfo, err
 }
 
-// mayI asks whether the credential may do something.
+// mayI asks whether the caller may do something.
 func (a *api) mayI(
 	ctx context.Context, attributes authorizationv1.ResourceAttributes,
 ) (authorizationv1.SubjectAccessReviewStatus, error) {
@@ -106,7 +106,7 @@ func (a *api) mayI(
 	return review.Status, err
 }
 
-// bounded is a transport whose answers end where maxReply does.
+// bounded is a transport that cuts answers at maxReply.
 type bounded struct{ next http.RoundTripper }
 
 // RoundTrip implements http.RoundTripper.

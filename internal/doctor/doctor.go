@@ -1,12 +1,12 @@
-// Package doctor finds out, from within a CI job, why the job cannot use a cluster, and says what to do about it.
+// Package doctor finds out, inside a CI job, why the job cannot use a cluster, and says what to do about it.
 //
-// It looks at the way of a request in its order: the job's variables and token, what GitLab says of them, the kubeconfig,
-// the network between runner and API server, and at last whom the API server takes the job for and what it lets it do.
-// Every check makes one Finding, and one that cannot be made says why. It asks only what any job may ask with its own
-// token, changes nothing, and every question has a limit in time and size.
+// It follows a request from its start: the job's variables and token, GitLab's answer about them, the kubeconfig, the network
+// between runner and API server, and finally who the job is to the API server and what it may do there. Every check makes
+// one Finding; a check that cannot be made says why. It asks only what any job may ask with its own token, it changes
+// nothing, and every question has a limit in time and size.
 //
-// Nothing of the token is ever part of a report. What others wrote (names, messages, certificates) is quoted, made
-// printable and cut.
+// No part of a token is ever in a report. Text from elsewhere (names, messages, certificates) is quoted, made printable and
+// cut.
 package doctor
 
 import (
@@ -26,27 +26,27 @@ const (
 	apiTimeout     = 10 * time.Second
 )
 
-// Options are what is examined, and how the world is reached.
+// Options are what is checked, and how the network is reached.
 type Options struct {
 	// Variables are the job's. Required.
 	Variables cijob.Variables
-	// Context is the kubeconfig's context to examine; empty: that of AgentID, the current one, $JOBGATE_CONTEXT, or the only one.
+	// Context is the kubeconfig's context to check; empty: that of AgentID, the current one, $JOBGATE_CONTEXT, or the only one.
 	Context string
-	// AgentID is the agent in question; 0: that of the context.
+	// AgentID is the agent to check; 0: that of the context.
 	AgentID int64
-	// Server and CA are used in place of the kubeconfig's; CA is a file or PEM. Empty: the kubeconfig's, or else
-	// $JOBGATE_URL and $JOBGATE_CA_FILE.
+	// Server and CA replace the kubeconfig's; CA is a file or PEM. Empty: the kubeconfig's, or else $JOBGATE_URL and
+	// $JOBGATE_CA_FILE.
 	Server, CA string
-	// Namespace is where rights are asked for; empty: that of the context, or default.
+	// Namespace is where rights are checked; empty: that of the context, or default.
 	Namespace string
 	// UserAgent names this program and version.
 	UserAgent string
 
 	// Resolver looks up names; net.DefaultResolver when nil.
 	Resolver Resolver
-	// Proxy says through which proxy a request goes; http.ProxyFromEnvironment when nil.
+	// Proxy names the proxy for a request; http.ProxyFromEnvironment when nil.
 	Proxy func(*http.Request) (*url.URL, error)
-	// Now is the clock that certificates are judged by; time.Now when nil.
+	// Now is the clock for certificates and tokens; time.Now when nil.
 	Now func() time.Time
 }
 
@@ -55,7 +55,7 @@ type Resolver interface {
 	LookupHost(ctx context.Context, host string) (addresses []string, err error)
 }
 
-// examination is what the checks have learnt so far. Each check reads what the earlier ones have left.
+// examination is what the checks have learned so far. Each check reads what earlier ones have stored.
 type examination struct {
 	Options
 	report  *Report
@@ -65,14 +65,14 @@ type examination struct {
 	malformed bool        // checkToken: the token must not leave the job
 	gitlab    answer      // checkGitLab
 	subject   subject     // checkKubeconfig
-	agentID   int64       // checkKubeconfig, checkAgent; 0: it is not known which
+	agentID   int64       // checkKubeconfig, checkAgent; 0: unknown
 	expects   expectation // checkAccess
 	target    target      // checkServer
 	network   network     // checkDNS, checkTCP, checkTLS
 	api       *api        // checkIdentity; nil: the API server does not know the job
 }
 
-// Run makes every check, in the order in which a request meets what is checked. It ends with ctx.
+// Run makes every check, in the order of a request's path. It ends with ctx.
 func Run(ctx context.Context, o Options) *Report {
 	e := newExamination(o)
 	for _, check := range []func(context.Context) Finding{
@@ -111,10 +111,10 @@ func newExamination(o Options) *examination {
 	}
 	original := o.Variables
 	e := &examination{Options: o, report: &Report{State: OK}}
-	// What is missing is for checkVariables to say.
+	// checkVariables reports what is missing.
 	e.job, _ = cijob.Read(original)
 	e.secrets = []cijob.Token{e.job.Token}
-	// A variable that repeats the token is shown without it, whatever is cut or quoted later.
+	// Secrets go first, so that cutting or quoting later leaves no part of one.
 	e.Variables = func(name string) string { return e.redact(original(name)) }
 	return e
 }

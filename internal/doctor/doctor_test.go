@@ -108,6 +108,11 @@ func TestReport_Text(t *testing.T) {
 			t.Errorf("with signs %t (-want +got):\n%s", withSigns, diff)
 		}
 	}
+	var warning bytes.Buffer
+	r = &doctor.Report{State: doctor.Warning, Findings: r.Findings[:2]}
+	if err := r.WriteText(&warning, false); err != nil || !strings.HasSuffix(warning.String(), "\nnothing has failed; 1 with a warning, 0 not checked\n") {
+		t.Errorf("with a warning: %q, %v", warning.String(), err)
+	}
 	var well bytes.Buffer
 	if err := (&doctor.Report{State: doctor.OK}).WriteText(&well, false); err != nil || well.String() != "\nall is well\n" {
 		t.Errorf("without findings: %q, %v", well.String(), err)

@@ -17,21 +17,22 @@ import (
 // answer is what GitLab said of the job.
 type answer struct {
 	reply    *gitlab.AllowedAgents // nil: none
-	rejected bool                  // GitLab has said that the token is no good
+	rejected bool                  // GitLab has refused the token
+	away     bool                  // GitLab has not answered, or not as GitLab does
 }
 
-// checkGitLab asks GitLab about the job, as jobgate will.
+// checkGitLab asks GitLab about the job, as jobgate does.
 func (e *examination) checkGitLab(ctx context.Context) Finding {
 	f := Finding{Name: "gitlab"}
 	if e.job.Token.Empty() || e.job.GitLabURL == "" {
-		return f.notChecked("the variables for it are missing")
+		return f.notChecked("CI_JOB_TOKEN or the address of GitLab is missing")
 	}
 	if e.malformed {
-		return f.notChecked(cijob.VarJobToken + " is no token")
+		return f.notChecked(cijob.VarJobToken + " is not a token")
 	}
 	client, err := e.job.Client(e.UserAgent, gitlabTimeout)
 	if err != nil {
-		f.State, f.What, f.Do = Failure, err.Error(), "check "+cijob.VarServerCAFile+" and the runner's tls-ca-file"
+		f.State, f.What, f.Do = Failure, err.Error(), "check "+cijob.VarServerCAFile+", which comes from tls-ca-file in the runner's configuration"
 		return f
 	}
 	defer client.Close()
@@ -40,6 +41,7 @@ func (e *examination) checkGitLab(ctx context.Context) Finding {
 	if err != nil {
 		var rejected *gitlab.RejectedError
 		e.gitlab.rejected = errors.As(err, &rejected)
+		e.gitlab.away = !e.gitlab.rejected
 		f.State = Failure
 		f.What, f.Do = explainGitLab(err)
 		return f
@@ -65,7 +67,7 @@ func newJob(r *gitlab.AllowedAgents) *Job {
 	return j
 }
 
-// explainGitLab says what an answer that is no answer means to the job's author.
+// explainGitLab says what GitLab's refusal or silence means to the job's author.
 func explainGitLab(err error) (what, do string) {
 	var rejected *gitlab.RejectedError
 	if errors.As(err, &rejected) {
@@ -80,18 +82,18 @@ func explainGitLab(err error) (what, do string) {
 	case 0:
 		return err.Error(), reachGitLab(err)
 	case http.StatusInternalServerError:
-		return err.Error(), "often one agent's environments with a wildcard that is no regular expression (a(b*); " +
-			"GitLab's log has it"
+		return err.Error(), "often the environments of one agent have a wildcard that is not a valid regular expression, such as a(b*; " +
+			"ask GitLab's administrator to look into its log"
 	case http.StatusTooManyRequests:
-		return err.Error(), "the job's user asks GitLab too often: try again, or have GitLab's limits raised"
+		return err.Error(), "the job's user has asked GitLab too often: try again later, or ask GitLab's administrator to raise the limit"
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return err.Error(), "GitLab restarts or is overloaded: try again"
+		return err.Error(), "GitLab is restarting or overloaded: try again in a few minutes"
 	default:
-		return err.Error(), "something answers in GitLab's place: a proxy, a login page, a firewall; check what is between"
+		return err.Error(), "something else answers instead of GitLab, such as a proxy, a login page or a firewall: check what is between the runner and GitLab"
 	}
 }
 
-// reachGitLab says what to do where there was no answer at all.
+// reachGitLab says what to do if there was no answer at all.
 func reachGitLab(err error) string {
 	var (
 		unknown  x509.UnknownAuthorityError
@@ -100,14 +102,14 @@ func reachGitLab(err error) string {
 	)
 	switch {
 	case errors.As(err, &unknown):
-		return "GitLab's certificate is of a CA of its own: set tls-ca-file in the runner's configuration, which sets " +
+		return "the image does not know the CA of GitLab's certificate: set tls-ca-file in the runner's configuration, which sets " +
 			cijob.VarServerCAFile
 	case errors.As(err, &hostname):
-		return "GitLab's certificate is for another name than that in " + cijob.VarAPIURL
+		return "GitLab's certificate is not for the name in " + cijob.VarAPIURL + ": ask GitLab's administrator"
 	case errors.As(err, &dns):
-		return "the runner cannot find GitLab's name: check its DNS"
+		return "the runner cannot look up GitLab's name: check its DNS"
 	default:
-		return "GitLab is down, or the runner cannot reach it: try again; check proxies and firewalls"
+		return "GitLab is down, or the runner cannot reach it: try again, and check proxies and firewalls"
 	}
 }
 
@@ -115,14 +117,14 @@ func explainRejection(r *gitlab.RejectedError) (what, do string) {
 	switch r.Status {
 	case http.StatusForbidden:
 		return fmt.Sprintf("GitLab does not let the job's user use its API (403, %s)", rule.Quote(r.Message)),
-			"mend the account in GitLab"
+			"correct the account in GitLab, or have another user run the job"
 	case http.StatusNotFound:
-		return cijob.VarJobToken + " is a GitLab token, but no job's (404)",
-			"use " + cijob.VarJobToken + " of a running job, not a personal, project or deploy token"
+		return cijob.VarJobToken + " is a GitLab token, but not a job's (404)",
+			"use " + cijob.VarJobToken + " of a running job, and not a personal, project or deploy token"
 	default:
-		return fmt.Sprintf("%s belongs to no running job (GitLab answered %d): the job has ended, or the token is another's",
+		return fmt.Sprintf("the job has ended: GitLab knows no running job with this %s (it answered %d)",
 				cijob.VarJobToken, r.Status),
-			"run this while the job runs, and let no CI/CD variable have the name " + cijob.VarJobToken
+			"run the job again; if it is still running, remove any CI/CD variable with the name " + cijob.VarJobToken
 	}
 }
 
@@ -131,7 +133,7 @@ func (e *examination) checkJob(context.Context) Finding {
 	f := Finding{Name: "job"}
 	r := e.gitlab.reply
 	if r == nil {
-		return f.notChecked("GitLab has not said whose token it is")
+		return f.notChecked("GitLab has not said which job the token belongs to")
 	}
 	for _, id := range []struct {
 		name       string
@@ -139,8 +141,8 @@ func (e *examination) checkJob(context.Context) Finding {
 	}{{cijob.VarJobID, e.job.ID, r.JobID}, {cijob.VarProjectID, e.job.ProjectID, r.ProjectID}} {
 		if id.own != 0 && id.own != id.token {
 			f.State = Failure
-			f.What = fmt.Sprintf("the token is of job %d of project %d, but %s is %d", r.JobID, r.ProjectID, id.name, id.own)
-			f.Do = "use the job's own " + cijob.VarJobToken + ", not one kept in a cache, an artifact or a variable"
+			f.What = fmt.Sprintf("the token belongs to job %d of project %d, but %s is %d", r.JobID, r.ProjectID, id.name, id.own)
+			f.Do = "use the job's own " + cijob.VarJobToken + ", and not one from a cache, an artifact or a variable"
 			return f
 		}
 	}

@@ -21,15 +21,15 @@ import (
 const (
 	anonymous            = "system:anonymous"
 	serviceAccountPrefix = "system:serviceaccount:"
-	// jobgateSays begins every reason of jobgate's, wherever kube-apiserver repeats it.
+	// jobgateSays is the start of every reason that jobgate gives.
 	jobgateSays = "jobgate: "
-	// authorizePath is in the message of an API server that cannot ask its authorization webhook.
+	// authorizePath is in the message of an API server that cannot reach its authorization webhook.
 	authorizePath = "/authorize"
 )
 
 const askAdmin = "ask the cluster's admin: "
 
-// checkIdentity asks the API server whom it takes the job for, and compares that with what GitLab's answer makes of it.
+// checkIdentity asks the API server who the job is, and compares that with GitLab's answer.
 func (e *examination) checkIdentity(ctx context.Context) Finding {
 	f := Finding{Name: "identity"}
 	switch {
@@ -42,7 +42,7 @@ func (e *examination) checkIdentity(ctx context.Context) Finding {
 	}
 	client, err := newAPI(e.target, e.subject.credential, e.UserAgent)
 	if err != nil {
-		f.State, f.What, f.Do = Failure, err.Error(), "report this"
+		f.State, f.What, f.Do = Failure, err.Error(), "report this as a fault of jobgate"
 		return f
 	}
 	got, err := client.whoAmI(ctx)
@@ -72,18 +72,18 @@ func (e *examination) newIdentity(u authenticationv1.UserInfo) *Identity {
 	return i
 }
 
-// compare says what is wrong with an identity.
+// compare says what is wrong with the identity.
 func (e *examination) compare(f Finding, got authenticationv1.UserInfo) Finding {
 	f.State = Failure
 	f.What = fmt.Sprintf("the API server says: user %s, groups %s", e.quote(got.Username), e.groups(got.Groups))
 	jobs, denied := got.Extra[extras.Job], got.Extra[extras.Denied]
 	switch {
 	case got.Username == anonymous:
-		f.Do = "no token has arrived: use https, and the context of an agent"
+		f.Do = "the API server has received no token: use https, and the context of an agent"
 	case len(jobs) == 0:
-		f.Do = "this is not jobgate's work: the context's user logs in in another way, or another webhook knows the token"
+		f.Do = "this identity does not come from jobgate: use the context of an agent, whose user presents the job's token"
 	case e.gitlab.reply != nil && jobs[0] != strconv.FormatInt(e.gitlab.reply.JobID, 10):
-		f.Do = "this is another job: keep no kubeconfig in caches and artifacts"
+		f.Do = "this is another job: do not keep a kubeconfig in a cache or an artifact"
 	case len(denied) > 0:
 		f.What, f.Do = "jobgate refuses every request of this job: "+denied[0], "see access, above"
 	default:
@@ -92,8 +92,7 @@ func (e *examination) compare(f Finding, got authenticationv1.UserInfo) Finding 
 	return f
 }
 
-// compareExpected compares with what jobgate's own code makes of GitLab's answer. An agent's own identity is the cluster
-// admin's to choose.
+// compareExpected compares the identity with the expected one. The cluster's admin chooses an agent's own identity.
 func (e *examination) compareExpected(f Finding, got authenticationv1.UserInfo) Finding {
 	f.State = OK
 	want := e.expects.user
@@ -109,17 +108,17 @@ func (e *examination) compareExpected(f Finding, got authenticationv1.UserInfo) 
 	switch {
 	case got.Username != want.GetName():
 		f.State = Warning
-		f.Do = fmt.Sprintf("by GitLab's answer it would be %s: config.yaml has changed a moment ago, or the admin's "+
-			"configuration differs", rule.Quote(want.GetName()))
+		f.Do = fmt.Sprintf("GitLab's answer gives user %s: config.yaml has changed a moment ago, or the cluster's "+
+			"configuration replaces it", rule.Quote(want.GetName()))
 	case len(missing) > 0:
 		f.State = Warning
-		f.Do = fmt.Sprintf("by GitLab's answer it would also be in %s: try again in a few seconds, when jobgate has asked anew",
+		f.Do = fmt.Sprintf("GitLab's answer gives these groups, too: %s; try again in a few seconds, when jobgate has asked GitLab again",
 			rule.List(missing))
 	}
 	return f
 }
 
-// groups lists a user's groups, as many as a line may have.
+// groups lists as many of a user's groups as fit in a line.
 func (e *examination) groups(all []string) string {
 	shown := make([]string, 0, maxDetails)
 	for _, g := range all[:min(len(all), maxDetails)] {
@@ -136,46 +135,57 @@ func (e *examination) explainAPI(err error) (what, do string) {
 	what = "the API server answered: " + err.Error()
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
-		return "the API server gave no answer: " + err.Error(), "check proxies and firewalls between it and the runner"
+		return "the API server gave no answer: " + err.Error(), "check proxies and firewalls between the runner and the API server"
 	}
 	switch code := status.Status().Code; {
 	case code == http.StatusUnauthorized:
-		return "the API server does not know the token (401)", e.explainUnauthorized()
+		what, do = e.explainUnauthorized()
+		return "the API server refuses the token (401)" + what, do
 	case code == http.StatusForbidden:
 		return explainForbidden(err.Error())
 	case code == http.StatusInternalServerError && strings.Contains(err.Error(), authorizePath):
 		return "the API server cannot ask jobgate whether the job may do this: " + err.Error(),
-			askAdmin + "jobgate has to run, and authorize.kubeconfig has to name its address, CA and client certificate"
+			askAdmin + "jobgate must run, and authorize.kubeconfig must have its address, CA and client certificate"
 	case code == http.StatusNotFound:
-		return what, "an API server before Kubernetes 1.28 does not say who is asking; anything else there is no API server"
+		return what, "check the URL: an API server from Kubernetes 1.28 on says who is asking, anything else is not an API server"
 	default:
-		return what, "check that this is the API server, and that it is well"
+		return what, "check that this is the API server and that it works"
 	}
 }
 
-// explainUnauthorized goes by what GitLab has said: of the API server, nobody outside learns the reason of a 401.
-func (e *examination) explainUnauthorized() string {
+// explainUnauthorized tells the causes of a 401 apart by what earlier checks have found, because the API server gives no
+// reason: the job has ended, GitLab does not answer, the agent is not listed, or it is the cluster.
+func (e *examination) explainUnauthorized() (what, do string) {
+	const logs = "; the reason is in jobgate's log (Token rejected), or in kube-apiserver's"
 	switch {
 	case e.gitlab.rejected:
-		return "GitLab refuses it, too: see gitlab, above"
-	case e.gitlab.reply != nil && e.agentID != 0 && e.listed() == nil:
-		return "GitLab does not list the agent: see agent, above"
+		return ", as GitLab does", "see gitlab, above"
+	case e.gitlab.away:
+		return "; GitLab does not answer this job, so jobgate probably cannot ask it either",
+			"try again when GitLab answers; see gitlab, above"
+	case e.subject.clusterName != "":
+		return "", fmt.Sprintf("%sis this cluster's name %s, and does a grant admit the project? does kube-apiserver ask jobgate?%s",
+			askAdmin, e.subject.clusterName, logs)
 	case e.gitlab.reply == nil:
-		return "see the failures above; the reason is in jobgate's log (Token rejected)"
+		return "", "correct the failures above" + logs
+	case e.agentID != 0 && e.listed() == nil:
+		return fmt.Sprintf(": GitLab does not list agent %d for this job", e.agentID), "see agent, above"
+	case e.expects.user == nil:
+		return ": jobgate cannot use the agent's ci_access entry", "see access, above"
 	default:
-		return fmt.Sprintf("GitLab lists agent %d, so %sdoes it stand for this cluster (agents in jobgate's configuration)? has "+
-			"kube-apiserver jobgate's webhook? the reason is in jobgate's log (Token rejected), or in kube-apiserver's", e.agentID, askAdmin)
+		return fmt.Sprintf(", although GitLab lists agent %d for this job", e.agentID),
+			askAdmin + "is the agent one of this cluster's (agents in jobgate's configuration)? does kube-apiserver ask jobgate?" + logs
 	}
 }
 
-// explainForbidden shows jobgate's reason as it is.
+// explainForbidden repeats jobgate's reason word for word.
 func explainForbidden(message string) (what, do string) {
 	if at := strings.Index(message, jobgateSays); at >= 0 {
-		return "refused (403): " + message[at:], "jobgate's reason says what would satisfy it; docs/troubleshooting.md has each one"
+		return "refused (403): " + message[at:], "do what the reason says; docs/troubleshooting.md explains each one"
 	}
 	if strings.Contains(message, anonymous) {
-		return "refused (403): " + message, "no token has arrived: use https, and the context of an agent"
+		return "refused (403): " + message, "the API server has received no token: use https, and the context of an agent"
 	}
 	return "refused (403): " + message,
-		askAdmin + "no Role or ClusterRole grants it; everybody who is logged in may ask who they are (system:basic-user)"
+		askAdmin + "no Role or ClusterRole grants it; system:basic-user usually lets every user ask who they are"
 }

@@ -66,13 +66,13 @@ func TestRun_JobAndGitLab(t *testing.T) {
 		{"a token with a line's end", func(s *scene) { s.vars["CI_JOB_TOKEN"] += "\n" }, "token", doctor.Failure,
 			[]string{"the job token has characters that no GitLab token has"}, nil},
 		{"a token with a line's end is not sent", func(s *scene) { s.vars["CI_JOB_TOKEN"] += "\n" }, "gitlab", doctor.NotChecked,
-			[]string{"CI_JOB_TOKEN is no token"}, nil},
+			[]string{"CI_JOB_TOKEN is not a token"}, nil},
 		{"a JWT", tokenFormat("jwt", time.Hour), "token", doctor.OK, []string{"is a JWT, valid for 1h0m"}, nil},
 		{"a JWT that has expired", tokenFormat("jwt", -time.Hour), "token", doctor.Failure, []string{"expired", "run the job again"}, nil},
 
 		{"the job has ended", (*scene).endJob, "gitlab", doctor.Failure, []string{"401", "the job has ended"}, nil},
 		{"the user is blocked", change(func(w *gitlabtest.Instance) { w.Users[0].DeniedReason = gitlabtest.DeniedBlocked }),
-			"gitlab", doctor.Failure, []string{"403", "Your account has been blocked.", "mend the account"}, nil},
+			"gitlab", doctor.Failure, []string{"403", "Your account has been blocked.", "correct the account"}, nil},
 		{"another kind of token", func(s *scene) {
 			s.update(func(w *gitlabtest.Instance) {
 				w.Tokens = []gitlabtest.AccessToken{{Token: "glpat-SecretSecretSecret1", User: 9, Scopes: []string{"api"}}}
@@ -85,10 +85,10 @@ func TestRun_JobAndGitLab(t *testing.T) {
 			s.gitlab.Fault(gitlabtest.Fault{Endpoint: gitlabtest.AllowedAgents, Status: 403, EchoToken: true})
 		}, "gitlab", doctor.Failure, []string{"403"}, nil},
 		{"GitLab's limit", func(s *scene) { s.gitlab.Fault(gitlabtest.RateLimited(time.Minute)) }, "gitlab", doctor.Failure,
-			[]string{"429", "limits raised"}, nil},
+			[]string{"429", "raise the limit"}, nil},
 
 		{"another job's token", set("CI_JOB_ID", "1002"), "job", doctor.Failure,
-			[]string{"the token is of job 1001 of project 150, but CI_JOB_ID is 1002"}, nil},
+			[]string{"the token belongs to job 1001 of project 150, but CI_JOB_ID is 1002"}, nil},
 		{"another project's token", set("CI_PROJECT_ID", "151"), "job", doctor.Failure, []string{"CI_PROJECT_ID is 151"}, nil},
 		{"no environment", change(func(w *gitlabtest.Instance) { w.Job(jobID).Environment = "" }), "job", doctor.OK,
 			[]string{"no environment"}, nil},
@@ -131,16 +131,16 @@ func TestExplainGitLab(t *testing.T) {
 		err      error
 		what, do string
 	}{
-		{"401", &gitlab.RejectedError{Status: 401, Message: "401 Unauthorized"}, "no running job", "while the job runs"},
+		{"401", &gitlab.RejectedError{Status: 401, Message: "401 Unauthorized"}, "the job has ended", "run the job again"},
 		{"403", &gitlab.RejectedError{Status: 403, Message: "403 Forbidden - blocked"}, "blocked", "account"},
-		{"404", &gitlab.RejectedError{Status: 404, Message: "404 Job Not Found"}, "no job's (404)", "personal"},
+		{"404", &gitlab.RejectedError{Status: 404, Message: "404 Job Not Found"}, "not a job's (404)", "personal"},
 		{"500", unavailable(500, errors.New("answered 500")), "answered 500", "wildcard"},
-		{"429", unavailable(429, errors.New("answered 429")), "answered 429", "limits"},
-		{"502", unavailable(502, errors.New("answered 502")), "answered 502", "restarts"},
-		{"a login page", unavailable(200, errors.New("media type is text/html")), "media type", "in GitLab's place"},
-		{"a proxy's 403", unavailable(403, errors.New("not GitLab's own refusal")), "refusal", "in GitLab's place"},
+		{"429", unavailable(429, errors.New("answered 429")), "answered 429", "limit"},
+		{"502", unavailable(502, errors.New("answered 502")), "answered 502", "restarting"},
+		{"a login page", unavailable(200, errors.New("media type is text/html")), "media type", "instead of GitLab"},
+		{"a proxy's 403", unavailable(403, errors.New("not GitLab's own refusal")), "refusal", "instead of GitLab"},
 		{"an unknown CA", unavailable(0, x509.UnknownAuthorityError{}), "unknown authority", "CI_SERVER_TLS_CA_FILE"},
-		{"another name", unavailable(0, x509.HostnameError{Certificate: &x509.Certificate{}, Host: "h"}), "h", "another name"},
+		{"another name", unavailable(0, x509.HostnameError{Certificate: &x509.Certificate{}, Host: "h"}), "h", "not for the name"},
 		{"no name", unavailable(0, &net.DNSError{Err: "no such host", Name: "gitlab"}), "no such host", "DNS"},
 		{"nobody there", unavailable(0, errors.New("connection refused")), "connection refused", "cannot reach it"},
 		{"anything", errors.New("anything"), "anything", "cannot reach it"},

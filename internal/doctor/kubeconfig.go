@@ -18,14 +18,15 @@ import (
 
 // subject is what kubectl would talk to, and as whom.
 type subject struct {
-	context    string                // empty: none was found
-	cluster    *clientcmdapi.Cluster // never nil; without a server where none is known
-	namespace  string
-	credential string // the bearer token to present; empty: none of a job's
-	why        string // there is no credential
+	context     string                // empty: none was found
+	cluster     *clientcmdapi.Cluster // never nil; without a server if none is known
+	clusterName string                // if the context logs in by the cluster's name, without an agent
+	namespace   string
+	credential  string // the bearer token to present; empty: none that is this job's
+	why         string // there is no credential
 }
 
-// checkKubeconfig finds the context that kubectl would use, or that was asked for, and the agent behind it.
+// checkKubeconfig finds the context that kubectl would use, or that was asked for, and its agent.
 func (e *examination) checkKubeconfig(context.Context) Finding {
 	f := Finding{Name: "kubeconfig"}
 	e.subject = subject{cluster: clientcmdapi.NewCluster(), why: "there is no context to use"}
@@ -33,7 +34,7 @@ func (e *examination) checkKubeconfig(context.Context) Finding {
 	config, err := cijob.Load(e.files()...)
 	missing := errors.Is(err, cijob.ErrNoKubeconfig)
 	if err != nil && !missing {
-		f.State, f.What, f.Do = Failure, err.Error(), "write it anew, with jobgate kubeconfig"
+		f.State, f.What, f.Do = Failure, err.Error(), "write it again, with jobgate kubeconfig"
 		return f
 	}
 	e.keepSecret(config)
@@ -41,10 +42,8 @@ func (e *examination) checkKubeconfig(context.Context) Finding {
 	case missing && e.AgentID != 0:
 		return e.withoutContext(f, config)
 	case missing:
-		f.State = Failure
-		f.What = cijob.VarKubeconfig + " is not set, or names no file: GitLab has listed no agent for this job when it began, " +
-			"or its agent server (KAS) is off"
-		f.Do = "give --agent=ID to learn why the agent is not listed; where KAS is off, write one with jobgate kubeconfig"
+		f.State, f.What, f.Do = Failure, e.whyMissing(), "give --agent=ID to learn why GitLab does not list the agent; "+
+			"if KAS is off, write a kubeconfig with jobgate kubeconfig"
 		return f
 	}
 	name, chosenBy := e.choose(config)
@@ -53,14 +52,43 @@ func (e *examination) checkKubeconfig(context.Context) Finding {
 		return e.withoutContext(f, config)
 	case name == "":
 		f.State = Failure
-		f.What = fmt.Sprintf("no context is chosen, so kubectl would ask localhost:8080; there are %s", e.contexts(config))
+		f.What = fmt.Sprintf("no context is current, so kubectl would ask localhost:8080; the kubeconfig has %s", e.contexts(config))
 		f.Do = "kubectl config use-context CONTEXT; or set " + cijob.VarContext + " for jobgate kubeconfig or .jobgate"
 		return f
 	}
-	return e.examine(f, config, name, chosenBy)
+	return e.checkVariable(e.examine(f, config, name, chosenBy), config, chosenBy)
 }
 
-// withoutContext makes what a context of the agent would have, on the cluster of the current one.
+// whyMissing tells a variable that is not set from one that names no file.
+func (e *examination) whyMissing() string {
+	const agents = "GitLab sets it if it lists an agent for the job when the job starts, and if its agent server (KAS) is on"
+	if file := e.Variables(cijob.VarKubeconfig); file != "" {
+		return fmt.Sprintf("%s is %s, and there is no such file", cijob.VarKubeconfig, e.quote(file))
+	}
+	return cijob.VarKubeconfig + " is not set, and ~/.kube/config does not exist: " + agents
+}
+
+// checkVariable notices a JOBGATE_CONTEXT that is not the context that was checked.
+func (e *examination) checkVariable(f Finding, config *clientcmdapi.Config, chosenBy string) Finding {
+	variable := e.Variables(cijob.VarContext)
+	if f.State == Failure || variable == "" || variable == e.subject.context {
+		return f
+	}
+	switch {
+	case config.Contexts[variable] == nil:
+		f.What += fmt.Sprintf("; but %s is %s, and there is no such context", cijob.VarContext, e.quote(variable))
+		f.Do = fmt.Sprintf("correct %s, which jobgate kubeconfig and .jobgate use; the kubeconfig has %s", cijob.VarContext, e.contexts(config))
+	case chosenBy == byCurrent:
+		f.What += fmt.Sprintf("; but %s is %s", cijob.VarContext, e.quote(variable))
+		f.Do = "kubectl uses the current context: run jobgate kubeconfig, or kubectl config use-context \"$" + cijob.VarContext + "\""
+	default:
+		return f
+	}
+	f.State = Warning
+	return f
+}
+
+// withoutContext makes the user that a context of the agent would have, on the cluster of the current one.
 func (e *examination) withoutContext(f Finding, config *clientcmdapi.Config) Finding {
 	e.subject.why = "there is no " + cijob.VarJobToken
 	if !e.job.Token.Empty() {
@@ -70,7 +98,7 @@ func (e *examination) withoutContext(f Finding, config *clientcmdapi.Config) Fin
 		e.subject.cluster = config.Clusters[current.Cluster]
 	}
 	f.State = Warning
-	f.What = fmt.Sprintf("no context is agent %d's (there are %s); the rest is checked as one would be used",
+	f.What = fmt.Sprintf("there is no context of agent %d (the kubeconfig has %s); the other checks do as if there were one",
 		e.AgentID, e.contexts(config))
 	f.Do = fmt.Sprintf("jobgate kubeconfig --agent=%d writes one, once GitLab lists the agent", e.AgentID)
 	return f
@@ -84,7 +112,7 @@ func (e *examination) files() []string {
 	return []string{filepath.Join(e.Variables("HOME"), ".kube", "config")}
 }
 
-// The ways in which a context is chosen. kubectl itself knows the first two.
+// The ways to choose a context. kubectl itself knows the first two.
 const (
 	byFlag     = "--context"
 	byCurrent  = "current-context"
@@ -123,7 +151,7 @@ func ofAgent(config *clientcmdapi.Config, agentID int64) string {
 		if c == nil || config.AuthInfos[c.AuthInfo] == nil {
 			continue
 		}
-		// A token that has expired names its agent all the same.
+		// A token that has expired names its agent, too.
 		if c, _ := credential.Parse(config.AuthInfos[c.AuthInfo].Token); c.AgentID == agentID {
 			return name
 		}
@@ -136,29 +164,41 @@ func (e *examination) examine(f Finding, config *clientcmdapi.Config, name, chos
 	c := config.Contexts[name]
 	if c == nil {
 		f.State = Failure
-		f.What = fmt.Sprintf("there is no context %s (%s); there are %s", e.quote(name), chosenBy, e.contexts(config))
-		f.Do = "use one that is there; GitLab adds a context for each agent that it lists for the job"
+		f.What = fmt.Sprintf("there is no context %s (%s); the kubeconfig has %s", e.quote(name), chosenBy, e.contexts(config))
+		f.Do = "use one of these; GitLab adds a context for each agent that it lists for the job"
 		return f
 	}
 	e.subject.context, e.subject.namespace = name, c.Namespace
 	if cluster := config.Clusters[c.Cluster]; cluster != nil {
 		e.subject.cluster = cluster
 	}
-	if bad := e.readUser(config.AuthInfos[c.AuthInfo]); bad != nil {
+	if bad := e.readUser(config.AuthInfos[c.AuthInfo], cijob.ClusterOf(config, name)); bad != nil {
 		bad.Name = f.Name
 		bad.What = fmt.Sprintf("context %s: %s", e.quote(name), bad.What)
+		if name == certificateContext {
+			bad.What += "; GitLab makes this the current context if it is connected to a cluster with certificates"
+		}
 		e.subject.why = bad.What
 		return *bad
 	}
 	f.State = OK
-	f.What = fmt.Sprintf("context %s (%s): agent %d, namespace %s", e.quote(name), chosenBy, e.agentID,
-		e.quote(cmp.Or(c.Namespace, defaultNamespace)))
+	f.What = fmt.Sprintf("context %s (%s): %s, namespace %s", e.quote(name), chosenBy, e.loginBy(), e.quote(cmp.Or(c.Namespace, defaultNamespace)))
 	if chosenBy != byCurrent && config.CurrentContext != name {
 		f.State = Warning
 		f.Do = fmt.Sprintf("kubectl would use %s: kubectl config use-context %s, or --context on every command",
 			e.current(config), e.quote(name))
 	}
 	return f
+}
+
+// certificateContext is the context that GitLab adds for a cluster that it is connected to with certificates.
+const certificateContext = "gitlab-deploy"
+
+func (e *examination) loginBy() string {
+	if e.subject.clusterName != "" {
+		return "cluster " + e.subject.clusterName + ", without an agent"
+	}
+	return fmt.Sprintf("agent %d", e.agentID)
 }
 
 func (e *examination) current(config *clientcmdapi.Config) string {
@@ -168,47 +208,64 @@ func (e *examination) current(config *clientcmdapi.Config) string {
 	return "context " + e.quote(config.CurrentContext)
 }
 
-// readUser finds out what the context's user presents; a Finding says what is wrong with it.
-func (e *examination) readUser(user *clientcmdapi.AuthInfo) *Finding {
+// readUser finds out what the context's user presents; cluster is the name that it logs in by, if any. A Finding says what
+// is wrong with it.
+func (e *examination) readUser(user *clientcmdapi.AuthInfo, cluster string) *Finding {
 	if user == nil || user.Token == "" {
 		return &Finding{
 			State: Failure, What: "its user presents " + otherCredential(user) + ", and not the job's token",
 			Do: "use the context of an agent: kubectl config use-context CONTEXT",
 		}
 	}
+	// An ID token: only the cluster can judge it.
+	if cluster != "" && !credential.Is(user.Token) {
+		e.subject.clusterName, e.subject.credential = cluster, user.Token
+		return nil
+	}
 	presented, err := credential.Parse(user.Token)
 	if err != nil {
 		return &Finding{
 			State: Failure, What: "its user's token is not one for jobgate: " + err.Error(),
-			Do: "the token must be ci:<agent id>:$" + cijob.VarJobToken + "; jobgate kubeconfig writes it so",
+			Do: "use the context of an agent, or write one with jobgate kubeconfig: the token must be ci:<agent id>:$" + cijob.VarJobToken,
+		}
+	}
+	own := credential.ForCluster(presented.Cluster, e.job.Token.Text())
+	if presented.Cluster == "" {
+		own = e.job.Token.ForAgent(presented.AgentID)
+	}
+	if user.Token != own {
+		return &Finding{
+			State: Failure, What: "its user presents another token than this job's " + cijob.VarJobToken,
+			Do: "do not keep a kubeconfig in a cache or an artifact; write it again in each job",
 		}
 	}
 	if e.agentID == 0 {
 		e.agentID = presented.AgentID
 	}
-	if user.Token != e.job.Token.ForAgent(presented.AgentID) {
-		return &Finding{
-			State: Failure, What: "its user presents another token than this job's " + cijob.VarJobToken,
-			Do: "keep no kubeconfig in caches and artifacts; write it anew in each job",
-		}
-	}
 	if e.agentID != presented.AgentID {
 		return &Finding{
-			State: Failure, What: fmt.Sprintf("its user is agent %d, and not %d", presented.AgentID, e.agentID),
+			State: Failure, What: fmt.Sprintf("its user is not agent %d, but %s", e.agentID, whom(presented)),
 			Do: "give another --context or --agent",
 		}
 	}
-	e.subject.credential = user.Token
+	e.subject.clusterName, e.subject.credential = presented.Cluster, user.Token
 	return nil
 }
 
-// otherCredential says how a user would log in that has no token.
+func whom(c credential.Credential) string {
+	if c.Cluster != "" {
+		return "cluster " + c.Cluster
+	}
+	return fmt.Sprintf("agent %d", c.AgentID)
+}
+
+// otherCredential says how a user without a token would log in.
 func otherCredential(user *clientcmdapi.AuthInfo) string {
 	switch {
 	case user == nil:
 		return "nothing"
 	case user.Exec != nil, user.AuthProvider != nil:
-		return "what a plugin fetches"
+		return "a token from a plugin"
 	case user.ClientCertificate != "", len(user.ClientCertificateData) > 0:
 		return "a client certificate"
 	case user.TokenFile != "":

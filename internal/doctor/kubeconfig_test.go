@@ -1,6 +1,7 @@
 package doctor_test
 
 import (
+	"net/url"
 	"os"
 	"strings"
 	"testing"
@@ -21,15 +22,28 @@ func user(u clientcmdapi.AuthInfo) func(*scene) {
 	return kubeconfig(func(c *clientcmdapi.Config) { c.AuthInfos["agent:4"] = &u })
 }
 
+// byCluster makes the current context one of `jobgate kubeconfig --cluster=prod`.
+func byCluster(s *scene, token string) {
+	s.writeKubeconfig(func(c *clientcmdapi.Config) {
+		u, err := url.Parse(s.api.URL)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		cijob.PointAtCluster(c, "prod", token, cijob.Target{Server: u, CA: s.api.ca()})
+	})
+}
+
 func TestRun_Kubeconfig(t *testing.T) {
 	noCurrent := func(c *clientcmdapi.Config) { c.CurrentContext = "" }
 	rows := []row{
 		{"the current context", func(*scene) {}, "kubeconfig", doctor.OK,
 			[]string{`context "acme/agents:prod" (current-context): agent 4, namespace "web"`}, nil},
-		{"none", set("KUBECONFIG", "/nonexistent"), "kubeconfig", doctor.Failure, []string{"GitLab has listed no agent", "KAS", "--agent=ID"}, nil},
+		{"none", set("KUBECONFIG", "/nonexistent"), "kubeconfig", doctor.Failure, []string{`KUBECONFIG is "/nonexistent", and there is no such file`, "--agent=ID"}, []string{"not set"}},
+		{"no KUBECONFIG", set("KUBECONFIG", ""), "kubeconfig", doctor.Failure,
+			[]string{"KUBECONFIG is not set", "lists an agent", "KAS", "--agent=ID"}, []string{"no such file"}},
 		{"none, but an agent", func(s *scene) { s.vars["KUBECONFIG"], s.options.AgentID = "/nonexistent", 4 }, "kubeconfig", doctor.Warning,
-			[]string{"no context is agent 4's (there are none)", "jobgate kubeconfig --agent=4"}, nil},
-		{"none of the agent", ofAgent(13), "kubeconfig", doctor.Warning, []string{"no context is agent 13's", `"acme/agents:prod"`}, nil},
+			[]string{"there is no context of agent 4 (the kubeconfig has none)", "jobgate kubeconfig --agent=4"}, nil},
+		{"none of the agent", ofAgent(13), "kubeconfig", doctor.Warning, []string{"there is no context of agent 13", `"acme/agents:prod"`}, nil},
 		{"the home's", func(s *scene) {
 			home := s.t.TempDir()
 			if err := os.MkdirAll(home+"/.kube", 0o700); err != nil {
@@ -45,7 +59,7 @@ func TestRun_Kubeconfig(t *testing.T) {
 			if err := os.WriteFile(s.vars["KUBECONFIG"], []byte(s.token), 0o600); err != nil {
 				s.t.Fatal(err)
 			}
-		}, "kubeconfig", doctor.Failure, []string{"read the kubeconfig", "write it anew"}, nil},
+		}, "kubeconfig", doctor.Failure, []string{"read the kubeconfig", "write it again"}, nil},
 		{"GitLab's, without a choice", kubeconfig(noCurrent), "kubeconfig", doctor.Failure,
 			[]string{"localhost:8080", `"acme/agents:prod"`, "kubectl config use-context"}, nil},
 		{"GitLab's, with JOBGATE_CONTEXT", func(s *scene) {
@@ -56,6 +70,24 @@ func TestRun_Kubeconfig(t *testing.T) {
 			s.update(func(w *gitlabtest.Instance) { w.Agents = w.Agents[:1] })
 			s.writeKubeconfig(noCurrent)
 		}, "kubeconfig", doctor.Warning, []string{"(the only one): agent 4"}, nil},
+		{"a JOBGATE_CONTEXT that is not there, beside another current context", set("JOBGATE_CONTEXT", "acme/agents:pord"), "kubeconfig",
+			doctor.Warning, []string{`agent 4`, `but JOBGATE_CONTEXT is "acme/agents:pord", and there is no such context`, "correct JOBGATE_CONTEXT"}, nil},
+		{"another JOBGATE_CONTEXT than the current context", set("JOBGATE_CONTEXT", "acme/agents:plain"), "kubeconfig", doctor.Warning,
+			[]string{`but JOBGATE_CONTEXT is "acme/agents:plain"`, "kubectl uses the current context"}, nil},
+		{"JOBGATE_CONTEXT is the current context", set("JOBGATE_CONTEXT", prodContext), "kubeconfig", doctor.OK, nil, []string{"JOBGATE_CONTEXT"}},
+		{"GitLab's choice of a certificate-based cluster", kubeconfig(func(c *clientcmdapi.Config) {
+			c.AuthInfos["gitlab-deploy"] = &clientcmdapi.AuthInfo{Token: "certificate-cluster"}
+			c.Contexts["gitlab-deploy"] = &clientcmdapi.Context{Cluster: "own", AuthInfo: "gitlab-deploy"}
+			c.CurrentContext = "gitlab-deploy"
+		}), "kubeconfig", doctor.Failure, []string{"connected to a cluster with certificates", "use the context of an agent"}, nil},
+		{"a cluster's name", func(s *scene) { byCluster(s, "ci:prod:"+s.token) }, "kubeconfig", doctor.OK,
+			[]string{"cluster prod, without an agent"}, nil},
+		{"a cluster's name, and the agent", func(s *scene) { byCluster(s, "ci:prod:"+s.token) }, "agent", doctor.NotChecked,
+			[]string{"logs in to cluster prod without an agent"}, nil},
+		{"a cluster's name, and the identity", func(s *scene) { byCluster(s, "ci:prod:"+s.token) }, "identity", doctor.OK, nil, nil},
+		{"a cluster's name with an ID token", func(s *scene) { byCluster(s, "eyJhbGciOiJSUzI1NiJ9.e30.c2lnbmVk") }, "identity", doctor.OK, nil, nil},
+		{"a cluster's name with another job's token", func(s *scene) { byCluster(s, "ci:prod:glcbt-64_AnotherAnotherAnothe") },
+			"kubeconfig", doctor.Failure, []string{"another token than this job's"}, []string{"Another"}},
 		{"another context", func(s *scene) { s.options.Context = "acme/agents:plain" }, "kubeconfig", doctor.Warning,
 			[]string{`context "acme/agents:plain" (--context): agent 5`, `kubectl would use context "acme/agents:prod"`}, nil},
 		{"the agent's context", ofAgent(5), "kubeconfig", doctor.Warning, []string{`"acme/agents:plain" (--agent): agent 5`}, nil},
@@ -63,9 +95,9 @@ func TestRun_Kubeconfig(t *testing.T) {
 		{"a context that is not there", func(s *scene) { s.options.Context = "acme/agents:other" }, "kubeconfig", doctor.Failure,
 			[]string{`there is no context "acme/agents:other" (--context)`, `"acme/agents:prod"`}, nil},
 		{"a context of another agent", func(s *scene) { s.options.Context, s.options.AgentID = prodContext, 5 }, "kubeconfig", doctor.Failure,
-			[]string{"its user is agent 4, and not 5"}, nil},
+			[]string{"its user is not agent 5, but agent 4"}, nil},
 		{"another job's token", user(clientcmdapi.AuthInfo{Token: "ci:4:glcbt-64_AnotherAnotherAnothe"}), "kubeconfig", doctor.Failure,
-			[]string{"another token than this job's CI_JOB_TOKEN", "caches"}, []string{"Another"}},
+			[]string{"another token than this job's CI_JOB_TOKEN", "in a cache"}, []string{"Another"}},
 		{"no token behind the agent", user(clientcmdapi.AuthInfo{Token: "ci:4:"}), "kubeconfig", doctor.Failure,
 			[]string{"the job token is empty"}, nil},
 		{"a token that is none of jobgate's", user(clientcmdapi.AuthInfo{Token: "eyJhbGciOiJSUzI1NiIsIm"}), "kubeconfig", doctor.Failure,
@@ -73,7 +105,7 @@ func TestRun_Kubeconfig(t *testing.T) {
 		{"a client certificate", user(clientcmdapi.AuthInfo{ClientCertificate: "/c", ClientKey: "/k"}), "kubeconfig", doctor.Failure,
 			[]string{"presents a client certificate", "use the context of an agent"}, nil},
 		{"a plugin", user(clientcmdapi.AuthInfo{Exec: &clientcmdapi.ExecConfig{Command: "false"}}), "kubeconfig", doctor.Failure,
-			[]string{"what a plugin fetches"}, nil},
+			[]string{"a token from a plugin"}, nil},
 		{"a password", user(clientcmdapi.AuthInfo{Username: "u", Password: "SecretPassword"}), "kubeconfig", doctor.Failure,
 			[]string{"presents a password"}, []string{"SecretPassword"}},
 		{"a token file", user(clientcmdapi.AuthInfo{TokenFile: "/token"}), "kubeconfig", doctor.Failure, []string{"a token from a file"}, nil},

@@ -10,17 +10,18 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jobgate/jobgate/internal/cijob"
 	"github.com/jobgate/jobgate/internal/rule"
 )
 
 // Bounds of what is tried and said.
 const (
 	maxAddresses = 4                  // of one name
-	expiresSoon  = 7 * 24 * time.Hour // before its end, a certificate is worth a warning
-	lastPart     = 10                 // of a short-lived one: in the last tenth of its life, when it should long be renewed
+	expiresSoon  = 7 * 24 * time.Hour // a certificate with less time left is worth a warning
+	lastPart     = 10                 // for a short-lived one: the last tenth of its life
 )
 
-// network is the way to the API server, step by step.
+// network is the connection to the API server, step by step.
 type network struct {
 	addresses  []string // checkDNS
 	connection net.Conn // checkTCP; nil: none
@@ -33,7 +34,7 @@ func (n *network) close() {
 	}
 }
 
-// blocked says why the next step cannot be checked; empty where it can.
+// blocked says why the next step cannot be checked; empty if it can.
 func (e *examination) blocked() string {
 	switch {
 	case e.target.url == nil:
@@ -64,9 +65,9 @@ func (e *examination) checkDNS(ctx context.Context) Finding {
 		err = errors.New("no addresses")
 	}
 	if err != nil {
-		e.network.broken = "the API server's name is not known"
+		e.network.broken = "the API server's name cannot be looked up"
 		f.State, f.What = Failure, fmt.Sprintf("the name %s cannot be looked up: %v", e.quote(host), err)
-		f.Do = "check the name, and that the runner's DNS knows it; or use an address that the API server's certificate has"
+		f.Do = "check the name and the runner's DNS, or use an address that is in the API server's certificate"
 		return f
 	}
 	e.network.addresses = addresses[:min(len(addresses), maxAddresses)]
@@ -74,7 +75,7 @@ func (e *examination) checkDNS(ctx context.Context) Finding {
 	return f
 }
 
-// checkTCP connects to the first of the addresses that lets it.
+// checkTCP connects to the first address that accepts.
 func (e *examination) checkTCP(ctx context.Context) Finding {
 	f := Finding{Name: "tcp"}
 	if why := e.blocked(); why != "" {
@@ -97,11 +98,11 @@ func (e *examination) checkTCP(ctx context.Context) Finding {
 	}
 	e.network.broken = "there is no connection to the API server"
 	f.State, f.What = Failure, strings.ReplaceAll(errors.Join(errs...).Error(), "\n", "; ")
-	f.Do = "check the port, that the API server runs, and the firewalls between it and the runner"
+	f.Do = "check the port, whether the API server runs, and the firewalls between the runner and it"
 	return f
 }
 
-// checkTLS shakes hands and judges the API server's certificate itself, so as to be able to say what is wrong with it.
+// checkTLS makes a TLS handshake and verifies the API server's certificate itself, to be able to say what is wrong with it.
 // No token is sent over this connection.
 func (e *examination) checkTLS(ctx context.Context) Finding {
 	f := Finding{Name: "tls"}
@@ -114,28 +115,28 @@ func (e *examination) checkTLS(ctx context.Context) Finding {
 	}
 	ctx, cancel := context.WithTimeout(ctx, networkTimeout)
 	defer cancel()
-	// The handshake is to succeed whatever the certificate is: judge says whether it is good.
+	// The handshake accepts any certificate: verify decides.
 	connection := tls.Client(e.network.connection, &tls.Config{
 		ServerName: name, InsecureSkipVerify: true, MinVersion: tls.VersionTLS12,
 	})
 	if err := connection.HandshakeContext(ctx); err != nil {
 		e.network.broken = "the API server does not speak TLS"
-		f.State, f.What = Failure, "no TLS handshake: "+err.Error()
-		f.Do = "check the port: something else than an API server, or a proxy, answers there"
+		f.State, f.What = Failure, "the TLS handshake failed: "+err.Error()
+		f.Do = "check the port: something other than an API server, such as a proxy, answers there"
 		return f
 	}
 	state := connection.ConnectionState()
-	if err := e.judge(state.PeerCertificates, name); err != nil && !e.target.insecure {
+	if err := e.verify(state.PeerCertificates, name); err != nil && !e.target.insecure {
 		e.network.broken = "the API server's certificate is not trusted"
 		f.State = Failure
-		f.What, f.Do = explainCertificate(err, state.PeerCertificates[0])
+		f.What, f.Do = e.explainCertificate(err, state.PeerCertificates[0])
 		return f
 	}
 	return describeCertificate(f, tls.VersionName(state.Version), state.PeerCertificates[0], e.Now())
 }
 
-// judge verifies the certificates as kubectl would. A server always sends at least one (RFC 8446, section 4.4.2).
-func (e *examination) judge(chain []*x509.Certificate, name string) error {
+// verify verifies the certificates as kubectl would. A server always sends at least one (RFC 8446, section 4.4.2).
+func (e *examination) verify(chain []*x509.Certificate, name string) error {
 	options := x509.VerifyOptions{DNSName: name, CurrentTime: e.Now(), Intermediates: x509.NewCertPool()}
 	for _, c := range chain[1:] {
 		options.Intermediates.AddCert(c)
@@ -149,7 +150,7 @@ func (e *examination) judge(chain []*x509.Certificate, name string) error {
 }
 
 // explainCertificate says what is wrong with a certificate, and what to do.
-func explainCertificate(err error, leaf *x509.Certificate) (what, do string) {
+func (e *examination) explainCertificate(err error, leaf *x509.Certificate) (what, do string) {
 	var (
 		unknown  x509.UnknownAuthorityError
 		hostname x509.HostnameError
@@ -158,16 +159,18 @@ func explainCertificate(err error, leaf *x509.Certificate) (what, do string) {
 	switch {
 	case errors.As(err, &hostname):
 		return fmt.Sprintf("the certificate is for %s, not for %s", names(leaf), rule.Quote(hostname.Host)),
-			"use one of these names in the URL, or have the name added to the API server's certificate"
+			"use one of these names in the URL, or ask the cluster's admin to add the name to the certificate"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return fmt.Sprintf("the certificate is valid from %s to %s, and not now", day(leaf.NotBefore), day(leaf.NotAfter)),
-			"have the API server's certificate renewed; check the runner's clock"
+			askAdmin + "the API server's certificate must be renewed; check the runner's clock, too"
+	case errors.As(err, &unknown) && len(e.target.ca) == 0:
+		return fmt.Sprintf("the certificate is signed by %s, which this image does not trust, and no CA is given", rule.Quote(leaf.Issuer.String())),
+			"set " + cijob.VarCAFile + ", or give --ca: the cluster's CA, as in its admin's kubeconfig"
 	case errors.As(err, &unknown):
-		return fmt.Sprintf("the certificate is signed by %s, which the CA of this context is not",
-				rule.Quote(leaf.Issuer.String())),
-			"give the CA of this cluster (JOBGATE_CA_FILE, --certificate-authority): the one in its admin's kubeconfig"
+		return fmt.Sprintf("the certificate is signed by %s, and the CA that is given is a different one", rule.Quote(leaf.Issuer.String())),
+			"give the CA of this cluster (" + cijob.VarCAFile + ", --ca): the one in its admin's kubeconfig"
 	default:
-		return "the certificate cannot be verified: " + err.Error(), "have the API server's certificate mended"
+		return "the certificate cannot be verified: " + err.Error(), askAdmin + "the API server's certificate must be replaced"
 	}
 }
 
@@ -178,12 +181,12 @@ func describeCertificate(f Finding, version string, leaf *x509.Certificate, now 
 	if left < min(expiresSoon, life/lastPart) {
 		f.State = Warning
 		f.What += ", which is in " + roughly(left)
-		f.Do = "have the API server's certificate renewed"
+		f.Do = askAdmin + "the API server's certificate must be renewed"
 	}
 	return f
 }
 
-// names are the names and addresses in a certificate, as many as a message may have.
+// names lists the names and addresses in a certificate.
 func names(c *x509.Certificate) string {
 	all := append([]string{}, c.DNSNames...)
 	for _, ip := range c.IPAddresses {

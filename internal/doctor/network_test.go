@@ -50,7 +50,7 @@ func TestRun_Network(t *testing.T) {
 		{"what follows a name that nobody knows", func(s *scene) {
 			s.options.Resolver = resolver{}
 			named(s, "example.com")
-		}, "identity", doctor.NotChecked, []string{"name is not known"}, nil},
+		}, "identity", doctor.NotChecked, []string{"name cannot be looked up"}, nil},
 		{"the second of two addresses", func(s *scene) {
 			s.options.Resolver = resolver{"example.com": {"127.0.0.2", "127.0.0.1"}}
 			named(s, "example.com")
@@ -61,12 +61,12 @@ func TestRun_Network(t *testing.T) {
 		{"a chain", withIntermediate, "tls", doctor.OK, nil, nil},
 		{"another CA", func(s *scene) {
 			cluster(func(c *clientcmdapi.Cluster) { c.CertificateAuthorityData = otherCA(s.t) })(s)
-		}, "tls", doctor.Failure, []string{"signed by", "JOBGATE_CA_FILE"}, nil},
+		}, "tls", doctor.Failure, []string{"signed by", "the CA that is given is a different one", "JOBGATE_CA_FILE"}, nil},
 		{"what follows another CA", func(s *scene) {
 			cluster(func(c *clientcmdapi.Cluster) { c.CertificateAuthorityData = otherCA(s.t) })(s)
 		}, "identity", doctor.NotChecked, []string{"certificate is not trusted"}, nil},
 		{"the system's CAs", cluster(func(c *clientcmdapi.Cluster) { c.CertificateAuthorityData = nil }), "tls", doctor.Failure,
-			[]string{"signed by"}, nil},
+			[]string{"signed by", "no CA is given", "set JOBGATE_CA_FILE"}, []string{"a different one"}},
 		{"another name", func(s *scene) {
 			s.options.Resolver = resolver{"api.internal": {"127.0.0.1"}}
 			named(s, "api.internal")
@@ -83,7 +83,7 @@ func TestRun_Network(t *testing.T) {
 			plain := httptest.NewServer(http.NotFoundHandler())
 			s.t.Cleanup(plain.Close)
 			at(strings.Replace(plain.URL, "http:", "https:", 1))(s)
-		}, "tls", doctor.Failure, []string{"no TLS handshake"}, nil},
+		}, "tls", doctor.Failure, []string{"the TLS handshake failed"}, nil},
 	}
 	for _, row := range rows {
 		t.Run(row.name, row.check)

@@ -20,10 +20,10 @@ const (
 	maxExtras  = 64
 )
 
-// minSecret keeps what is too short to be a secret from blotting out words, in bytes.
+// minSecret is the length of the shortest secret that is redacted, in bytes. Shorter ones would hide ordinary words.
 const minSecret = 8
 
-// keepSecret notes what is secret in a kubeconfig: its tokens can be others than the job's own.
+// keepSecret remembers the secrets of a kubeconfig, whose tokens can differ from the job's own.
 func (e *examination) keepSecret(config *clientcmdapi.Config) {
 	for _, user := range config.AuthInfos {
 		for _, secret := range []string{user.Token, user.Token[strings.LastIndexByte(user.Token, ':')+1:], user.Password} {
@@ -34,7 +34,7 @@ func (e *examination) keepSecret(config *clientcmdapi.Config) {
 	}
 }
 
-// redact takes every secret out of a text.
+// redact removes every secret from a text.
 func (e *examination) redact(text string) string {
 	for _, secret := range e.secrets {
 		text = secret.Redact(text)
@@ -42,13 +42,13 @@ func (e *examination) redact(text string) string {
 	return text
 }
 
-// quote shows a name that others chose. Secrets go first, so that none leaves a part behind where the name is cut.
+// quote shows a name from elsewhere. Secrets are removed first, so that cutting the name leaves no part of one.
 func (e *examination) quote(name string) string { return fmt.Sprintf("%.*q", maxName, e.redact(name)) }
 
-// line makes a text fit for the report, in the same order.
+// line makes a text fit for the report. Secrets are removed first here, too.
 func (e *examination) line(text string) string { return rule.Printable(e.redact(text), maxLine) }
 
-// clean makes a finding fit for the report, wherever its words came from.
+// clean makes a finding fit for the report.
 func (e *examination) clean(f Finding) Finding {
 	f.What, f.Do = e.line(f.What), e.line(f.Do)
 	f.Details = slices.Clone(f.Details[:min(len(f.Details), maxDetails)])

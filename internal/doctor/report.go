@@ -7,10 +7,10 @@ import (
 	"text/tabwriter"
 )
 
-// State is how a check has ended.
+// State is the result of a check.
 type State string
 
-// The states, from best to worst. A check that could not be made is no worse than the one that prevented it.
+// The states, from best to worst. A check that could not be made is not worse than the one that prevented it.
 const (
 	OK         State = "ok"
 	NotChecked State = "not checked"
@@ -24,19 +24,19 @@ type Finding struct {
 	State   State    `json:"state"`
 	What    string   `json:"what"`              // what was found, in one line
 	Do      string   `json:"do,omitempty"`      // what to do about it, in one line
-	Details []string `json:"details,omitempty"` // what else may be the reason, or belongs to it; at most 12 lines
+	Details []string `json:"details,omitempty"` // possible reasons, or more about what was found; at most 12 lines
 }
 
 // Report is everything that was found.
 type Report struct {
-	State    State     `json:"state"` // the worst of the findings': ok, warning or failure
+	State    State     `json:"state"` // the worst of all findings: ok, warning or failure
 	Findings []Finding `json:"findings"`
 	Job      *Job      `json:"job,omitempty"`      // as GitLab knows it
 	Identity *Identity `json:"identity,omitempty"` // as the API server knows it
 	Rights   []Right   `json:"rights,omitempty"`
 }
 
-// Job is who the job is, in GitLab's words.
+// Job is the job as GitLab knows it.
 type Job struct {
 	ID              int64   `json:"id"`
 	Pipeline        int64   `json:"pipeline"`
@@ -46,10 +46,10 @@ type Job struct {
 	Username        string  `json:"username"`
 	EnvironmentSlug string  `json:"environmentSlug,omitempty"`
 	EnvironmentTier string  `json:"environmentTier,omitempty"`
-	Agents          []int64 `json:"agents"` // those that the job may use, whichever clusters they stand for
+	Agents          []int64 `json:"agents"` // that the job may use, of any cluster
 }
 
-// Identity is who the API server says the job is.
+// Identity is the job as the API server knows it.
 type Identity struct {
 	Username string              `json:"username"`
 	UID      string              `json:"uid,omitempty"`
@@ -57,7 +57,7 @@ type Identity struct {
 	Extra    map[string][]string `json:"extra,omitempty"`
 }
 
-// Right is one thing that jobs often do, and whether this one may.
+// Right is something that deployments often do, and whether this job may.
 type Right struct {
 	Verb      string `json:"verb"`
 	Group     string `json:"group,omitempty"`
@@ -67,7 +67,7 @@ type Right struct {
 	Reason    string `json:"reason,omitempty"`
 }
 
-// add takes a finding in.
+// add adds a finding.
 func (r *Report) add(f Finding) {
 	r.Findings = append(r.Findings, f)
 	if f.State == Failure || (f.State == Warning && r.State == OK) {
@@ -83,7 +83,7 @@ func (r *Report) WriteJSON(w io.Writer) error {
 	return encoder.Encode(r)
 }
 
-// sign is the state as a terminal shows it.
+// sign is how a terminal shows the state.
 func (s State) sign() string {
 	switch s {
 	case OK:
@@ -97,7 +97,7 @@ func (s State) sign() string {
 	}
 }
 
-// word is the state as a log shows it.
+// word is how a log shows the state.
 func (s State) word() string {
 	switch s {
 	case Failure:
@@ -109,7 +109,7 @@ func (s State) word() string {
 	}
 }
 
-// WriteText writes the report as a table for people: with signs for the states, or with words.
+// WriteText writes the report as a table, with signs or words for the states.
 func (r *Report) WriteText(w io.Writer, withSigns bool) error {
 	state := State.word
 	if withSigns {
@@ -141,5 +141,9 @@ func (r *Report) summary() string {
 	for _, f := range r.Findings {
 		count[f.State]++
 	}
-	return fmt.Sprintf("%d failed, %d with a warning, %d not checked", count[Failure], count[Warning], count[NotChecked])
+	rest := fmt.Sprintf("%d with a warning, %d not checked", count[Warning], count[NotChecked])
+	if r.State == Warning {
+		return "nothing has failed; " + rest
+	}
+	return fmt.Sprintf("%d failed, %s", count[Failure], rest)
 }

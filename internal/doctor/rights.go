@@ -9,7 +9,7 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 )
 
-// commonRights are what deployments mostly do.
+// commonRights are what most deployments do.
 func commonRights(namespace string) []Right {
 	rights := []Right{
 		{Verb: "get", Resource: "pods"},
@@ -28,7 +28,7 @@ func commonRights(namespace string) []Right {
 	return rights
 }
 
-// String is the right as kubectl auth can-i has it.
+// String is the right in the form of kubectl auth can-i.
 func (r *Right) String() string {
 	if r.Group == "" {
 		return r.Verb + " " + r.Resource
@@ -50,7 +50,7 @@ func (e *examination) checkRights(ctx context.Context) Finding {
 		if err != nil {
 			f.State = Warning
 			f.What, f.Do = e.explainAPI(err)
-			f.What = fmt.Sprintf("whether it may %s cannot be told: %s", &right, f.What)
+			f.What = fmt.Sprintf("it is unknown whether the job may %s: %s", &right, f.What)
 			return f
 		}
 		right.Allowed, right.Reason = status.Allowed, e.line(status.Reason)
@@ -59,8 +59,8 @@ func (e *examination) checkRights(ctx context.Context) Finding {
 	return e.summarize(f, namespace)
 }
 
-// summarize says what the rights amount to. What a job needs is its author's to know, so only a job that may do nothing
-// at all, or that jobgate denies something, is worth a warning.
+// summarize lists the rights. Only the author knows which of them the job needs, so only a job that may do nothing, or that
+// jobgate denies something, gets a warning.
 func (e *examination) summarize(f Finding, namespace string) Finding {
 	var may, mayNot []string
 	denied := false
@@ -82,17 +82,17 @@ func (e *examination) summarize(f Finding, namespace string) Finding {
 	}
 	switch {
 	case denied:
-		f.State, f.Do = Warning, "jobgate's reasons say what would satisfy them; docs/troubleshooting.md has each one"
+		f.State, f.Do = Warning, "if the job needs one of these, do what the reason says; docs/troubleshooting.md explains each one"
 	case len(may) == 0:
 		f.State = Warning
-		f.Do = askAdmin + "a RoleBinding in the namespace, for the user or one of the groups above"
+		f.Do = "if the job works in another namespace, give --namespace; otherwise " + askAdmin + "a RoleBinding in this one for the user or a group above"
 	}
 	return f
 }
 
 func orNothing(rights []string) string {
 	if len(rights) == 0 {
-		return "do nothing of what deployments mostly do"
+		return "do none of the things that most deployments do"
 	}
 	return strings.Join(rights, ", ")
 }

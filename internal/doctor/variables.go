@@ -10,9 +10,9 @@ import (
 	"github.com/jobgate/jobgate/internal/cijob"
 )
 
-const runInJob = "run this in the script of a CI job, with the job's own variables"
+const runInJob = "run jobgate doctor in the script of a CI job, with the job's own variables"
 
-// checkVariables looks for what every question needs.
+// checkVariables looks for the variables that every other check needs.
 func (e *examination) checkVariables(context.Context) Finding {
 	f := Finding{Name: "variables"}
 	if _, err := cijob.Read(e.Variables); err != nil {
@@ -22,21 +22,21 @@ func (e *examination) checkVariables(context.Context) Finding {
 	for _, v := range []struct {
 		name string
 		id   int64
-		lost string
+		fact string
 	}{
 		{cijob.VarJobID, e.job.ID, "whether the token is this job's"},
 		{cijob.VarProjectID, e.job.ProjectID, "whether the token is of this project"},
 	} {
 		if v.id == 0 {
 			f.State, f.Do = Warning, runInJob
-			f.What = fmt.Sprintf("%s is not set, or is no number: %s cannot be told", v.name, v.lost)
+			f.What = fmt.Sprintf("%s is not set, or is not a number, so it is unknown %s", v.name, v.fact)
 			return f
 		}
 	}
 	if strings.HasPrefix(e.job.GitLabURL, "http:") {
 		f.State = Warning
-		f.What = fmt.Sprintf("%s begins with http: the job's token travels unencrypted", cijob.VarAPIURL)
-		f.Do = "have GitLab's administrator set up TLS"
+		f.What = fmt.Sprintf("%s begins with http://, so the job's token travels unencrypted", cijob.VarAPIURL)
+		f.Do = "ask GitLab's administrator to set up TLS"
 		return f
 	}
 	f.State = OK
@@ -44,7 +44,7 @@ func (e *examination) checkVariables(context.Context) Finding {
 	return f
 }
 
-// checkToken reads the token as jobgate will: nobody is asked yet.
+// checkToken reads the token as jobgate does before it asks GitLab.
 func (e *examination) checkToken(context.Context) Finding {
 	f := Finding{Name: "token"}
 	if e.job.Token.Empty() {
@@ -58,7 +58,7 @@ func (e *examination) checkToken(context.Context) Finding {
 	case err != nil:
 		e.malformed = true
 		f.State, f.What = Failure, err.Error()
-		f.Do = "use " + cijob.VarJobToken + " as GitLab sets it; no CI/CD variable may have that name"
+		f.Do = "use " + cijob.VarJobToken + " as GitLab sets it, and remove any CI/CD variable of that name"
 	case !expires.IsZero():
 		f.State = OK
 		f.What = fmt.Sprintf("%s is a JWT, valid for %s", cijob.VarJobToken, roughly(expires.Sub(e.Now())))
@@ -73,7 +73,7 @@ func (f Finding) notChecked(why string) Finding {
 	return f
 }
 
-// roughly is a duration as people say it.
+// roughly is a duration, rounded for a reader.
 func roughly(d time.Duration) string {
 	const day = 24 * time.Hour
 	if d >= 2*day {
