@@ -53,21 +53,27 @@ func TestCIAuthor_IncludePointsTheJobAtTheCluster(t *testing.T) {
 		prelude   string
 		namespace string
 	}{
-		{"the only agent", authorProject, nil, "", own},
-		{"one of several agents", twoAgentsProject, []string{"JOBGATE_CONTEXT=" + authorContext}, "", own},
-		{"another namespace", authorProject, []string{"JOBGATE_NAMESPACE=" + elsewhere}, "", elsewhere},
-		{"the CA as PEM", authorProject, []string{"JOBGATE_CA_FILE=" + string(pem)}, "", own},
-		{"the CA in base64", authorProject, []string{"JOBGATE_CA_FILE=" + base64.StdEncoding.EncodeToString(pem)}, "", own},
-		{"the CA in SSL_CERT_FILE", authorProject, []string{"JOBGATE_CA_FILE=", "SSL_CERT_FILE=" + site.Plane.CAFile()}, "", own},
-		{"a KUBECONFIG that cannot be written to", authorProject, nil, `exec 9< "$KUBECONFIG"; export KUBECONFIG=/dev/fd/9`, own},
-		{"by the agent's id", authorProject, []string{"JOBGATE_AGENT_ID=" + id, "JOBGATE_NAMESPACE=author", "KUBECONFIG="}, "", own},
-		{"by the agent's id, with the agent's default_namespace", twoAgentsProject, []string{"JOBGATE_AGENT_ID=" + id}, "", own},
-		{"by the agent's id, in a context of another name", twoAgentsProject,
-			[]string{"JOBGATE_AGENT_ID=" + id, "JOBGATE_CONTEXT=my-context"}, "", own},
-		{"beside a certificate-based cluster", authorProject, certificateCluster, certificateContext, own},
-		{"by the agent's id, beside a certificate-based cluster", authorProject,
-			append([]string{"JOBGATE_AGENT_ID=" + id}, certificateCluster...), certificateContext, own},
-		{"where what is not set is an error", authorProject, nil, "set -u", own},
+		{name: "the only agent", project: authorProject, namespace: own},
+		{name: "one of several agents", project: twoAgentsProject, env: []string{"JOBGATE_CONTEXT=" + authorContext}, namespace: own},
+		{name: "another namespace", project: authorProject, env: []string{"JOBGATE_NAMESPACE=" + elsewhere}, namespace: elsewhere},
+		{name: "the CA as PEM", project: authorProject, env: []string{"JOBGATE_CA_FILE=" + string(pem)}, namespace: own},
+		{name: "the CA in base64", project: authorProject,
+			env: []string{"JOBGATE_CA_FILE=" + base64.StdEncoding.EncodeToString(pem)}, namespace: own},
+		{name: "the CA in SSL_CERT_FILE", project: authorProject,
+			env: []string{"JOBGATE_CA_FILE=", "SSL_CERT_FILE=" + site.Plane.CAFile()}, namespace: own},
+		{name: "a KUBECONFIG that cannot be written to", project: authorProject,
+			prelude: `exec 9< "$KUBECONFIG"; export KUBECONFIG=/dev/fd/9`, namespace: own},
+		{name: "by the agent's id", project: authorProject,
+			env: []string{"JOBGATE_AGENT_ID=" + id, "JOBGATE_NAMESPACE=author", "KUBECONFIG="}, namespace: own},
+		{name: "by the agent's id, with the agent's default_namespace", project: twoAgentsProject,
+			env: []string{"JOBGATE_AGENT_ID=" + id}, namespace: own},
+		{name: "by the agent's id, in a context of another name", project: twoAgentsProject,
+			env: []string{"JOBGATE_AGENT_ID=" + id, "JOBGATE_CONTEXT=my-context"}, namespace: own},
+		{name: "beside a certificate-based cluster", project: authorProject, env: certificateCluster,
+			prelude: certificateContext, namespace: own},
+		{name: "by the agent's id, beside a certificate-based cluster", project: authorProject,
+			env: append([]string{"JOBGATE_AGENT_ID=" + id}, certificateCluster...), prelude: certificateContext, namespace: own},
+		{name: "where what is not set is an error", project: authorProject, prelude: "set -u", namespace: own},
 	}
 	include := hidden(t, includeFile, nil)
 	for _, row := range rows {
@@ -129,20 +135,26 @@ func TestCIAuthor_IncludeSaysWhatIsMissing(t *testing.T) {
 		env     []string
 		want    string
 	}{
-		{"no URL", authorProject, []string{"JOBGATE_URL="}, "JOBGATE_URL is not set. Set it to the address"},
-		{"GitLab's URL of another cluster", authorProject, append([]string{"JOBGATE_URL="}, certificateCluster...),
-			"JOBGATE_URL is not set. KUBE_URL is, but jobgate does not use it: GitLab sets it, with KUBE_TOKEN,"},
-		{"a URL of the old name", authorProject, []string{"JOBGATE_URL=", "KUBE_URL=" + site.API.URL}, "KUBE_URL is, but jobgate does not use it"},
-		{"no encryption", authorProject, []string{"JOBGATE_URL=http://api.example.com"}, "does not begin with https://"},
-		{"the tunnel", authorProject, []string{"JOBGATE_URL=https://kas.gitlab.example.com/k8s-proxy/"}, "GitLab's tunnel"},
-		{"several agents", twoAgentsProject, nil, "Set JOBGATE_CONTEXT to one of: " + authorContext + " " + farContext},
-		{"another context", twoAgentsProject, []string{"JOBGATE_CONTEXT=a:b"}, "JOBGATE_CONTEXT is a:b, but GitLab lists no agent of that name for this job. It lists: " + authorContext},
-		{"no agent", lonelyProject, []string{"KUBECONFIG="}, "KUBECONFIG is not set, so GitLab lists no agent"},
-		{"an empty kubeconfig", lonelyProject, nil, "KUBECONFIG has no context of an agent"},
-		{"the context of a certificate-based cluster", authorProject, []string{"JOBGATE_CONTEXT=gitlab-deploy"},
-			"JOBGATE_CONTEXT is gitlab-deploy, but GitLab lists no agent of that name"},
-		{"an agent's name for its id", authorProject, []string{"JOBGATE_AGENT_ID=author"}, "JOBGATE_AGENT_ID is not a number"},
-		{"a CA that is not there", authorProject, []string{"JOBGATE_CA_FILE=/nonexistent/ca.crt"}, "/nonexistent/ca.crt"},
+		{name: "no URL", project: authorProject, env: []string{"JOBGATE_URL="}, want: "JOBGATE_URL is not set. Set it to the address"},
+		{name: "GitLab's URL of another cluster", project: authorProject, env: append([]string{"JOBGATE_URL="}, certificateCluster...),
+			want: "JOBGATE_URL is not set. KUBE_URL is, but jobgate does not use it: GitLab sets it, with KUBE_TOKEN,"},
+		{name: "a URL of the old name", project: authorProject, env: []string{"JOBGATE_URL=", "KUBE_URL=" + site.API.URL},
+			want: "KUBE_URL is, but jobgate does not use it"},
+		{name: "no encryption", project: authorProject, env: []string{"JOBGATE_URL=http://api.example.com"},
+			want: "does not begin with https://"},
+		{name: "the tunnel", project: authorProject, env: []string{"JOBGATE_URL=https://kas.gitlab.example.com/k8s-proxy/"},
+			want: "GitLab's tunnel"},
+		{name: "several agents", project: twoAgentsProject, want: "Set JOBGATE_CONTEXT to one of: " + authorContext + " " + farContext},
+		{name: "another context", project: twoAgentsProject, env: []string{"JOBGATE_CONTEXT=a:b"},
+			want: "JOBGATE_CONTEXT is a:b, but GitLab lists no agent of that name for this job. It lists: " + authorContext},
+		{name: "no agent", project: lonelyProject, env: []string{"KUBECONFIG="}, want: "KUBECONFIG is not set, so GitLab lists no agent"},
+		{name: "an empty kubeconfig", project: lonelyProject, want: "KUBECONFIG has no context of an agent"},
+		{name: "the context of a certificate-based cluster", project: authorProject, env: []string{"JOBGATE_CONTEXT=gitlab-deploy"},
+			want: "JOBGATE_CONTEXT is gitlab-deploy, but GitLab lists no agent of that name"},
+		{name: "an agent's name for its id", project: authorProject, env: []string{"JOBGATE_AGENT_ID=author"},
+			want: "JOBGATE_AGENT_ID is not a number"},
+		{name: "a CA that is not there", project: authorProject, env: []string{"JOBGATE_CA_FILE=/nonexistent/ca.crt"},
+			want: "/nonexistent/ca.crt"},
 	}
 	include := hidden(t, includeFile, nil)
 	for _, row := range rows {
@@ -214,14 +226,17 @@ func TestCIAuthor_KubeconfigCommand(t *testing.T) {
 		env     []string
 		command string
 	}{
-		{"the only agent", authorProject, nil, "jobgate kubeconfig"},
-		{"one of several agents", twoAgentsProject, nil, "jobgate kubeconfig --agent=" + authorContext},
-		{"flags alone", authorProject, []string{"JOBGATE_URL=", "JOBGATE_CA_FILE="}, "jobgate kubeconfig --server=" + site.API.URL +
-			" --certificate-authority=" + site.Plane.CAFile()},
-		{"another file", twoAgentsProject, nil, `eval "$(jobgate kubeconfig --agent=` + id + ` --output-file="$TMPDIR/own")"; test "$KUBECONFIG" = "$TMPDIR/own"`},
-		{"standard output", authorProject, nil, `umask 077; jobgate kubeconfig --output-file=- > "$TMPDIR/own"; export KUBECONFIG="$TMPDIR/own"`},
-		{"without GitLab's kubeconfig", twoAgentsProject, nil,
-			`export KUBECONFIG="$TMPDIR/none/own"; mkdir "$TMPDIR/none"; jobgate kubeconfig --agent=` + id + "=" + authorContext +
+		{name: "the only agent", project: authorProject, command: "jobgate kubeconfig"},
+		{name: "one of several agents", project: twoAgentsProject, command: "jobgate kubeconfig --agent=" + authorContext},
+		{name: "flags alone", project: authorProject, env: []string{"JOBGATE_URL=", "JOBGATE_CA_FILE="},
+			command: "jobgate kubeconfig --server=" + site.API.URL +
+				" --certificate-authority=" + site.Plane.CAFile()},
+		{name: "another file", project: twoAgentsProject,
+			command: `eval "$(jobgate kubeconfig --agent=` + id + ` --output-file="$TMPDIR/own")"; test "$KUBECONFIG" = "$TMPDIR/own"`},
+		{name: "standard output", project: authorProject,
+			command: `umask 077; jobgate kubeconfig --output-file=- > "$TMPDIR/own"; export KUBECONFIG="$TMPDIR/own"`},
+		{name: "without GitLab's kubeconfig", project: twoAgentsProject,
+			command: `export KUBECONFIG="$TMPDIR/none/own"; mkdir "$TMPDIR/none"; jobgate kubeconfig --agent=` + id + "=" + authorContext +
 				`; test "$(kubectl config current-context)" = ` + authorContext},
 	}
 	for _, row := range rows {
@@ -242,10 +257,12 @@ func TestCIAuthor_KubeconfigCommandRefuses(t *testing.T) {
 		command string
 		want    string
 	}{
-		{"a job that has ended", ended, "jobgate kubeconfig", "401 Unauthorized"},
-		{"an agent that is not listed", authorJob(t, gitlabtest.Job{}), "jobgate kubeconfig --agent=" + strconv.Itoa(closedAgent),
-			"GitLab does not list agent 204 for this job (it lists 201)"},
-		{"no agent", authorJob(t, gitlabtest.Job{Project: lonelyProject}), "jobgate kubeconfig", "GitLab lists no agent for this job"},
+		{name: "a job that has ended", job: ended, command: "jobgate kubeconfig", want: "401 Unauthorized"},
+		{name: "an agent that is not listed", job: authorJob(t, gitlabtest.Job{}),
+			command: "jobgate kubeconfig --agent=" + strconv.Itoa(closedAgent),
+			want:    "GitLab does not list agent 204 for this job (it lists 201)"},
+		{name: "no agent", job: authorJob(t, gitlabtest.Job{Project: lonelyProject}), command: "jobgate kubeconfig",
+			want: "GitLab lists no agent for this job"},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -314,8 +331,10 @@ func TestCIAuthor_NamesTheCluster(t *testing.T) {
 		want   string // the token in the kubeconfig
 	}{
 		{name: "include", env: []string{"JOBGATE_CLUSTER=prod"}, script: include, want: `ci:prod:$CI_JOB_TOKEN`},
-		{name: "include without KUBECONFIG", env: []string{"JOBGATE_CLUSTER=prod", "KUBECONFIG="}, script: include, want: `ci:prod:$CI_JOB_TOKEN`},
-		{name: "include with an ID token", env: []string{"JOBGATE_CLUSTER=prod", "JOBGATE_ID_TOKEN_VARIABLE=PROD_TOKEN", "PROD_TOKEN=" + idToken},
+		{name: "include without KUBECONFIG", env: []string{"JOBGATE_CLUSTER=prod", "KUBECONFIG="}, script: include,
+			want: `ci:prod:$CI_JOB_TOKEN`},
+		{name: "include with an ID token",
+			env:    []string{"JOBGATE_CLUSTER=prod", "JOBGATE_ID_TOKEN_VARIABLE=PROD_TOKEN", "PROD_TOKEN=" + idToken},
 			script: include, want: `$PROD_TOKEN`},
 		{name: "component with an ID token", env: inputs, script: byInput.script(), want: `$PROD_TOKEN`},
 		{name: "jobgate", script: "jobgate kubeconfig" + flags, want: `ci:prod:$CI_JOB_TOKEN`},
@@ -365,12 +384,14 @@ func TestCIAuthor_NamesTheClusterWithoutAToken(t *testing.T) {
 		script string
 		want   string
 	}{
-		{"include", []string{"JOBGATE_CLUSTER=prod", "JOBGATE_ID_TOKEN_VARIABLE=PROD_TOKEN"}, include, "PROD_TOKEN is not set"},
-		{"include, and an agent", []string{"JOBGATE_CLUSTER=prod", "JOBGATE_AGENT_ID=4"}, include, "are both set"},
-		{"include, with a command for a variable", []string{"JOBGATE_CLUSTER=prod", "JOBGATE_ID_TOKEN_VARIABLE=A}$(id)"}, include, "is not a variable's name"},
-		{"include, with a name that is none", []string{"JOBGATE_CLUSTER=4"}, include, "is not a cluster's name"},
-		{"jobgate", nil, "unset CI_JOB_TOKEN; " + flags, "CI_JOB_TOKEN is not set"},
-		{"jobgate, with an ID token", nil, flags + " --id-token-variable=PROD_TOKEN", "PROD_TOKEN is not set"},
+		{name: "include", env: []string{"JOBGATE_CLUSTER=prod", "JOBGATE_ID_TOKEN_VARIABLE=PROD_TOKEN"}, script: include,
+			want: "PROD_TOKEN is not set"},
+		{name: "include, and an agent", env: []string{"JOBGATE_CLUSTER=prod", "JOBGATE_AGENT_ID=4"}, script: include, want: "are both set"},
+		{name: "include, with a command for a variable",
+			env: []string{"JOBGATE_CLUSTER=prod", "JOBGATE_ID_TOKEN_VARIABLE=A}$(id)"}, script: include, want: "is not a variable's name"},
+		{name: "include, with a name that is none", env: []string{"JOBGATE_CLUSTER=4"}, script: include, want: "is not a cluster's name"},
+		{name: "jobgate", script: "unset CI_JOB_TOKEN; " + flags, want: "CI_JOB_TOKEN is not set"},
+		{name: "jobgate, with an ID token", script: flags + " --id-token-variable=PROD_TOKEN", want: "PROD_TOKEN is not set"},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {

@@ -53,6 +53,7 @@ func newDoctorCommand() *cobra.Command {
 		Short:   "In a CI job: find out why it cannot use the cluster",
 		Long:    doctorLong,
 		Example: doctorExample,
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.check(); err != nil {
 				return badUsage("%w", err)
@@ -60,7 +61,6 @@ func newDoctorCommand() *cobra.Command {
 			return o.run(cmd.Context(), cmd.OutOrStdout())
 		},
 	}
-	checkUsage(cmd, cobra.NoArgs)
 	f := cmd.Flags()
 	f.StringVar(&o.examined.Context, "context", "",
 		"the context to check (default that of --agent, else the current one, else $"+cijob.VarContext+", else the only one)")

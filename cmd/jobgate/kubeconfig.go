@@ -77,11 +77,11 @@ func newKubeconfigCommand() *cobra.Command {
 		Short:   "In a CI job: make the kubeconfig point directly at the API server",
 		Long:    kubeconfigLong,
 		Example: kubeconfigExample,
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.run(cmd.Context(), os.Getenv, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
-	checkUsage(cmd, cobra.NoArgs)
 	f := cmd.Flags()
 	f.StringVar(&o.server, "server", "", "the API server's URL (default $"+cijob.VarURL+")")
 	addCA(f, &o.caFile, "a file with its CA, which is copied into the kubeconfig (default $"+cijob.VarCAFile+", else the system's CAs)")
@@ -90,7 +90,8 @@ func newKubeconfigCommand() *cobra.Command {
 	f.StringVar(&o.cluster, "cluster", "", "the cluster's name, to log in without an agent (default $"+cijob.VarCluster+")")
 	f.StringVar(&o.idTokenVariable, "id-token-variable", "",
 		"with --cluster: the CI/CD variable with an ID token to log in with (default $"+cijob.VarIDTokenVariable+", else the job token)")
-	f.StringVar(&o.context, "context", "", "the context to be current (default $"+cijob.VarContext+", else that of the only agent, or the cluster's name)")
+	f.StringVar(&o.context, "context", "",
+		"the context to be current (default $"+cijob.VarContext+", else that of the only agent, or the cluster's name)")
 	f.StringVarP(&o.namespace, "namespace", "n", "", "the contexts' namespace (default $"+cijob.VarNamespace+", else the agent's default_namespace)")
 	f.StringVar(&o.outputFile, "output-file", "",
 		"where to write, or - for standard output, which then shows the token (default $"+cijob.VarKubeconfig+")")

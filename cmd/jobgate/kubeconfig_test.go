@@ -93,14 +93,16 @@ func TestKubeconfig(t *testing.T) {
 		want string // in $KUBECONFIG
 		note string
 	}{
-		{"every agent", "", nil, own + own, "no context is current"},
-		{"one agent", "--agent=4", nil, own + tunnelURL + " web; acme/agents:prod", "the current context is acme/agents:prod"},
-		{"one agent by its context", "--agent=acme/agents:staging", nil, tunnelURL + " web; " + own + "acme/agents:staging", "agent 5"},
-		{"a context to be current", "--context=acme/agents:staging", nil, own + own + "acme/agents:staging", ""},
-		{"JOBGATE_CONTEXT", "", map[string]string{"JOBGATE_CONTEXT": "acme/agents:prod"}, own + own + "acme/agents:prod", ""},
-		{"the flags come first", "--context=acme/agents:prod --server=https://other.example.com -n shop",
-			map[string]string{"JOBGATE_CONTEXT": "acme/agents:staging"},
-			"https://other.example.com shop; https://other.example.com shop; acme/agents:prod", ""},
+		{name: "every agent", want: own + own, note: "no context is current"},
+		{name: "one agent", args: "--agent=4",
+			want: own + tunnelURL + " web; acme/agents:prod", note: "the current context is acme/agents:prod"},
+		{name: "one agent by its context", args: "--agent=acme/agents:staging",
+			want: tunnelURL + " web; " + own + "acme/agents:staging", note: "agent 5"},
+		{name: "a context to be current", args: "--context=acme/agents:staging", want: own + own + "acme/agents:staging"},
+		{name: "JOBGATE_CONTEXT", env: map[string]string{"JOBGATE_CONTEXT": "acme/agents:prod"}, want: own + own + "acme/agents:prod"},
+		{name: "the flags come first", args: "--context=acme/agents:prod --server=https://other.example.com -n shop",
+			env:  map[string]string{"JOBGATE_CONTEXT": "acme/agents:staging"},
+			want: "https://other.example.com shop; https://other.example.com shop; acme/agents:prod"},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -167,33 +169,38 @@ func TestKubeconfig_Refuses(t *testing.T) {
 		arrange func(*testing.T, *ciJob)
 		want    string
 	}{
-		{"no token", "", setenv("CI_JOB_TOKEN", ""), "CI_JOB_TOKEN is not set"},
-		{"a token that is none", "", func(t *testing.T, j *ciJob) { t.Setenv("CI_JOB_TOKEN", j.token+"\n") }, "characters that no GitLab token has"},
-		{"no API server", "", setenv("JOBGATE_URL", ""), "JOBGATE_URL is not set"},
-		{"no API server but GitLab's KUBE_URL", "", func(t *testing.T, _ *ciJob) {
+		{name: "no token", arrange: setenv("CI_JOB_TOKEN", ""), want: "CI_JOB_TOKEN is not set"},
+		{name: "a token that is none", arrange: func(t *testing.T, j *ciJob) { t.Setenv("CI_JOB_TOKEN", j.token+"\n") },
+			want: "characters that no GitLab token has"},
+		{name: "no API server", arrange: setenv("JOBGATE_URL", ""), want: "JOBGATE_URL is not set"},
+		{name: "no API server but GitLab's KUBE_URL", arrange: func(t *testing.T, _ *ciJob) {
 			t.Setenv("JOBGATE_URL", "")
 			t.Setenv("KUBE_URL", "https://certificate.example.com")
 			t.Setenv("KUBE_TOKEN", "t")
-		}, "KUBE_URL is not used: it is GitLab's own"},
-		{"no encryption", "--server=http://api", nil, "begins with http://"},
-		{"the tunnel", "--server=" + tunnelURL, nil, "GitLab's tunnel"},
-		{"a CA that is not there", "--ca=/nonexistent", nil, "read the API server's CA"},
-		{"a CA that is not there, by kubectl's name for the flag", "--certificate-authority=/nonexistent", nil, "read the API server's CA"},
-		{"an agent's id that is none", "", setenv("JOBGATE_AGENT_ID", "prod"), "JOBGATE_AGENT_ID is not a number"},
-		{"the context of another cluster", "--context=gitlab-deploy", addCertificateCluster, `"gitlab-deploy" is not the agent's context: its user is "gitlab-deploy"`},
-		{"another cluster's context as an agent", "--agent=gitlab-deploy", addCertificateCluster, `there is no context "gitlab-deploy" of an agent`},
-		{"an agent that is none", "--agent=0", nil, `--agent: "0" is not an agent`},
-		{"an agent that is not listed", "--agent=9", nil, "job 1001 of project 150: GitLab does not list agent 9 for this job (it lists 4, 5)"},
-		{"a context that is not there", "--context=acme/agents:other", nil, `there is no context "acme/agents:other"`},
-		{"a job that has ended", "", end, "401"},
-		{"no KUBECONFIG", "", setenv("KUBECONFIG", ""), `export KUBECONFIG="$CI_PROJECT_DIR.tmp/kubeconfig"`},
-		{"several files", "", setenv("KUBECONFIG", "/a:/b"), "names 2 files"},
-		{"a folder that is not there", "--output-file=/nonexistent/kubeconfig", nil, "name another file with --output-file"},
-		{"a kubeconfig that is none", "", func(t *testing.T, j *ciJob) {
+		}, want: "KUBE_URL is not used: it is GitLab's own"},
+		{name: "no encryption", args: "--server=http://api", want: "begins with http://"},
+		{name: "the tunnel", args: "--server=" + tunnelURL, want: "GitLab's tunnel"},
+		{name: "a CA that is not there", args: "--ca=/nonexistent", want: "read the API server's CA"},
+		{name: "a CA that is not there, by kubectl's name for the flag", args: "--certificate-authority=/nonexistent",
+			want: "read the API server's CA"},
+		{name: "an agent's id that is none", arrange: setenv("JOBGATE_AGENT_ID", "prod"), want: "JOBGATE_AGENT_ID is not a number"},
+		{name: "the context of another cluster", args: "--context=gitlab-deploy", arrange: addCertificateCluster,
+			want: `"gitlab-deploy" is not the agent's context: its user is "gitlab-deploy"`},
+		{name: "another cluster's context as an agent", args: "--agent=gitlab-deploy", arrange: addCertificateCluster,
+			want: `there is no context "gitlab-deploy" of an agent`},
+		{name: "an agent that is none", args: "--agent=0", want: `--agent: "0" is not an agent`},
+		{name: "an agent that is not listed", args: "--agent=9",
+			want: "job 1001 of project 150: GitLab does not list agent 9 for this job (it lists 4, 5)"},
+		{name: "a context that is not there", args: "--context=acme/agents:other", want: `there is no context "acme/agents:other"`},
+		{name: "a job that has ended", arrange: end, want: "401"},
+		{name: "no KUBECONFIG", arrange: setenv("KUBECONFIG", ""), want: `export KUBECONFIG="$CI_PROJECT_DIR.tmp/kubeconfig"`},
+		{name: "several files", arrange: setenv("KUBECONFIG", "/a:/b"), want: "names 2 files"},
+		{name: "a folder that is not there", args: "--output-file=/nonexistent/kubeconfig", want: "name another file with --output-file"},
+		{name: "a kubeconfig that is none", arrange: func(t *testing.T, j *ciJob) {
 			if err := os.WriteFile(os.Getenv("KUBECONFIG"), []byte(j.token), 0o600); err != nil {
 				t.Fatal(err)
 			}
-		}, "read the kubeconfig"},
+		}, want: "read the kubeconfig"},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -272,7 +279,7 @@ func TestKubeconfig_JobgatesVariables(t *testing.T) {
 
 func TestKubeconfig_BadUsage(t *testing.T) {
 	rows := []struct{ name, args, want string }{
-		{"-o, which is a format elsewhere", "-o json", "unknown shorthand flag: 'o' in -o; see jobgate kubeconfig --help"},
+		{"-o, which is a format elsewhere", "-o json", "unknown shorthand flag: 'o' in -o\njobgate kubeconfig --help"},
 		{"unknown flag", "--nonsense", "unknown flag"},
 		{"argument", "json", "unknown command"},
 		{"agent that is none", "--agent=0", `--agent: "0" is not an agent`},

@@ -44,6 +44,11 @@ func (e *statusError) Error() string { return fmt.Sprintf("exit status %d: %v", 
 
 func (e *statusError) Unwrap() error { return e.err }
 
+// badUsage is an error in the command line that only the command itself can find.
+func badUsage(format string, args ...any) error {
+	return &statusError{code: statusUsage, err: fmt.Errorf(format, args...)}
+}
+
 func newCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "jobgate",

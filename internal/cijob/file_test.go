@@ -43,12 +43,12 @@ current-context: acme/agents:prod
 		current string
 		err     error
 	}{
-		{"GitLab's", []string{gitlabs}, "gitlab", "gitlab-deploy", nil},
-		{"the first file decides", []string{own, gitlabs}, "own", "acme/agents:prod", nil},
-		{"the other way around", []string{gitlabs, own}, "gitlab", "gitlab-deploy", nil},
-		{"a file that is missing", []string{none, gitlabs}, "gitlab", "gitlab-deploy", nil},
-		{"no file", []string{none}, "", "", cijob.ErrNoKubeconfig},
-		{"no name", nil, "", "", cijob.ErrNoKubeconfig},
+		{name: "GitLab's", files: []string{gitlabs}, want: "gitlab", current: "gitlab-deploy"},
+		{name: "the first file decides", files: []string{own, gitlabs}, want: "own", current: "acme/agents:prod"},
+		{name: "the other way around", files: []string{gitlabs, own}, want: "gitlab", current: "gitlab-deploy"},
+		{name: "a file that is missing", files: []string{none, gitlabs}, want: "gitlab", current: "gitlab-deploy"},
+		{name: "no file", files: []string{none}, err: cijob.ErrNoKubeconfig},
+		{name: "no name", err: cijob.ErrNoKubeconfig},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {

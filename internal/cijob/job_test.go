@@ -40,21 +40,21 @@ func TestRead(t *testing.T) {
 		want   cijob.Job
 		err    error
 	}{
-		{"complete", nil, cijob.Job{GitLabURL: "https://gitlab.example.com", ID: 1001, ProjectID: 150}, nil},
-		{"relative URL root", map[string]string{"CI_API_V4_URL": "https://example.com/gitlab/api/v4"},
-			cijob.Job{GitLabURL: "https://example.com/gitlab", ID: 1001, ProjectID: 150}, nil},
-		{"only the server's URL", map[string]string{"CI_API_V4_URL": ""},
-			cijob.Job{GitLabURL: "https://other.example.com", ID: 1001, ProjectID: 150}, nil},
-		{"ids that are none", map[string]string{"CI_JOB_ID": "x", "CI_PROJECT_ID": "-1"},
-			cijob.Job{GitLabURL: "https://gitlab.example.com"}, nil},
-		{"no token", map[string]string{"CI_JOB_TOKEN": ""},
-			cijob.Job{GitLabURL: "https://gitlab.example.com", ID: 1001, ProjectID: 150}, cijob.ErrNoToken},
-		{"no URL", map[string]string{"CI_API_V4_URL": "", "CI_SERVER_URL": ""},
-			cijob.Job{ID: 1001, ProjectID: 150}, cijob.ErrNoURL},
-		{"a URL with a password", map[string]string{"CI_API_V4_URL": "https://a:" + secret + "@gitlab.example.com/api/v4"},
-			cijob.Job{ID: 1001, ProjectID: 150}, cijob.ErrURL},
-		{"no URL at all", map[string]string{"CI_API_V4_URL": "gitlab.example.com:443"},
-			cijob.Job{ID: 1001, ProjectID: 150}, cijob.ErrURL},
+		{name: "complete", want: cijob.Job{GitLabURL: "https://gitlab.example.com", ID: 1001, ProjectID: 150}},
+		{name: "relative URL root", change: map[string]string{"CI_API_V4_URL": "https://example.com/gitlab/api/v4"},
+			want: cijob.Job{GitLabURL: "https://example.com/gitlab", ID: 1001, ProjectID: 150}},
+		{name: "only the server's URL", change: map[string]string{"CI_API_V4_URL": ""},
+			want: cijob.Job{GitLabURL: "https://other.example.com", ID: 1001, ProjectID: 150}},
+		{name: "ids that are none", change: map[string]string{"CI_JOB_ID": "x", "CI_PROJECT_ID": "-1"},
+			want: cijob.Job{GitLabURL: "https://gitlab.example.com"}},
+		{name: "no token", change: map[string]string{"CI_JOB_TOKEN": ""},
+			want: cijob.Job{GitLabURL: "https://gitlab.example.com", ID: 1001, ProjectID: 150}, err: cijob.ErrNoToken},
+		{name: "no URL", change: map[string]string{"CI_API_V4_URL": "", "CI_SERVER_URL": ""},
+			want: cijob.Job{ID: 1001, ProjectID: 150}, err: cijob.ErrNoURL},
+		{name: "a URL with a password", change: map[string]string{"CI_API_V4_URL": "https://a:" + secret + "@gitlab.example.com/api/v4"},
+			want: cijob.Job{ID: 1001, ProjectID: 150}, err: cijob.ErrURL},
+		{name: "no URL at all", change: map[string]string{"CI_API_V4_URL": "gitlab.example.com:443"},
+			want: cijob.Job{ID: 1001, ProjectID: 150}, err: cijob.ErrURL},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {

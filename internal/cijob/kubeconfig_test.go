@@ -60,38 +60,43 @@ func TestPoint(t *testing.T) {
 		current  string
 		err      error
 	}{
-		{"every agent, and the names of all that GitLab names", cijob.Target{}, map[string]string{
+		{name: "every agent, and the names of all that GitLab names", target: cijob.Target{}, contexts: map[string]string{
 			"acme/agents:prod": direct + "agent:4 web", "acme/agents:staging": direct + "agent:5 stage",
 			"acme/agents:agent-6": direct + "agent:6 ", "gitlab-deploy": "gitlab-deploy gitlab-deploy ",
-		}, "", nil},
-		{"one agent by its id, the others keep the tunnel", cijob.Target{Agents: []cijob.AgentSelector{{ID: 4}}}, map[string]string{
-			"acme/agents:prod": direct + "agent:4 web", "acme/agents:staging": "gitlab agent:5 stage", "acme/agents:agent-6": "none",
-		}, "acme/agents:prod", nil},
-		{"one agent by its context", cijob.Target{Agents: []cijob.AgentSelector{{Context: "acme/agents:staging"}}}, map[string]string{
-			"acme/agents:prod": "gitlab agent:4 ", "acme/agents:staging": direct + "agent:5 stage",
-		}, "acme/agents:staging", nil},
-		{"an agent that GitLab does not name", cijob.Target{Agents: []cijob.AgentSelector{{ID: 6, Context: "acme/agents:new"}}}, map[string]string{
+		}},
+		{name: "one agent by its id, the others keep the tunnel", target: cijob.Target{Agents: []cijob.AgentSelector{{ID: 4}}},
+			contexts: map[string]string{
+				"acme/agents:prod": direct + "agent:4 web", "acme/agents:staging": "gitlab agent:5 stage", "acme/agents:agent-6": "none",
+			}, current: "acme/agents:prod"},
+		{name: "one agent by its context", target: cijob.Target{Agents: []cijob.AgentSelector{{Context: "acme/agents:staging"}}},
+			contexts: map[string]string{
+				"acme/agents:prod": "gitlab agent:4 ", "acme/agents:staging": direct + "agent:5 stage",
+			}, current: "acme/agents:staging"},
+		{name: "an agent that GitLab does not name", target: cijob.Target{Agents: []cijob.AgentSelector{{ID: 6, Context: "acme/agents:new"}}}, contexts: map[string]string{
 			"acme/agents:new": direct + "agent:6 ", "acme/agents:agent-6": "none",
-		}, "acme/agents:new", nil},
-		{"another name besides GitLab's", cijob.Target{Agents: []cijob.AgentSelector{{ID: 4, Context: "mine"}}}, map[string]string{
-			"mine": direct + "agent:4 web", "acme/agents:prod": direct + "agent:4 web",
-		}, "mine", nil},
-		{"two names for one agent", cijob.Target{Agents: []cijob.AgentSelector{{ID: 6, Context: "a"}, {ID: 6, Context: "b"}}}, map[string]string{
-			"a": direct + "agent:6 ", "b": direct + "agent:6 ",
-		}, "", nil},
-		{"a context to be current", cijob.Target{Context: "acme/agents:staging"}, map[string]string{
+		}, current: "acme/agents:new"},
+		{name: "another name besides GitLab's", target: cijob.Target{Agents: []cijob.AgentSelector{{ID: 4, Context: "mine"}}},
+			contexts: map[string]string{
+				"mine": direct + "agent:4 web", "acme/agents:prod": direct + "agent:4 web",
+			}, current: "mine"},
+		{name: "two names for one agent", target: cijob.Target{Agents: []cijob.AgentSelector{{ID: 6, Context: "a"}, {ID: 6, Context: "b"}}},
+			contexts: map[string]string{
+				"a": direct + "agent:6 ", "b": direct + "agent:6 ",
+			}},
+		{name: "a context to be current", target: cijob.Target{Context: "acme/agents:staging"}, contexts: map[string]string{
 			"acme/agents:staging": direct + "agent:5 stage",
-		}, "acme/agents:staging", nil},
-		{"a namespace for all", cijob.Target{Namespace: "mine", Agents: []cijob.AgentSelector{{ID: 4}, {ID: 5}}}, map[string]string{
-			"acme/agents:prod": direct + "agent:4 mine", "acme/agents:staging": direct + "agent:5 mine",
-		}, "", nil},
+		}, current: "acme/agents:staging"},
+		{name: "a namespace for all", target: cijob.Target{Namespace: "mine", Agents: []cijob.AgentSelector{{ID: 4}, {ID: 5}}},
+			contexts: map[string]string{
+				"acme/agents:prod": direct + "agent:4 mine", "acme/agents:staging": direct + "agent:5 mine",
+			}},
 
-		{"an agent that is not listed", cijob.Target{Agents: []cijob.AgentSelector{{ID: 9}}}, nil, "", cijob.ErrNotListed},
-		{"a context that nobody has", cijob.Target{Agents: []cijob.AgentSelector{{Context: "acme/agents:other"}}}, nil, "", cijob.ErrNoContext},
-		{"a context without an agent", cijob.Target{Agents: []cijob.AgentSelector{{Context: "gitlab-deploy"}}}, nil, "", cijob.ErrNoContext},
-		{"a name that is taken", cijob.Target{Agents: []cijob.AgentSelector{{ID: 6, Context: "gitlab-deploy"}}}, nil, "", cijob.ErrTaken},
-		{"a current context that is no agent's", cijob.Target{Context: "gitlab-deploy"}, nil, "", cijob.ErrTaken},
-		{"a current context that nobody has", cijob.Target{Context: "acme/agents:other"}, nil, "", cijob.ErrNoContext},
+		{name: "an agent that is not listed", target: cijob.Target{Agents: []cijob.AgentSelector{{ID: 9}}}, err: cijob.ErrNotListed},
+		{name: "a context that nobody has", target: cijob.Target{Agents: []cijob.AgentSelector{{Context: "acme/agents:other"}}}, err: cijob.ErrNoContext},
+		{name: "a context without an agent", target: cijob.Target{Agents: []cijob.AgentSelector{{Context: "gitlab-deploy"}}}, err: cijob.ErrNoContext},
+		{name: "a name that is taken", target: cijob.Target{Agents: []cijob.AgentSelector{{ID: 6, Context: "gitlab-deploy"}}}, err: cijob.ErrTaken},
+		{name: "a current context that is no agent's", target: cijob.Target{Context: "gitlab-deploy"}, err: cijob.ErrTaken},
+		{name: "a current context that nobody has", target: cijob.Target{Context: "acme/agents:other"}, err: cijob.ErrNoContext},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -146,13 +151,14 @@ func TestPoint_WithoutGitLabsKubeconfig(t *testing.T) {
 		want    string
 		err     error
 	}{
-		{"one agent", []gitlab.AllowedAgent{agent(4, `{"default_namespace":"web"}`)}, "acme/agents:agent-4", "web", nil},
-		{"a namespace that is none", []gitlab.AllowedAgent{agent(4, `{"default_namespace":"../web"}`)}, "acme/agents:agent-4", "", nil},
-		{"an agent without a path", []gitlab.AllowedAgent{{ID: 4, ConfigProjectID: 7}}, "agent-4", "", nil},
-		{"an agent that is listed twice: the first counts", []gitlab.AllowedAgent{
+		{name: "one agent", listed: []gitlab.AllowedAgent{agent(4, `{"default_namespace":"web"}`)}, current: "acme/agents:agent-4",
+			want: "web"},
+		{name: "a namespace that is none", listed: []gitlab.AllowedAgent{agent(4, `{"default_namespace":"../web"}`)}, current: "acme/agents:agent-4"},
+		{name: "an agent without a path", listed: []gitlab.AllowedAgent{{ID: 4, ConfigProjectID: 7}}, current: "agent-4"},
+		{name: "an agent that is listed twice: the first counts", listed: []gitlab.AllowedAgent{
 			agent(4, `{"default_namespace":"web"}`), agent(4, `{"default_namespace":"other"}`),
-		}, "", "web", nil},
-		{"no agent", nil, "", "", cijob.ErrNoAgent},
+		}, want: "web"},
+		{name: "no agent", err: cijob.ErrNoAgent},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {

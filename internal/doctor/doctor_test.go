@@ -12,7 +12,7 @@ import (
 )
 
 func TestRun_AllIsWell(t *testing.T) {
-	s := newScene(t)
+	s := newSetup(t)
 	r := s.run()
 	for _, f := range r.Findings {
 		if f.State != doctor.OK || f.Do != "" {
@@ -45,7 +45,7 @@ func TestRun_AllIsWell(t *testing.T) {
 // One thing is wrong at a time; what can still be checked is.
 func TestRun_WhatIsNotChecked(t *testing.T) {
 	t.Run("outside of a job", func(t *testing.T) {
-		s := newScene(t)
+		s := newSetup(t)
 		s.vars = map[string]string{}
 		want := map[string]doctor.State{
 			"variables": doctor.Failure, "token": doctor.NotChecked, "gitlab": doctor.NotChecked, "job": doctor.NotChecked,
@@ -58,7 +58,7 @@ func TestRun_WhatIsNotChecked(t *testing.T) {
 		}
 	})
 	t.Run("the job has ended", func(t *testing.T) {
-		s := newScene(t)
+		s := newSetup(t)
 		s.endJob()
 		want := map[string]doctor.State{
 			"variables": doctor.OK, "token": doctor.OK, "gitlab": doctor.Failure, "job": doctor.NotChecked,
@@ -120,7 +120,7 @@ func TestReport_Text(t *testing.T) {
 }
 
 func TestReport_JSON(t *testing.T) {
-	s := newScene(t)
+	s := newSetup(t)
 	r := s.run()
 	var text bytes.Buffer
 	if err := r.WriteJSON(&text); err != nil {

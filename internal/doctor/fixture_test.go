@@ -60,8 +60,8 @@ func world() gitlabtest.Instance {
 	}
 }
 
-// scene is a job with a GitLab and an API server.
-type scene struct {
+// setup is a job with a GitLab and an API server.
+type setup struct {
 	t       *testing.T
 	gitlab  *gitlabtest.Server
 	api     *apiServer
@@ -70,15 +70,15 @@ type scene struct {
 	options doctor.Options
 }
 
-// newScene is a scene in which all is well.
-func newScene(t *testing.T) *scene {
+// newSetup is a setup in which all is well.
+func newSetup(t *testing.T) *setup {
 	t.Helper()
 	server, err := gitlabtest.Start(gitlabtest.Options{Instance: world(), TLS: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Close)
-	s := &scene{t: t, gitlab: server, api: newAPIServer(t)}
+	s := &setup{t: t, gitlab: server, api: newAPIServer(t)}
 	w := s.gitlab.Instance()
 	s.token = w.Job(jobID).Token
 	s.vars = map[string]string{
@@ -92,7 +92,7 @@ func newScene(t *testing.T) *scene {
 }
 
 // writeKubeconfig writes GitLab's kubeconfig as `jobgate kubeconfig --agent=4` leaves it.
-func (s *scene) writeKubeconfig(change func(*clientcmdapi.Config)) {
+func (s *setup) writeKubeconfig(change func(*clientcmdapi.Config)) {
 	s.t.Helper()
 	raw, err := s.gitlab.Kubeconfig(jobID, "https://kas.gitlab.example.com/k8s-proxy/")
 	if err != nil {
@@ -116,7 +116,7 @@ func (s *scene) writeKubeconfig(change func(*clientcmdapi.Config)) {
 	}
 }
 
-func (s *scene) update(change func(*gitlabtest.Instance)) {
+func (s *setup) update(change func(*gitlabtest.Instance)) {
 	s.t.Helper()
 	if err := s.gitlab.Update(change); err != nil {
 		s.t.Fatal(err)
@@ -124,7 +124,7 @@ func (s *scene) update(change func(*gitlabtest.Instance)) {
 }
 
 // run runs the doctor, and looks for the token in whatever way the report can be read.
-func (s *scene) run() *doctor.Report {
+func (s *setup) run() *doctor.Report {
 	s.t.Helper()
 	s.options.Variables = func(name string) string { return s.vars[name] }
 	s.options.UserAgent = "jobgate/test"
@@ -279,7 +279,7 @@ type noSuchHost struct{ host string }
 func (e *noSuchHost) Error() string { return "lookup " + e.host + ": no such host" }
 
 // endJob ends the job: GitLab refuses its token, and so does the API server.
-func (s *scene) endJob() {
+func (s *setup) endJob() {
 	s.t.Helper()
 	s.update(func(w *gitlabtest.Instance) { w.Job(jobID).Status = "success" })
 	s.api.status = refusal(http.StatusUnauthorized, metav1.StatusReasonUnauthorized, "Unauthorized")

@@ -14,10 +14,10 @@ import (
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 )
 
-// row is one thing that is wrong with a scene.
+// row is one thing that is wrong with a setup.
 type row struct {
 	name    string
-	arrange func(*scene)
+	arrange func(*setup) // nil: nothing is wrong
 	finding string
 	state   doctor.State
 	say     []string // what the finding says, in any of its lines
@@ -26,8 +26,10 @@ type row struct {
 
 func (r row) check(t *testing.T) {
 	t.Helper()
-	s := newScene(t)
-	r.arrange(s)
+	s := newSetup(t)
+	if r.arrange != nil {
+		r.arrange(s)
+	}
 	got := finding(t, s.run(), r.finding)
 	if got.State != r.state {
 		t.Errorf("%s is %s, want %s: %s", r.finding, got.State, r.state, text(got))
@@ -47,59 +49,74 @@ func (r row) check(t *testing.T) {
 	}
 }
 
-func set(name, value string) func(*scene) { return func(s *scene) { s.vars[name] = value } }
+func set(name, value string) func(*setup) { return func(s *setup) { s.vars[name] = value } }
 
-func change(f func(*gitlabtest.Instance)) func(*scene) { return func(s *scene) { s.update(f) } }
+func change(f func(*gitlabtest.Instance)) func(*setup) { return func(s *setup) { s.update(f) } }
 
 func TestRun_JobAndGitLab(t *testing.T) {
 	rows := []row{
-		{"no token", set("CI_JOB_TOKEN", ""), "variables", doctor.Failure, []string{"CI_JOB_TOKEN is not set"}, nil},
-		{"no token, the token's check", set("CI_JOB_TOKEN", ""), "token", doctor.NotChecked, []string{"there is no CI_JOB_TOKEN"}, nil},
-		{"no URL", set("CI_API_V4_URL", ""), "variables", doctor.Failure, []string{"CI_API_V4_URL is not set"}, nil},
-		{"neither", func(s *scene) { s.vars = map[string]string{} }, "variables", doctor.Failure,
-			[]string{"CI_JOB_TOKEN is not set: GitLab sets it in every job, so run this in the script of one; CI_API_V4_URL is not set"}, nil},
-		{"the token as a URL's password", func(s *scene) { s.vars["CI_API_V4_URL"] = "https://ci:" + s.token + "@gitlab/api/v4" },
-			"variables", doctor.Failure, []string{"CI_API_V4_URL is not a URL"}, nil},
-		{"no job id", set("CI_JOB_ID", ""), "variables", doctor.Warning, []string{"CI_JOB_ID is not set"}, nil},
-		{"a project id that is none", set("CI_PROJECT_ID", "acme/web"), "variables", doctor.Warning, []string{"CI_PROJECT_ID"}, nil},
+		{name: "no token", arrange: set("CI_JOB_TOKEN", ""), finding: "variables", state: doctor.Failure,
+			say: []string{"CI_JOB_TOKEN is not set"}},
+		{name: "no token, the token's check", arrange: set("CI_JOB_TOKEN", ""), finding: "token", state: doctor.NotChecked,
+			say: []string{"there is no CI_JOB_TOKEN"}},
+		{name: "no URL", arrange: set("CI_API_V4_URL", ""), finding: "variables", state: doctor.Failure,
+			say: []string{"CI_API_V4_URL is not set"}},
+		{name: "neither", arrange: func(s *setup) { s.vars = map[string]string{} }, finding: "variables", state: doctor.Failure,
+			say: []string{"CI_JOB_TOKEN is not set: GitLab sets it in every job, so run this in the script of one; CI_API_V4_URL is not set"}},
+		{name: "the token as a URL's password",
+			arrange: func(s *setup) { s.vars["CI_API_V4_URL"] = "https://ci:" + s.token + "@gitlab/api/v4" },
+			finding: "variables", state: doctor.Failure, say: []string{"CI_API_V4_URL is not a URL"}},
+		{name: "no job id", arrange: set("CI_JOB_ID", ""), finding: "variables", state: doctor.Warning,
+			say: []string{"CI_JOB_ID is not set"}},
+		{name: "a project id that is none", arrange: set("CI_PROJECT_ID", "acme/web"), finding: "variables", state: doctor.Warning,
+			say: []string{"CI_PROJECT_ID"}},
 
-		{"a token with a line's end", func(s *scene) { s.vars["CI_JOB_TOKEN"] += "\n" }, "token", doctor.Failure,
-			[]string{"the job token has characters that no GitLab token has"}, nil},
-		{"a token with a line's end is not sent", func(s *scene) { s.vars["CI_JOB_TOKEN"] += "\n" }, "gitlab", doctor.NotChecked,
-			[]string{"CI_JOB_TOKEN is not a token"}, nil},
-		{"a JWT", tokenFormat("jwt", time.Hour), "token", doctor.OK, []string{"is a JWT, valid for 1h0m"}, nil},
-		{"a JWT that has expired", tokenFormat("jwt", -time.Hour), "token", doctor.Failure, []string{"expired", "run the job again"}, nil},
+		{name: "a token with a line's end", arrange: func(s *setup) { s.vars["CI_JOB_TOKEN"] += "\n" },
+			finding: "token", state: doctor.Failure,
+			say: []string{"the job token has characters that no GitLab token has"}},
+		{name: "a token with a line's end is not sent", arrange: func(s *setup) { s.vars["CI_JOB_TOKEN"] += "\n" },
+			finding: "gitlab", state: doctor.NotChecked,
+			say: []string{"CI_JOB_TOKEN is not a token"}},
+		{name: "a JWT", arrange: tokenFormat("jwt", time.Hour), finding: "token", state: doctor.OK,
+			say: []string{"is a JWT, valid for 1h0m"}},
+		{name: "a JWT that has expired", arrange: tokenFormat("jwt", -time.Hour), finding: "token", state: doctor.Failure,
+			say: []string{"expired", "run the job again"}},
 
-		{"the job has ended", (*scene).endJob, "gitlab", doctor.Failure, []string{"401", "the job has ended"}, nil},
-		{"the user is blocked", change(func(w *gitlabtest.Instance) { w.Users[0].DeniedReason = gitlabtest.DeniedBlocked }),
-			"gitlab", doctor.Failure, []string{"403", "Your account has been blocked.", "correct the account"}, nil},
-		{"another kind of token", func(s *scene) {
+		{name: "the job has ended", arrange: (*setup).endJob, finding: "gitlab", state: doctor.Failure,
+			say: []string{"401", "the job has ended"}},
+		{name: "the user is blocked", arrange: change(func(w *gitlabtest.Instance) { w.Users[0].DeniedReason = gitlabtest.DeniedBlocked }),
+			finding: "gitlab", state: doctor.Failure, say: []string{"403", "Your account has been blocked.", "correct the account"}},
+		{name: "another kind of token", arrange: func(s *setup) {
 			s.update(func(w *gitlabtest.Instance) {
 				w.Tokens = []gitlabtest.AccessToken{{Token: "glpat-SecretSecretSecret1", User: 9, Scopes: []string{"api"}}}
 			})
 			s.vars["CI_JOB_TOKEN"], s.token = "glpat-SecretSecretSecret1", "glpat-SecretSecretSecret1"
-		}, "gitlab", doctor.Failure, nil, []string{"Secret"}},
-		{"a CA that is not there", set("CI_SERVER_TLS_CA_FILE", "/nonexistent/ca.crt"), "gitlab", doctor.Failure,
-			[]string{"/nonexistent/ca.crt", "tls-ca-file"}, nil},
-		{"a GitLab that repeats the token", func(s *scene) {
+		}, finding: "gitlab", state: doctor.Failure, not: []string{"Secret"}},
+		{name: "a CA that is not there", arrange: set("CI_SERVER_TLS_CA_FILE", "/nonexistent/ca.crt"),
+			finding: "gitlab", state: doctor.Failure,
+			say: []string{"/nonexistent/ca.crt", "tls-ca-file"}},
+		{name: "a GitLab that repeats the token", arrange: func(s *setup) {
 			s.gitlab.Fault(gitlabtest.Fault{Endpoint: gitlabtest.AllowedAgents, Status: 403, EchoToken: true})
-		}, "gitlab", doctor.Failure, []string{"403"}, nil},
-		{"GitLab's limit", func(s *scene) { s.gitlab.Fault(gitlabtest.RateLimited(time.Minute)) }, "gitlab", doctor.Failure,
-			[]string{"429", "raise the limit"}, nil},
+		}, finding: "gitlab", state: doctor.Failure, say: []string{"403"}},
+		{name: "GitLab's limit", arrange: func(s *setup) { s.gitlab.Fault(gitlabtest.RateLimited(time.Minute)) },
+			finding: "gitlab", state: doctor.Failure,
+			say: []string{"429", "raise the limit"}},
 
-		{"another job's token", set("CI_JOB_ID", "1002"), "job", doctor.Failure,
-			[]string{"the token belongs to job 1001 of project 150, but CI_JOB_ID is 1002"}, nil},
-		{"another project's token", set("CI_PROJECT_ID", "151"), "job", doctor.Failure, []string{"CI_PROJECT_ID is 151"}, nil},
-		{"no environment", change(func(w *gitlabtest.Instance) { w.Job(jobID).Environment = "" }), "job", doctor.OK,
-			[]string{"no environment"}, nil},
+		{name: "another job's token", arrange: set("CI_JOB_ID", "1002"), finding: "job", state: doctor.Failure,
+			say: []string{"the token belongs to job 1001 of project 150, but CI_JOB_ID is 1002"}},
+		{name: "another project's token", arrange: set("CI_PROJECT_ID", "151"), finding: "job", state: doctor.Failure,
+			say: []string{"CI_PROJECT_ID is 151"}},
+		{name: "no environment", arrange: change(func(w *gitlabtest.Instance) { w.Job(jobID).Environment = "" }),
+			finding: "job", state: doctor.OK,
+			say: []string{"no environment"}},
 	}
 	for _, row := range rows {
 		t.Run(row.name, row.check)
 	}
 }
 
-func tokenFormat(format string, lasts time.Duration) func(*scene) {
-	return func(s *scene) {
+func tokenFormat(format string, lasts time.Duration) func(*setup) {
+	return func(s *setup) {
 		s.update(func(w *gitlabtest.Instance) {
 			j := w.Job(jobID)
 			j.Token, j.TokenFormat, j.TokenExpires = "", format, time.Now().Add(lasts).Add(time.Second)
@@ -111,7 +128,7 @@ func tokenFormat(format string, lasts time.Duration) func(*scene) {
 }
 
 func TestRun_WithoutTLS(t *testing.T) {
-	s := newScene(t)
+	s := newSetup(t)
 	plain := gitlabtest.New(t, world())
 	w := plain.Instance()
 	s.token = w.Job(jobID).Token
@@ -131,19 +148,21 @@ func TestExplainGitLab(t *testing.T) {
 		err      error
 		what, do string
 	}{
-		{"401", &gitlab.RejectedError{Status: 401, Message: "401 Unauthorized"}, "the job has ended", "run the job again"},
-		{"403", &gitlab.RejectedError{Status: 403, Message: "403 Forbidden - blocked"}, "blocked", "account"},
-		{"404", &gitlab.RejectedError{Status: 404, Message: "404 Job Not Found"}, "not a job's (404)", "personal"},
-		{"500", unavailable(500, errors.New("answered 500")), "answered 500", "wildcard"},
-		{"429", unavailable(429, errors.New("answered 429")), "answered 429", "limit"},
-		{"502", unavailable(502, errors.New("answered 502")), "answered 502", "restarting"},
-		{"a login page", unavailable(200, errors.New("media type is text/html")), "media type", "instead of GitLab"},
-		{"a proxy's 403", unavailable(403, errors.New("not GitLab's own refusal")), "refusal", "instead of GitLab"},
-		{"an unknown CA", unavailable(0, x509.UnknownAuthorityError{}), "unknown authority", "CI_SERVER_TLS_CA_FILE"},
-		{"another name", unavailable(0, x509.HostnameError{Certificate: &x509.Certificate{}, Host: "h"}), "h", "not for the name"},
-		{"no name", unavailable(0, &net.DNSError{Err: "no such host", Name: "gitlab"}), "no such host", "DNS"},
-		{"nobody there", unavailable(0, errors.New("connection refused")), "connection refused", "cannot reach it"},
-		{"anything", errors.New("anything"), "anything", "cannot reach it"},
+		{name: "401", err: &gitlab.RejectedError{Status: 401, Message: "401 Unauthorized"}, what: "the job has ended",
+			do: "run the job again"},
+		{name: "403", err: &gitlab.RejectedError{Status: 403, Message: "403 Forbidden - blocked"}, what: "blocked", do: "account"},
+		{name: "404", err: &gitlab.RejectedError{Status: 404, Message: "404 Job Not Found"}, what: "not a job's (404)", do: "personal"},
+		{name: "500", err: unavailable(500, errors.New("answered 500")), what: "answered 500", do: "wildcard"},
+		{name: "429", err: unavailable(429, errors.New("answered 429")), what: "answered 429", do: "limit"},
+		{name: "502", err: unavailable(502, errors.New("answered 502")), what: "answered 502", do: "restarting"},
+		{name: "a login page", err: unavailable(200, errors.New("media type is text/html")), what: "media type", do: "instead of GitLab"},
+		{name: "a proxy's 403", err: unavailable(403, errors.New("not GitLab's own refusal")), what: "refusal", do: "instead of GitLab"},
+		{name: "an unknown CA", err: unavailable(0, x509.UnknownAuthorityError{}), what: "unknown authority", do: "CI_SERVER_TLS_CA_FILE"},
+		{name: "another name", err: unavailable(0, x509.HostnameError{Certificate: &x509.Certificate{}, Host: "h"}), what: "h",
+			do: "not for the name"},
+		{name: "no name", err: unavailable(0, &net.DNSError{Err: "no such host", Name: "gitlab"}), what: "no such host", do: "DNS"},
+		{name: "nobody there", err: unavailable(0, errors.New("connection refused")), what: "connection refused", do: "cannot reach it"},
+		{name: "anything", err: errors.New("anything"), what: "anything", do: "cannot reach it"},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {

@@ -26,7 +26,7 @@ import (
 )
 
 func TestRun_Network(t *testing.T) {
-	named := func(s *scene, name string) {
+	named := func(s *setup, name string) {
 		u, err := url.Parse(s.api.URL)
 		if err != nil {
 			s.t.Fatal(err)
@@ -34,56 +34,61 @@ func TestRun_Network(t *testing.T) {
 		at("https://" + net.JoinHostPort(name, u.Port()))(s)
 	}
 	rows := []row{
-		{"an address", func(*scene) {}, "dns", doctor.OK, []string{"127.0.0.1 is an address"}, nil},
-		{"a name", func(s *scene) {
+		{name: "an address", finding: "dns", state: doctor.OK, say: []string{"127.0.0.1 is an address"}},
+		{name: "a name", arrange: func(s *setup) {
 			s.options.Resolver = resolver{"example.com": {"127.0.0.1"}}
 			named(s, "example.com")
-		}, "dns", doctor.OK, []string{"example.com is 127.0.0.1"}, nil},
-		{"a name that nobody knows", func(s *scene) {
+		}, finding: "dns", state: doctor.OK, say: []string{"example.com is 127.0.0.1"}},
+		{name: "a name that nobody knows", arrange: func(s *setup) {
 			s.options.Resolver = resolver{}
 			named(s, "example.com")
-		}, "dns", doctor.Failure, []string{"no such host", "DNS"}, nil},
-		{"a name without addresses", func(s *scene) {
+		}, finding: "dns", state: doctor.Failure, say: []string{"no such host", "DNS"}},
+		{name: "a name without addresses", arrange: func(s *setup) {
 			s.options.Resolver = resolver{"example.com": nil}
 			named(s, "example.com")
-		}, "dns", doctor.Failure, []string{"no addresses"}, nil},
-		{"what follows a name that nobody knows", func(s *scene) {
+		}, finding: "dns", state: doctor.Failure, say: []string{"no addresses"}},
+		{name: "what follows a name that nobody knows", arrange: func(s *setup) {
 			s.options.Resolver = resolver{}
 			named(s, "example.com")
-		}, "identity", doctor.NotChecked, []string{"name cannot be looked up"}, nil},
-		{"the second of two addresses", func(s *scene) {
+		}, finding: "identity", state: doctor.NotChecked, say: []string{"name cannot be looked up"}},
+		{name: "the second of two addresses", arrange: func(s *setup) {
 			s.options.Resolver = resolver{"example.com": {"127.0.0.2", "127.0.0.1"}}
 			named(s, "example.com")
-		}, "tcp", doctor.OK, []string{"connected to 127.0.0.1:"}, nil},
-		{"nobody listens", (*scene).stopAPI, "tcp", doctor.Failure, []string{"connection refused", "firewalls"}, nil},
-		{"what follows when nobody listens", (*scene).stopAPI, "tls", doctor.NotChecked, []string{"no connection"}, nil},
-		{"a good certificate", func(*scene) {}, "tls", doctor.OK, []string{"TLS 1.3", "valid until"}, nil},
-		{"a chain", withIntermediate, "tls", doctor.OK, nil, nil},
-		{"another CA", func(s *scene) {
+		}, finding: "tcp", state: doctor.OK, say: []string{"connected to 127.0.0.1:"}},
+		{name: "nobody listens", arrange: (*setup).stopAPI, finding: "tcp", state: doctor.Failure,
+			say: []string{"connection refused", "firewalls"}},
+		{name: "what follows when nobody listens", arrange: (*setup).stopAPI, finding: "tls", state: doctor.NotChecked,
+			say: []string{"no connection"}},
+		{name: "a good certificate", finding: "tls", state: doctor.OK, say: []string{"TLS 1.3", "valid until"}},
+		{name: "a chain", arrange: withIntermediate, finding: "tls", state: doctor.OK},
+		{name: "another CA", arrange: func(s *setup) {
 			cluster(func(c *clientcmdapi.Cluster) { c.CertificateAuthorityData = otherCA(s.t) })(s)
-		}, "tls", doctor.Failure, []string{"signed by", "the CA that is given is a different one", "JOBGATE_CA_FILE"}, nil},
-		{"what follows another CA", func(s *scene) {
+		}, finding: "tls", state: doctor.Failure, say: []string{"signed by", "the CA that is given is a different one", "JOBGATE_CA_FILE"}},
+		{name: "what follows another CA", arrange: func(s *setup) {
 			cluster(func(c *clientcmdapi.Cluster) { c.CertificateAuthorityData = otherCA(s.t) })(s)
-		}, "identity", doctor.NotChecked, []string{"certificate is not trusted"}, nil},
-		{"the system's CAs", cluster(func(c *clientcmdapi.Cluster) { c.CertificateAuthorityData = nil }), "tls", doctor.Failure,
-			[]string{"signed by", "no CA is given", "set JOBGATE_CA_FILE"}, []string{"a different one"}},
-		{"another name", func(s *scene) {
+		}, finding: "identity", state: doctor.NotChecked, say: []string{"certificate is not trusted"}},
+		{name: "the system's CAs", arrange: cluster(func(c *clientcmdapi.Cluster) { c.CertificateAuthorityData = nil }),
+			finding: "tls", state: doctor.Failure,
+			say: []string{"signed by", "no CA is given", "set JOBGATE_CA_FILE"}, not: []string{"a different one"}},
+		{name: "another name", arrange: func(s *setup) {
 			s.options.Resolver = resolver{"api.internal": {"127.0.0.1"}}
 			named(s, "api.internal")
-		}, "tls", doctor.Failure, []string{`"example.com"`, `not for "api.internal"`}, nil},
-		{"another name, and the certificate's", func(s *scene) {
+		}, finding: "tls", state: doctor.Failure, say: []string{`"example.com"`, `not for "api.internal"`}},
+		{name: "another name, and the certificate's", arrange: func(s *setup) {
 			s.options.Resolver = resolver{"api.internal": {"127.0.0.1"}}
 			named(s, "api.internal")
 			server := s.server()
 			cluster(func(c *clientcmdapi.Cluster) { c.Server, c.TLSServerName = server, "example.com" })(s)
-		}, "tls", doctor.OK, nil, nil},
-		{"a certificate that has expired", clock(100 * 365), "tls", doctor.Failure, []string{"and not now", "clock"}, nil},
-		{"a certificate that expires soon", soon, "tls", doctor.Warning, []string{"which is in 3 days"}, nil},
-		{"no TLS", func(s *scene) {
+		}, finding: "tls", state: doctor.OK},
+		{name: "a certificate that has expired", arrange: clock(100 * 365), finding: "tls", state: doctor.Failure,
+			say: []string{"and not now", "clock"}},
+		{name: "a certificate that expires soon", arrange: soon, finding: "tls", state: doctor.Warning,
+			say: []string{"which is in 3 days"}},
+		{name: "no TLS", arrange: func(s *setup) {
 			plain := httptest.NewServer(http.NotFoundHandler())
 			s.t.Cleanup(plain.Close)
 			at(strings.Replace(plain.URL, "http:", "https:", 1))(s)
-		}, "tls", doctor.Failure, []string{"the TLS handshake failed"}, nil},
+		}, finding: "tls", state: doctor.Failure, say: []string{"the TLS handshake failed"}},
 	}
 	for _, row := range rows {
 		t.Run(row.name, row.check)
@@ -91,7 +96,7 @@ func TestRun_Network(t *testing.T) {
 }
 
 // server is where the kubeconfig finds the API server.
-func (s *scene) server() string {
+func (s *setup) server() string {
 	s.t.Helper()
 	config, err := cijob.Load(s.vars["KUBECONFIG"])
 	if err != nil {
@@ -108,11 +113,11 @@ func TestDescribeCertificate(t *testing.T) {
 		life, left time.Duration
 		want       doctor.State
 	}{
-		{"a year, half of it over", 365 * day, 180 * day, doctor.OK},
-		{"a year, eight days left", 365 * day, 8 * day, doctor.OK},
-		{"a year, six days left", 365 * day, 6 * day, doctor.Warning},
-		{"a day, half of it over", day, 12 * time.Hour, doctor.OK},
-		{"a day, an hour left", day, time.Hour, doctor.Warning},
+		{name: "a year, half of it over", life: 365 * day, left: 180 * day, want: doctor.OK},
+		{name: "a year, eight days left", life: 365 * day, left: 8 * day, want: doctor.OK},
+		{name: "a year, six days left", life: 365 * day, left: 6 * day, want: doctor.Warning},
+		{name: "a day, half of it over", life: day, left: 12 * time.Hour, want: doctor.OK},
+		{name: "a day, an hour left", life: day, left: time.Hour, want: doctor.Warning},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -125,20 +130,20 @@ func TestDescribeCertificate(t *testing.T) {
 }
 
 // stopAPI leaves an address at which nobody listens.
-func (s *scene) stopAPI() { s.api.Close() }
+func (s *setup) stopAPI() { s.api.Close() }
 
-func clock(days int) func(*scene) {
-	return func(s *scene) { s.options.Now = func() time.Time { return time.Now().AddDate(0, 0, days) } }
+func clock(days int) func(*setup) {
+	return func(s *setup) { s.options.Now = func() time.Time { return time.Now().AddDate(0, 0, days) } }
 }
 
 // soon is three days before the certificate's end.
-func soon(s *scene) {
+func soon(s *setup) {
 	end := s.api.Certificate().NotAfter
 	s.options.Now = func() time.Time { return end.Add(-73 * time.Hour) }
 }
 
 // withIntermediate has the API server show a certificate whose authority is itself signed by the one that is trusted.
-func withIntermediate(s *scene) {
+func withIntermediate(s *setup) {
 	s.t.Helper()
 	root, ca := issue(s.t, nil, func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid = true, true })
 	intermediate, _ := issue(s.t, root, func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid = true, true })
@@ -199,7 +204,7 @@ func otherCA(t *testing.T) []byte {
 
 // The connection that shows what is wrong with a certificate carries no token, whoever is at its other end.
 func TestRun_ShowsNoTokenToAServerThatIsNotTrusted(t *testing.T) {
-	s := newScene(t)
+	s := newSetup(t)
 	s.writeKubeconfig(func(c *clientcmdapi.Config) { c.Clusters["own"].CertificateAuthorityData = otherCA(t) })
 	s.run()
 	if len(s.api.seen) != 0 {
@@ -209,7 +214,7 @@ func TestRun_ShowsNoTokenToAServerThatIsNotTrusted(t *testing.T) {
 
 // Through a proxy there is no handshake to look at beforehand; the real one does not trust just anybody either.
 func TestRun_ThroughAProxyTrustsNobodyElse(t *testing.T) {
-	s := newScene(t)
+	s := newSetup(t)
 	s.writeKubeconfig(func(c *clientcmdapi.Config) { c.Clusters["own"].CertificateAuthorityData = otherCA(t) })
 	proxy := newProxy(t)
 	s.options.Proxy = func(*http.Request) (*url.URL, error) { return url.Parse(proxy) }
