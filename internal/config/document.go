@@ -13,8 +13,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// parseDocument reads the one YAML document of a file into nodes, which know their lines. Reading nodes follows no
-// alias, so the result is no larger than the text.
+// parseDocument reads the one YAML document of a file into nodes, which know their lines. The nodes of an alias are not
+// repeated, so the result is in proportion to the text.
 func parseDocument(data []byte) (*yaml.Node, *Problem) {
 	if len(data) > maxFileBytes {
 		return nil, &Problem{Line: 1, Message: fmt.Sprintf("must not be larger than %d bytes", maxFileBytes)}
@@ -27,12 +27,12 @@ func parseDocument(data []byte) (*yaml.Node, *Problem) {
 		return nil, &Problem{Line: 1, Message: "the file is empty"}
 	case len(documents) > 1:
 		line := documents[1].Line
-		return nil, &Problem{Line: line, Message: "must be the only YAML document in the file, not one of several"}
+		return nil, &Problem{Line: line, Message: "the file must have only one YAML document"}
 	}
 	return documents[0].Content[0], nil
 }
 
-// readDocuments reads no more than two, which is one too many.
+// readDocuments stops after two, as that is one too many already.
 func readDocuments(data []byte) ([]yaml.Node, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	var documents []yaml.Node
@@ -50,16 +50,16 @@ func readDocuments(data []byte) ([]yaml.Node, error) {
 	return documents, nil
 }
 
-// yamlErrorLine is how the errors of the YAML parser tell a line, if they do: they have it only as text.
+// yamlErrorLine finds the line in an error of the YAML parser, which has it only as text, and not always.
 var yamlErrorLine = regexp.MustCompile(`yaml: (?:line (\d+): )?`)
 
-// aliasHint helps with what an unquoted pattern such as *-prod turns into.
+// aliasHint is for the author of an unquoted pattern: YAML takes *-prod for an alias.
 const aliasHint = ": put what begins with * in quotes"
 
-// syntaxProblem says where a file stops being YAML.
+// syntaxProblem says on which line a file stops being YAML.
 //
-// The parser names no line for some mistakes, and for others one that is a line or two away, for it counts from 0 or
-// from 1 and means the mistake or what it is in. The exact one is that with which the text begins to fail in this way.
+// The parser names no line for some mistakes, and for others one that is off by one or two: it counts from 0 or from 1, and
+// means the mistake or what surrounds it. The right line is the first one with which the text fails in the same way.
 func syntaxProblem(data []byte, err error) *Problem {
 	lines := bytes.SplitAfter(data, []byte("\n"))
 	message := yamlErrorLine.ReplaceAllString(err.Error(), "")

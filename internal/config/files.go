@@ -15,13 +15,11 @@ import (
 	"github.com/jobgate/jobgate/internal/file"
 )
 
-// maxNamedFileBytes bounds a file that a configuration names: 4 MiB, some ten times the certificates that a system
-// trusts.
+// maxNamedFileBytes bounds a file that a configuration names: 4 MiB, ten times the certificates that a system trusts.
 const maxNamedFileBytes = 4 << 20
 
-// ReloadedFiles returns the files, besides the configuration file, whose content takes effect without a restart and
-// that have to be watched. Those of the serving side are not among them: its TLS configuration re-reads
-// them itself.
+// ReloadedFiles returns the files to watch besides the configuration file. The certificates of the serving side are watched
+// where they are loaded.
 func (c *Configuration) ReloadedFiles() []string {
 	var files []string
 	for _, file := range []string{c.GitLab.CAFile, c.GitLab.TokenFile} {
@@ -32,7 +30,7 @@ func (c *Configuration) ReloadedFiles() []string {
 	return files
 }
 
-// resolveFiles makes the named files relative to what the configuration file is relative to.
+// resolveFiles makes the names of files relative to the folder of the configuration file.
 func (c *Configuration) resolveFiles(configurationFile string) {
 	for _, file := range []*string{
 		&c.GitLab.CAFile, &c.GitLab.TokenFile, &c.Serving.CertFile, &c.Serving.KeyFile, &c.Serving.ClientCAFile,
@@ -43,8 +41,7 @@ func (c *Configuration) resolveFiles(configurationFile string) {
 	}
 }
 
-// checkFiles reads the files that are named and checks that they hold what they should. Files that are not named are
-// left to validate.
+// checkFiles reads the named files and checks their content.
 func (c *Configuration) checkFiles() field.ErrorList {
 	var errs field.ErrorList
 	gitlab, serving := field.NewPath("gitlab"), field.NewPath("serving")

@@ -93,11 +93,11 @@ func TestLoad_SaysWhichFileIsUnusableAndWhy(t *testing.T) {
 				}
 			},
 			[]string{
-				`5: gitlab.caFile: invalid value: "DIR/gitlab/ca.crt": no such file or directory`,
-				`6: gitlab.tokenFile: invalid value: "DIR/gitlab/token": no such file or directory`,
-				`9: serving.certFile: invalid value: "DIR/tls.crt": no such file or directory`,
-				`10: serving.keyFile: invalid value: "DIR/tls.key": no such file or directory`,
-				`11: serving.clientCAFile: invalid value: "DIR/ca.crt": no such file or directory`,
+				`5: gitlab.caFile: "DIR/gitlab/ca.crt": no such file or directory`,
+				`6: gitlab.tokenFile: "DIR/gitlab/token": no such file or directory`,
+				`9: serving.certFile: "DIR/tls.crt": no such file or directory`,
+				`10: serving.keyFile: "DIR/tls.key": no such file or directory`,
+				`11: serving.clientCAFile: "DIR/ca.crt": no such file or directory`,
 			},
 		},
 		{
@@ -109,19 +109,19 @@ func TestLoad_SaysWhichFileIsUnusableAndWhy(t *testing.T) {
 				must(t, syscall.Mkfifo(filepath.Join(directory, "tls.key"), 0o600))
 			},
 			[]string{
-				`6: gitlab.tokenFile: invalid value: "DIR/gitlab/token": not a regular file`,
-				`10: serving.keyFile: invalid value: "DIR/tls.key": not a regular file`,
+				`6: gitlab.tokenFile: "DIR/gitlab/token": not a regular file`,
+				`10: serving.keyFile: "DIR/tls.key": not a regular file`,
 			},
 		},
 		{
 			"a file that is too large",
 			func(t *testing.T, directory string) { write(t, directory, "ca.crt", strings.Repeat(" ", 4<<20+1)) },
-			[]string{`11: serving.clientCAFile: invalid value: "DIR/ca.crt": the file is too large: more than 4194304 bytes`},
+			[]string{`11: serving.clientCAFile: "DIR/ca.crt": the file is too large: more than 4194304 bytes`},
 		},
 		{
 			"a blank token",
 			func(t *testing.T, directory string) { write(t, directory, "gitlab/token", "\n") },
-			[]string{`6: gitlab.tokenFile: invalid value: "DIR/gitlab/token": nothing in it`},
+			[]string{`6: gitlab.tokenFile: "DIR/gitlab/token": nothing in it`},
 		},
 		{
 			"bundles without a certificate",
@@ -132,9 +132,9 @@ func TestLoad_SaysWhichFileIsUnusableAndWhy(t *testing.T) {
 				write(t, directory, "ca.crt", key)
 			},
 			[]string{
-				`5: gitlab.caFile: invalid value: "DIR/gitlab/ca.crt": no PEM block of type CERTIFICATE in it`,
-				`9: serving.certFile: invalid value: "DIR/tls.crt": no PEM block of type CERTIFICATE in it`,
-				`11: serving.clientCAFile: invalid value: "DIR/ca.crt": no PEM block of type CERTIFICATE in it`,
+				`5: gitlab.caFile: "DIR/gitlab/ca.crt": no PEM block of type CERTIFICATE in it`,
+				`9: serving.certFile: "DIR/tls.crt": no PEM block of type CERTIFICATE in it`,
+				`11: serving.clientCAFile: "DIR/ca.crt": no PEM block of type CERTIFICATE in it`,
 			},
 		},
 		{
@@ -145,8 +145,8 @@ func TestLoad_SaysWhichFileIsUnusableAndWhy(t *testing.T) {
 				write(t, directory, "tls.crt", block("CERTIFICATE", "x")+good)
 			},
 			[]string{
-				`5: gitlab.caFile: invalid value: "DIR/gitlab/ca.crt": x509: malformed certificate`,
-				`9: serving.certFile: invalid value: "DIR/tls.crt": x509: malformed certificate`,
+				`5: gitlab.caFile: "DIR/gitlab/ca.crt": x509: malformed certificate`,
+				`9: serving.certFile: "DIR/tls.crt": x509: malformed certificate`,
 			},
 		},
 		{
@@ -156,7 +156,7 @@ func TestLoad_SaysWhichFileIsUnusableAndWhy(t *testing.T) {
 				write(t, directory, "tls.key", key)
 			},
 			[]string{
-				`10: serving.keyFile: invalid value: "DIR/tls.key": tls: private key does not match public key`,
+				`10: serving.keyFile: "DIR/tls.key": tls: private key does not match public key`,
 			},
 		},
 		{
@@ -166,8 +166,8 @@ func TestLoad_SaysWhichFileIsUnusableAndWhy(t *testing.T) {
 				write(t, directory, "gitlab/token", "")
 			},
 			[]string{
-				`6: gitlab.tokenFile: invalid value: "DIR/gitlab/token": nothing in it`,
-				`12: serving.address: invalid value: "x": must be host:port with a port from 0 to 65535`,
+				`6: gitlab.tokenFile: "DIR/gitlab/token": nothing in it`,
+				`12: serving.address: must be host:port with a port from 0 to 65535, not "x"`,
 				`13: serving.certfile: unknown key`,
 				`14: serving.clientNames: must be a list, not a string`,
 			},

@@ -108,34 +108,34 @@ func TestParse_ListsAllProblemsAtOnce(t *testing.T) {
 	got := problems(t, read(t, "testdata/broken.yaml"))
 	want := []string{
 		`1: apiVersion: must be jobgate.io/v1alpha1, not "jobgate.io/v1"`,
-		`4: gitlab.url: invalid value: must be https, or allowPlainHTTP must be true: job tokens would travel unencrypted`,
+		`4: gitlab.url: must begin with https://, because job tokens would travel unencrypted; allowPlainHTTP: true permits it`,
 		`6: gitlab.timeout: duplicate key, first set on line 5`,
 		`6: gitlab.timeout: must be a duration, such as 10s or 2m30s, not "ten seconds"`,
 		`7: gitlab.maxInFlight: must be an integer, not a string`,
 		`8: gitlab.rateLimits: unknown key`,
 		`9: gitlab.rateLimit.burst: must be at least 1, not 0`,
 		`9: gitlab.rateLimit.requestsPerSecond: must be above 0, not 0`,
-		`12: agents[0].name: invalid value: "production": must be as in path/to/project:agent-name`,
+		`12: agents[0].name: must be as in path/to/project:agent-name, not "production"`,
 		`13: agents[1].id: duplicate value: 4`,
-		`15: agents[1].impersonate.users[0]: invalid value: "a*b": must have * only at its end`,
-		`16: agents[1].impersonate.extraKeys[0]: invalid value: "jobgate.io/denied": ` +
-			`must not be under agent.gitlab.com, jobgate.io, kubernetes.io or a subdomain of one`,
+		`15: agents[1].impersonate.users[0]: must have * only at its end, not "a*b"`,
+		`16: agents[1].impersonate.extraKeys[0]: ` +
+			`must not be under agent.gitlab.com, jobgate.io, kubernetes.io or a subdomain of one: "jobgate.io/denied"`,
 		`17: agents[2].id: must be an integer, not a string`,
 		`18: agents[3]: must be an object, not 6`,
-		`21: restrictions[0].namespaces[0]: invalid value: "": must not be blank`,
+		`21: restrictions[0].namespaces[0]: must not be blank: ""`,
 		`22: restrictions[0].require.protectedRef: must be true or false, not a string`,
 		`23: restrictions[1].name: duplicate value: "production"`,
-		`25: restrictions[1].require: required value: must have at least one requirement`,
+		`25: restrictions[1].require: must have at least one requirement`,
 		`26: explain: unknown key`,
 		`28: cache.freshFor: must be at least 0s, not -1s`,
 		`29: cache.staleFor: must be a duration, such as 10s or 2m30s, not 60`,
 		`30: cache.maxJobs: must be from 1 to 16777216, not 0`,
 		`31: serving.certFile: is required, for example pki/serving.pem`,
-		`31: serving.clientCAFile: required value: address is not a loopback address, ` +
-			`so callers must prove with a certificate that they are the API server`,
+		`31: serving.clientCAFile: is required: other machines can reach serving.address, ` +
+			`so the API server must prove itself with a certificate`,
 		`31: serving.keyFile: is required, for example pki/serving.pem`,
 		`33: serving.clientNames: must be a list, not a string`,
-		`34: serving.healthAddress: invalid value: "nine": must be host:port with a port from 0 to 65535`,
+		`34: serving.healthAddress: must be host:port with a port from 0 to 65535, not "nine"`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
@@ -151,8 +151,8 @@ func TestParse_RefusesWhatIsNotOneStrictDocument(t *testing.T) {
 		{"only a document marker", "---\n", "1: the file is empty"},
 		{"a list", "# agents\n- id: 4\n", "2: must be an object, not a list"},
 		{"a string", "configuration\n", "1: must be an object, not a string"},
-		{"two documents", "kind: A\n---\nkind: B\n", "2: must be the only YAML document in the file, not one of several"},
-		{"an empty second document", "kind: A\n---\n", "2: must be the only YAML document in the file, not one of several"},
+		{"two documents", "kind: A\n---\nkind: B\n", "2: the file must have only one YAML document"},
+		{"an empty second document", "kind: A\n---\n", "2: the file must have only one YAML document"},
 		{
 			"a second document that is no YAML", "kind: A\n---\nkind: [\n",
 			"3: invalid YAML: did not find expected node content",

@@ -4,19 +4,20 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-// What an Error holds at most, and what each of its texts does. A file with more mistakes is not a configuration file.
+// The bounds of an Error: how many problems it lists, and how long each text is.
 const (
 	maxProblems  = 100
 	maxTextBytes = 400
 )
 
-// Error lists what is wrong with a configuration file: everything that could be told from one reading.
+// Error lists everything that is wrong with a configuration file.
 type Error struct {
 	// File is the name that Load or Parse was given.
 	File string
@@ -26,20 +27,19 @@ type Error struct {
 	Omitted int
 }
 
-// Problem is one mistake.
+// Problem is one mistake, or one warning.
 type Problem struct {
-	// Line counts from 1. What is missing has the line of what it is missing from.
+	// Line counts from 1. A missing key has the line of the object that it is missing from.
 	Line int `json:"line"`
-	// Path is written as in agents[1].id; it is empty if the file as a whole is meant.
+	// Path is the key, such as agents[1].id. It is empty for the file as a whole.
 	Path string `json:"path"`
-	// Message begins lower-case and does not repeat the path. Where a value could be a secret it does not repeat that
-	// either.
+	// Message begins lower-case, and repeats neither the path nor a value that could be a secret.
 	Message string `json:"message"`
 }
 
 var _ error = (*Error)(nil)
 
-// newError returns nil where there are no problems.
+// newError returns nil if there are no problems.
 func newError(file string, problems []Problem) error {
 	if len(problems) == 0 {
 		return nil
@@ -80,13 +80,32 @@ func (p Problem) String() string {
 	return fmt.Sprintf("%d: %s: %s", p.Line, p.Path, p.Message)
 }
 
-// problemOf gives a validation error of apimachinery our form.
+// problemOf says in plain words what a validation error of apimachinery is about.
 func problemOf(err *field.Error, line int) Problem {
-	message := err.ErrorBody()
-	return Problem{Line: line, Path: err.Field, Message: strings.ToLower(message[:1]) + message[1:]}
+	message := err.Detail
+	quoted := fmt.Sprintf("%v", err.BadValue)
+	if text, ok := err.BadValue.(string); ok {
+		quoted = strconv.Quote(text)
+	}
+	switch _, omitted := err.BadValue.(field.OmitValueType); {
+	case err.Type == field.ErrorTypeRequired && strings.HasPrefix(message, "must "), err.Type == field.ErrorTypeForbidden, omitted:
+	case err.Type == field.ErrorTypeRequired:
+		message = "is required: " + message
+	case err.Type == field.ErrorTypeDuplicate:
+		message = "duplicate value: " + quoted
+	case err.Type == field.ErrorTypeNotSupported:
+		message = "must be one of " + strings.TrimPrefix(err.Detail, "supported values: ") + ", not " + quoted
+	case strings.HasPrefix(message, "must not "):
+		message += ": " + quoted
+	case strings.HasPrefix(message, "must "):
+		message += ", not " + quoted
+	default:
+		message = quoted + ": " + message
+	}
+	return Problem{Line: line, Path: err.Field, Message: message}
 }
 
-// oneLine cuts a text that may quote something of any length and any form.
+// oneLine shortens a text that may quote anything, and keeps it on one line.
 func oneLine(text string) string {
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {

@@ -2,9 +2,8 @@ package config
 
 import "slices"
 
-// RestartNeeded returns the paths of the settings that differ from the old configuration and take effect only with a
-// restart: the address of GitLab and everything of the serving side. It is about what the configuration says; that a
-// named file has another content never needs a restart.
+// RestartNeeded returns the keys that differ from the old configuration and take effect only with a restart. A change in the
+// content of a file that the configuration names never needs one.
 func (c *Configuration) RestartNeeded(old *Configuration) []string {
 	var paths []string
 	for _, setting := range []struct {

@@ -11,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-// validate checks what the tags of the types do not say and can be told without looking at files.
+// validate checks what the tags of the types cannot say, without a look at files.
 func (c *Configuration) validate() field.ErrorList {
 	var errs field.ErrorList
 	errs = append(errs, c.GitLab.validateURL(field.NewPath("gitlab", "url"))...)
@@ -21,7 +21,7 @@ func (c *Configuration) validate() field.ErrorList {
 	return errs
 }
 
-// validateURL repeats nothing of the URL: user information or a query may be a secret.
+// validateURL never repeats the URL: user information or a query may be a secret.
 func (g *GitLab) validateURL(path *field.Path) field.ErrorList {
 	invalid := func(detail string) field.ErrorList {
 		return field.ErrorList{field.Invalid(path, field.OmitValueType{}, detail)}
@@ -33,7 +33,7 @@ func (g *GitLab) validateURL(path *field.Path) field.ErrorList {
 	case u.Scheme != "https" && u.Scheme != "http":
 		return invalid("must begin with https:// or http://")
 	case u.Hostname() == "" || (u.Port() != "" && !isPort(u.Port(), 1)):
-		return invalid("must have a host and, if any, a port from 1 to 65535")
+		return invalid("must have a host; a port, if there is one, is from 1 to 65535")
 	case u.User != nil:
 		return invalid("must have no user information")
 	case u.RawQuery != "" || u.ForceQuery || strings.Contains(g.URL, "#"):
@@ -41,7 +41,7 @@ func (g *GitLab) validateURL(path *field.Path) field.ErrorList {
 	case strings.Contains(u.Path+"/", "/api/v4/"):
 		return invalid("must end before /api/v4, which jobgate adds itself")
 	case u.Scheme == "http" && !g.AllowPlainHTTP:
-		return invalid("must be https, or allowPlainHTTP must be true: job tokens would travel unencrypted")
+		return invalid("must begin with https://, because job tokens would travel unencrypted; allowPlainHTTP: true permits it")
 	default:
 		return nil
 	}
@@ -53,7 +53,7 @@ func (s *Serving) validate(path *field.Path) field.ErrorList {
 	errs = append(errs, invalid...)
 	if s.ClientCAFile == "" {
 		if len(invalid) == 0 && !isLoopback(host) {
-			detail := "address is not a loopback address, so callers must prove with a certificate that they are the API server"
+			detail := "other machines can reach serving.address, so the API server must prove itself with a certificate"
 			errs = append(errs, field.Required(path.Child("clientCAFile"), detail))
 		}
 		if len(s.ClientNames) > 0 {
@@ -65,7 +65,7 @@ func (s *Serving) validate(path *field.Path) field.ErrorList {
 	return append(errs, invalid...)
 }
 
-// validateAddress takes what net.Listen does, but for names of ports, and returns the host: empty for all interfaces.
+// validateAddress accepts what net.Listen does, except for names of ports. The host is empty for all interfaces.
 func validateAddress(address string, path *field.Path) (host string, errs field.ErrorList) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil || !isPort(port, 0) {
@@ -77,7 +77,7 @@ func validateAddress(address string, path *field.Path) (host string, errs field.
 	return host, nil
 }
 
-// isLoopback takes names other than localhost for what they may be: an address that others can reach.
+// isLoopback says no for every name except localhost, as others may reach it.
 func isLoopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return host == "localhost" || (err == nil && ip.IsLoopback())
@@ -88,7 +88,7 @@ func isPort(text string, least uint64) bool {
 	return err == nil && port >= least
 }
 
-// validateNoBlank refuses the entries of a list that are nothing but space.
+// validateNoBlank refuses entries that are empty or only white space.
 func validateNoBlank(entries []string, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	for i, entry := range entries {

@@ -18,23 +18,23 @@ const (
 
 func TestParse_RefusesBadGitLabSettings(t *testing.T) {
 	const (
-		notURL  = "4: gitlab.url: invalid value: must be a URL, as in https://gitlab.example.com"
-		notAPI  = "4: gitlab.url: invalid value: must end before /api/v4, which jobgate adds itself"
-		notHost = "4: gitlab.url: invalid value: must have a host and, if any, a port from 1 to 65535"
+		notURL  = "4: gitlab.url: must be a URL, as in https://gitlab.example.com"
+		notAPI  = "4: gitlab.url: must end before /api/v4, which jobgate adds itself"
+		notHost = "4: gitlab.url: must have a host; a port, if there is one, is from 1 to 65535"
 	)
 	checkRefusals(t, []refusal{
 		{
 			"no URL", "  url: " + url, "  maxInFlight: 1",
 			[]string{"3: gitlab.url: is required, for example https://gitlab.example.com"},
 		},
-		{"relative URL", url, "/gitlab", []string{"4: gitlab.url: invalid value: must begin with https:// or http://"}},
+		{"relative URL", url, "/gitlab", []string{"4: gitlab.url: must begin with https:// or http://"}},
 		{
 			"URL without a scheme", url, "gitlab.example.com",
-			[]string{"4: gitlab.url: invalid value: must begin with https:// or http://"},
+			[]string{"4: gitlab.url: must begin with https:// or http://"},
 		},
 		{
 			"URL of another scheme", url, "ssh://gitlab.example.com",
-			[]string{"4: gitlab.url: invalid value: must begin with https:// or http://"},
+			[]string{"4: gitlab.url: must begin with https:// or http://"},
 		},
 		{"URL without slashes", url, "https:gitlab.example.com", []string{notURL}},
 		{"URL with a blank", url, "https://gitlab example.com", []string{notURL}},
@@ -44,19 +44,19 @@ func TestParse_RefusesBadGitLabSettings(t *testing.T) {
 		{"URL with too high a port", url, "https://gitlab.example.com:65536", []string{notHost}},
 		{
 			"URL with user information", url, "https://root@gitlab.example.com",
-			[]string{"4: gitlab.url: invalid value: must have no user information"},
+			[]string{"4: gitlab.url: must have no user information"},
 		},
 		{
 			"URL with a query", url, "https://gitlab.example.com?a=b",
-			[]string{"4: gitlab.url: invalid value: must have no query and no fragment"},
+			[]string{"4: gitlab.url: must have no query and no fragment"},
 		},
 		{
 			"URL with an empty query", url, "https://gitlab.example.com?",
-			[]string{"4: gitlab.url: invalid value: must have no query and no fragment"},
+			[]string{"4: gitlab.url: must have no query and no fragment"},
 		},
 		{
 			"URL with an empty fragment", url, "https://gitlab.example.com#",
-			[]string{"4: gitlab.url: invalid value: must have no query and no fragment"},
+			[]string{"4: gitlab.url: must have no query and no fragment"},
 		},
 		{"URL of the API", url, url + "/api/v4", []string{notAPI}},
 		{"URL of the API under a relative root", url, url + "/gitlab/api/v4/", []string{notAPI}},
@@ -64,7 +64,7 @@ func TestParse_RefusesBadGitLabSettings(t *testing.T) {
 		{
 			"plain HTTP", url, "http://gitlab.example.com",
 			[]string{
-				"4: gitlab.url: invalid value: must be https, or allowPlainHTTP must be true: job tokens would travel unencrypted",
+				"4: gitlab.url: must begin with https://, because job tokens would travel unencrypted; allowPlainHTTP: true permits it",
 			},
 		},
 		{
@@ -98,8 +98,8 @@ func TestParse_RefusesBadGitLabSettings(t *testing.T) {
 }
 
 func TestParse_RefusesBadCacheAndServing(t *testing.T) {
-	const noClientCA = "8: serving.clientCAFile: required value: address is not a loopback address, " +
-		"so callers must prove with a certificate that they are the API server"
+	const noClientCA = "8: serving.clientCAFile: is required: other machines can reach serving.address, " +
+		"so the API server must prove itself with a certificate"
 	checkRefusals(t, []refusal{
 		{
 			"negative cache durations", serving, "cache:\n  freshFor: -1ns\n  staleFor: -1s\n  rejectedFor: -1h\n" + serving,
@@ -137,23 +137,23 @@ func TestParse_RefusesBadCacheAndServing(t *testing.T) {
 		},
 		{
 			"address without a port", serving, serving + "  address: 127.0.0.1\n",
-			[]string{`9: serving.address: invalid value: "127.0.0.1": must be host:port with a port from 0 to 65535`},
+			[]string{`9: serving.address: must be host:port with a port from 0 to 65535, not "127.0.0.1"`},
 		},
 		{
 			"address with a named port", serving, serving + "  address: 127.0.0.1:https\n",
-			[]string{`9: serving.address: invalid value: "127.0.0.1:https": must be host:port with a port from 0 to 65535`},
+			[]string{`9: serving.address: must be host:port with a port from 0 to 65535, not "127.0.0.1:https"`},
 		},
 		{
 			"address with too high a port", serving, serving + "  address: 127.0.0.1:65536\n",
-			[]string{`9: serving.address: invalid value: "127.0.0.1:65536": must be host:port with a port from 0 to 65535`},
+			[]string{`9: serving.address: must be host:port with a port from 0 to 65535, not "127.0.0.1:65536"`},
 		},
 		{
 			"address with a bad host", serving, serving + "  address: 127.0.0_1:1\n",
-			[]string{`9: serving.address: invalid value: "127.0.0_1:1": must have an IP address or a DNS name as host`},
+			[]string{`9: serving.address: must have an IP address or a DNS name as host, not "127.0.0_1:1"`},
 		},
 		{
 			"health address without a port", serving, serving + "  healthAddress: localhost\n",
-			[]string{`9: serving.healthAddress: invalid value: "localhost": must be host:port with a port from 0 to 65535`},
+			[]string{`9: serving.healthAddress: must be host:port with a port from 0 to 65535, not "localhost"`},
 		},
 		{
 			"no health address", serving, serving + "  healthAddress: \"\"\n",
@@ -164,11 +164,11 @@ func TestParse_RefusesBadCacheAndServing(t *testing.T) {
 		{"a name without a client CA", serving, serving + "  address: localhost.example.com:9443\n", []string{noClientCA}},
 		{
 			"client names without a client CA", serving, serving + "  clientNames: [kube-apiserver]\n",
-			[]string{"9: serving.clientNames: forbidden: may be set only together with clientCAFile"},
+			[]string{"9: serving.clientNames: may be set only together with clientCAFile"},
 		},
 		{
 			"blank client name", serving, serving + "  clientCAFile: /ca.crt\n  clientNames: [\"\"]\n",
-			[]string{`10: serving.clientNames[0]: invalid value: "": must not be blank`},
+			[]string{`10: serving.clientNames[0]: must not be blank: ""`},
 		},
 	})
 }
