@@ -18,7 +18,7 @@ const (
 	hasFailures = 1
 )
 
-// doctorReport is what jobgate doctor --output=json prints, as far as it is looked at.
+// doctorReport is the part of the doctor's JSON that the tests check.
 type doctorReport struct {
 	State    string
 	Findings []struct {
@@ -30,12 +30,12 @@ type doctorReport struct {
 	Rights   []struct{ Verb, Resource string }
 }
 
-// sick is a job with something wrong about it, and what the doctor finds.
+// sick is a job with a fault, and what the doctor finds.
 type sick struct {
 	name     string
 	job      gitlabtest.Job
 	env      []string
-	arrange  func(*testing.T, job) // before the doctor comes
+	arrange  func(*testing.T, job) // before the doctor runs
 	prelude  string                // of the script
 	flags    string
 	exitCode int
@@ -154,7 +154,7 @@ func TestCIAuthor_Doctor(t *testing.T) {
 	}
 }
 
-// A restriction of the cluster's shows where the doctor asks for rights.
+// The doctor shows a restriction among the rights.
 func TestCIAuthor_DoctorShowsRestrictions(t *testing.T) {
 	authors(t)
 	reconfigure(t, func(c *config.Configuration) {
@@ -171,7 +171,7 @@ func TestCIAuthor_DoctorShowsRestrictions(t *testing.T) {
 	}.check(t)
 }
 
-// Nothing of a token is in what the doctor says while GitLab itself repeats it.
+// The doctor shows no part of a token, even if GitLab repeats it.
 func TestCIAuthor_DoctorWhileGitLabIsUnwell(t *testing.T) {
 	authors(t)
 	unwell(t, gitlabtest.Fault{Endpoint: gitlabtest.AllowedAgents, Status: 403, EchoToken: true})

@@ -23,8 +23,7 @@ import (
 	"github.com/jobgate/jobgate/e2e/kubectl"
 )
 
-// What the tests of jobs' authors have of their own: a project to which agents of this cluster are open, and one of
-// another cluster in some of them.
+// Projects and agents that only the tests for CI authors use.
 const (
 	authorProject    = 190 // path/to/author, with authorAgent alone
 	twoAgentsProject = 191 // path/to/two-agents, with authorAgent and farAgent
@@ -34,7 +33,7 @@ const (
 	authorAgent = 201 // default_namespace: author
 	farAgent    = 202 // of another cluster
 	strictAgent = 203 // environments: ["prod*"]
-	closedAgent = 204 // open to nobody
+	closedAgent = 204 // no entry in ci_access
 
 	authorContext     = "path/to/agent/project:author"
 	farContext        = "path/to/agent/project:far"
@@ -78,7 +77,7 @@ func authorPaths() map[int64]string {
 	}
 }
 
-// authorWorld is added to GitLab once: it concerns no other test.
+// authorWorld is added to GitLab once. Other tests do not see it.
 var authorWorld = sync.OnceValue(func() error {
 	return site.GitLab.Update(func(w *gitlabtest.Instance) {
 		for id, path := range authorPaths() {
@@ -100,7 +99,7 @@ var authorWorld = sync.OnceValue(func() error {
 	})
 })
 
-// authors makes GitLab and the cluster ready for the tests of jobs' authors, until the test ends.
+// authors prepares GitLab and the cluster for the tests for CI authors, until the test ends.
 func authors(t *testing.T) {
 	t.Helper()
 	if err := authorWorld(); err != nil {
@@ -121,8 +120,8 @@ func authors(t *testing.T) {
 	})
 }
 
-// authorJob is a job of path/to/author, unless given otherwise, with the variables that GitLab, the runner and the job's
-// author set. More of them come after, so that they win.
+// authorJob is a job of path/to/author, unless j names another project, with the variables that GitLab, the runner and the
+// job's author set. Those in more come last, so they win.
 func authorJob(t *testing.T, j gitlabtest.Job, more ...string) job {
 	t.Helper()
 	if j.Project == 0 {
@@ -130,15 +129,14 @@ func authorJob(t *testing.T, j gitlabtest.Job, more ...string) job {
 	}
 	env := append(gitlabVariables(t, j), "JOBGATE_URL="+site.API.URL, "JOBGATE_CA_FILE="+site.Plane.CAFile())
 	running := runJob(t, j, append(env, more...)...)
-	// That is how the runner's docker executor leaves it.
+	// The runner's docker executor makes the file readable and writable for every user.
 	if err := os.Chmod(running.Kubeconfig, 0o666); err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
 	}
 	return running
 }
 
-// gitlabVariables are GitLab's and the runner's own, but for those that every job of these tests has, and a PATH on which
-// jobgate is.
+// gitlabVariables are the variables of GitLab and the runner that jobs of other tests lack, and a PATH with jobgate.
 func gitlabVariables(t *testing.T, j gitlabtest.Job) []string {
 	t.Helper()
 	gitlab, err := site.GitLab.URL()
@@ -171,7 +169,7 @@ var builtPrograms = sync.OnceValues(func() (binaries.Set, error) {
 	return binaries.Build(context.Background(), binaries.Options{Race: true, Progress: io.Discard})
 })
 
-// shell runs a job's script, none of whose output may show the token.
+// shell runs a job's script. Its output must not show the token.
 func (j job) shell(t *testing.T, script string) kubectl.Result {
 	t.Helper()
 	result, err := j.Script(t.Context(), script)
@@ -190,7 +188,7 @@ type ciJob struct {
 	BeforeScript []string          `json:"before_script"`
 }
 
-// script is what a runner makes of the job's before_script and script.
+// script is the job's before_script and script as a runner joins them.
 func (c ciJob) script(lines ...string) string {
 	return strings.Join(append(c.BeforeScript, lines...), "\n")
 }
@@ -225,7 +223,7 @@ func hidden(t *testing.T, file string, inputs map[string]string) ciJob {
 
 var inputBlock = regexp.MustCompile(`\$\[\[ *inputs\.([a-z_]+) *\]\]`)
 
-// interpolate puts inputs into a component as GitLab does: into its text, before that is read as YAML
+// interpolate puts inputs into a component as GitLab does: into its text, before it is parsed as YAML
 // (lib/gitlab/ci/config/interpolation/text_template.rb).
 func interpolate(t *testing.T, header, body []byte, inputs map[string]string) []byte {
 	t.Helper()
@@ -261,13 +259,13 @@ func interpolate(t *testing.T, header, body []byte, inputs map[string]string) []
 	})
 }
 
-// elsewhere is the URL of a loopback port at which nobody listens.
+// elsewhere is the URL of a loopback port without a listener.
 func elsewhere(t *testing.T) string {
 	t.Helper()
 	u, err := url.Parse(site.API.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	u.Host = u.Hostname() + ":1" // tcpmux: no server of the tests, nor of anybody
+	u.Host = u.Hostname() + ":1" // tcpmux, which no test serves
 	return u.String()
 }

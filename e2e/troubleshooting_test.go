@@ -20,16 +20,15 @@ import (
 	"github.com/jobgate/jobgate/e2e/kubectl"
 )
 
-// The page of troubleshooting shows messages in blocks of code, a message on each line. The word after text, which no
+// docs/troubleshooting.md shows messages in blocks of code, a message on each line. The word after text, which no
 // reader sees, says what a block shows:
 //
 //   - kubectl: what kubectl prints
 //   - log: what jobgate logs as the message, reason or err of a line
 //   - init: what jobgate init finds wrong with its input
-//   - any other: what may stand in the place of a <word> of the same name in another block; several joined by "; "
+//   - any other: what can replace a <word> of the same name in another block; several joined by "; "
 //
-// Other words in angle brackets stand for anything, after a quote for anything but a quote, and for a number where
-// numbers lists them.
+// Other words in angle brackets match anything; after a quote, anything but a quote; a word in numbers, a number.
 const troubleshootingPage = "../docs/troubleshooting.md"
 
 const (
@@ -46,7 +45,7 @@ var (
 	kubectlLog  = regexp.MustCompile(`(?m)^E\d{4} .*\n`) // client-go's own lines among kubectl's
 )
 
-// page is the page of troubleshooting.
+// page is docs/troubleshooting.md.
 type page struct {
 	blocks map[string][]string // the messages by the kind of their block
 	shown  map[string]*regexp.Regexp
@@ -93,7 +92,7 @@ func (p *page) expression(block string) string {
 	return "(?:" + strings.Join(alternatives, "|") + ")"
 }
 
-// filling matches what may stand in the place of a word.
+// filling matches what can replace a word.
 func (p *page) filling(word string, quoted bool) string {
 	switch {
 	case word == "agent":
@@ -165,7 +164,7 @@ func TestTroubleshooting_ShowsWhyKubectlCannotConnect(t *testing.T) {
 	}
 }
 
-// A page on which anything could stand for anything would prove nothing.
+// A page that matches any text would prove nothing.
 func TestTroubleshooting_PageShowsMessagesAndNotJustAnything(t *testing.T) {
 	p := pageFor(t)
 	const ended = "jobgate: job 1 of project 2 has ended; its token is no good any more"
@@ -191,7 +190,7 @@ func TestTroubleshooting_PageShowsMessagesAndNotJustAnything(t *testing.T) {
 	}
 }
 
-// loggedMessages are the log lines that say why somebody was refused, by their key for the reason.
+// loggedMessages are the log lines about refusals, each with the key of its reason.
 var loggedMessages = map[string]string{
 	"Token rejected":                       "message",
 	"Request denied":                       "message",
@@ -202,7 +201,7 @@ var loggedMessages = map[string]string{
 	"Certificate files refused, the last good ones stay in use": "err",
 }
 
-// sweepForUnexplained looks for every refusal that the run's jobgates have logged on the page of troubleshooting.
+// sweepForUnexplained fails if one of the run's jobgates has logged a refusal that the page does not show.
 func sweepForUnexplained() error {
 	p, err := readPage()
 	if err != nil {
@@ -265,7 +264,7 @@ func TestTroubleshooting_ConfigurationProblemsAreWhatJobgateSays(t *testing.T) {
 	}
 }
 
-// A refused token's reason is in the log of whoever runs the API server, as the page has it.
+// kube-apiserver logs the reason of a refused token in the words of the page.
 func TestTroubleshooting_APIServerLogsWhyATokenWasRefused(t *testing.T) {
 	j := presenting(t, elsewhereAgent, gitlabtest.Job{})
 	wantUnauthorized(t, j.Workspace)

@@ -104,11 +104,11 @@ func TestWrite(t *testing.T) {
 		{"a new file", func(_ *testing.T, dir string) (string, string) {
 			return filepath.Join(dir, "kubeconfig"), filepath.Join(dir, "kubeconfig")
 		}},
-		{"a file that everybody may read, as GitLab's", func(t *testing.T, dir string) (string, string) {
+		{"a file that every user may read, as GitLab's", func(t *testing.T, dir string) (string, string) {
 			file := write(t, filepath.Join(dir, "kubeconfig"), injected, 0o666)
 			return file, file
 		}},
-		{"a file that nobody may write", func(t *testing.T, dir string) (string, string) {
+		{"a read-only file", func(t *testing.T, dir string) (string, string) {
 			file := write(t, filepath.Join(dir, "kubeconfig"), injected, 0o400)
 			return file, file
 		}},

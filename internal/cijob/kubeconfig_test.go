@@ -92,11 +92,11 @@ func TestPoint(t *testing.T) {
 			}},
 
 		{name: "an agent that is not listed", target: cijob.Target{Agents: []cijob.AgentSelector{{ID: 9}}}, err: cijob.ErrNotListed},
-		{name: "a context that nobody has", target: cijob.Target{Agents: []cijob.AgentSelector{{Context: "acme/agents:other"}}}, err: cijob.ErrNoContext},
+		{name: "an unknown context", target: cijob.Target{Agents: []cijob.AgentSelector{{Context: "acme/agents:other"}}}, err: cijob.ErrNoContext},
 		{name: "a context without an agent", target: cijob.Target{Agents: []cijob.AgentSelector{{Context: "gitlab-deploy"}}}, err: cijob.ErrNoContext},
 		{name: "a name that is taken", target: cijob.Target{Agents: []cijob.AgentSelector{{ID: 6, Context: "gitlab-deploy"}}}, err: cijob.ErrTaken},
 		{name: "a current context that is no agent's", target: cijob.Target{Context: "gitlab-deploy"}, err: cijob.ErrTaken},
-		{name: "a current context that nobody has", target: cijob.Target{Context: "acme/agents:other"}, err: cijob.ErrNoContext},
+		{name: "an unknown current context", target: cijob.Target{Context: "acme/agents:other"}, err: cijob.ErrNoContext},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {

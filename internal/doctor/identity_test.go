@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	ended     = "jobgate: job 1001 of project 150 has ended; its token is no good any more"
+	ended     = "jobgate: job 1001 of project 150 has ended"
 	forbidden = `selfsubjectreviews.authentication.k8s.io is forbidden: User "gitlab:ci_job:1001" cannot create resource ` +
 		`"selfsubjectreviews" in API group "authentication.k8s.io" at the cluster scope`
 	noWebhook = `Internal Server Error: "/apis/authentication.k8s.io/v1/selfsubjectreviews": Post "https://127.0.0.1:9443/authorize?timeout=3s": ` +
@@ -34,10 +34,10 @@ func TestRun_Identity(t *testing.T) {
 	rows := []row{
 		{name: "the expected one", finding: "identity", state: doctor.OK,
 			say: []string{"user \"gitlab:ci_job:1001\"", "gitlab:project_env:150:prod"}},
-		{name: "nobody", arrange: is(func(u *authenticationv1.UserInfo) { u.Username, u.Extra = "system:anonymous", nil }),
+		{name: "anonymous", arrange: is(func(u *authenticationv1.UserInfo) { u.Username, u.Extra = "system:anonymous", nil }),
 			finding: "identity", state: doctor.Failure,
 			say: []string{"has received no token"}},
-		{name: "somebody else", arrange: is(func(u *authenticationv1.UserInfo) { u.Username, u.Extra = "admin", nil }),
+		{name: "another user", arrange: is(func(u *authenticationv1.UserInfo) { u.Username, u.Extra = "admin", nil }),
 			finding: "identity", state: doctor.Failure,
 			say: []string{`user "admin"`, "does not come from jobgate"}},
 		{name: "another job", arrange: is(func(u *authenticationv1.UserInfo) {
@@ -93,7 +93,7 @@ func TestRun_Identity(t *testing.T) {
 		{name: "403 of RBAC's", arrange: answers(http.StatusForbidden, metav1.StatusReasonForbidden, forbidden),
 			finding: "identity", state: doctor.Failure,
 			say: []string{forbidden, "no Role or ClusterRole"}},
-		{name: "403 of nobody's", arrange: answers(http.StatusForbidden, metav1.StatusReasonForbidden,
+		{name: "403, anonymous", arrange: answers(http.StatusForbidden, metav1.StatusReasonForbidden,
 			strings.Replace(forbidden, "gitlab:ci_job:1001", "system:anonymous", 1)), finding: "identity", state: doctor.Failure, say: []string{"has received no token"}},
 		{name: "500 for want of jobgate", arrange: answers(http.StatusInternalServerError, metav1.StatusReasonInternalError, noWebhook),
 			finding: "identity", state: doctor.Failure,
@@ -148,7 +148,7 @@ func TestRun_Rights(t *testing.T) {
 		{name: "that cannot be asked for", arrange: func(s *setup) {
 			s.api.broken = refusal(http.StatusForbidden, metav1.StatusReasonForbidden, "forbidden: "+ended)
 		}, finding: "rights", state: doctor.Warning, say: []string{"it is unknown whether the job may get pods", ended}},
-		{name: "of nobody", arrange: (*setup).endJob, finding: "rights", state: doctor.NotChecked,
+		{name: "without an identity", arrange: (*setup).endJob, finding: "rights", state: doctor.NotChecked,
 			say: []string{"has not said who the job is"}},
 	}
 	for _, row := range rows {

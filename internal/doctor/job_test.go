@@ -161,7 +161,7 @@ func TestExplainGitLab(t *testing.T) {
 		{name: "another name", err: unavailable(0, x509.HostnameError{Certificate: &x509.Certificate{}, Host: "h"}), what: "h",
 			do: "not for the name"},
 		{name: "no name", err: unavailable(0, &net.DNSError{Err: "no such host", Name: "gitlab"}), what: "no such host", do: "DNS"},
-		{name: "nobody there", err: unavailable(0, errors.New("connection refused")), what: "connection refused", do: "cannot reach it"},
+		{name: "no listener", err: unavailable(0, errors.New("connection refused")), what: "connection refused", do: "cannot reach it"},
 		{name: "anything", err: errors.New("anything"), what: "anything", do: "cannot reach it"},
 	}
 	for _, row := range rows {

@@ -16,7 +16,7 @@ import (
 	"github.com/jobgate/jobgate/internal/rule"
 )
 
-// subject is what kubectl would talk to, and as whom.
+// subject is the cluster and the user that kubectl would use.
 type subject struct {
 	context     string                // empty: none was found
 	cluster     *clientcmdapi.Cluster // never nil; without a server if none is known
@@ -244,7 +244,7 @@ func (e *examination) readUser(user *clientcmdapi.AuthInfo, cluster string) *Fin
 	}
 	if e.agentID != presented.AgentID {
 		return &Finding{
-			State: Failure, What: fmt.Sprintf("its user is not agent %d, but %s", e.agentID, whom(presented)),
+			State: Failure, What: fmt.Sprintf("its user is not agent %d, but %s", e.agentID, loginOf(presented)),
 			Do: "give another --context or --agent",
 		}
 	}
@@ -252,7 +252,7 @@ func (e *examination) readUser(user *clientcmdapi.AuthInfo, cluster string) *Fin
 	return nil
 }
 
-func whom(c credential.Credential) string {
+func loginOf(c credential.Credential) string {
 	if c.Cluster != "" {
 		return "cluster " + c.Cluster
 	}

@@ -159,7 +159,7 @@ func TestRun_ShowsNoOtherSecretOfTheKubeconfig(t *testing.T) {
 	}
 }
 
-// A hand-made kubeconfig (GitLab 14.1) of a job that has no variables of its own left.
+// A kubeconfig written by hand (GitLab 14.1), in a job that has unset its variables.
 func TestRun_TokenOnlyInTheKubeconfig(t *testing.T) {
 	s := newSetup(t)
 	s.vars["CI_JOB_TOKEN"] = ""
@@ -167,6 +167,6 @@ func TestRun_TokenOnlyInTheKubeconfig(t *testing.T) {
 		t.Errorf("kubeconfig is %s: %s", f.State, text(f))
 	}
 	if len(s.api.seen) != 0 {
-		t.Error("a token that nobody vouched for was shown to the API server")
+		t.Error("a token that GitLab has not confirmed was sent to the API server")
 	}
 }

@@ -39,7 +39,7 @@ func TestRun_Network(t *testing.T) {
 			s.options.Resolver = resolver{"example.com": {"127.0.0.1"}}
 			named(s, "example.com")
 		}, finding: "dns", state: doctor.OK, say: []string{"example.com is 127.0.0.1"}},
-		{name: "a name that nobody knows", arrange: func(s *setup) {
+		{name: "an unknown name", arrange: func(s *setup) {
 			s.options.Resolver = resolver{}
 			named(s, "example.com")
 		}, finding: "dns", state: doctor.Failure, say: []string{"no such host", "DNS"}},
@@ -47,7 +47,7 @@ func TestRun_Network(t *testing.T) {
 			s.options.Resolver = resolver{"example.com": nil}
 			named(s, "example.com")
 		}, finding: "dns", state: doctor.Failure, say: []string{"no addresses"}},
-		{name: "what follows a name that nobody knows", arrange: func(s *setup) {
+		{name: "an unknown name, and the rest", arrange: func(s *setup) {
 			s.options.Resolver = resolver{}
 			named(s, "example.com")
 		}, finding: "identity", state: doctor.NotChecked, say: []string{"name cannot be looked up"}},
@@ -55,9 +55,9 @@ func TestRun_Network(t *testing.T) {
 			s.options.Resolver = resolver{"example.com": {"127.0.0.2", "127.0.0.1"}}
 			named(s, "example.com")
 		}, finding: "tcp", state: doctor.OK, say: []string{"connected to 127.0.0.1:"}},
-		{name: "nobody listens", arrange: (*setup).stopAPI, finding: "tcp", state: doctor.Failure,
+		{name: "no listener", arrange: (*setup).stopAPI, finding: "tcp", state: doctor.Failure,
 			say: []string{"connection refused", "firewalls"}},
-		{name: "what follows when nobody listens", arrange: (*setup).stopAPI, finding: "tls", state: doctor.NotChecked,
+		{name: "no listener, and the rest", arrange: (*setup).stopAPI, finding: "tls", state: doctor.NotChecked,
 			say: []string{"no connection"}},
 		{name: "a good certificate", finding: "tls", state: doctor.OK, say: []string{"TLS 1.3", "valid until"}},
 		{name: "a chain", arrange: withIntermediate, finding: "tls", state: doctor.OK},
@@ -129,7 +129,7 @@ func TestDescribeCertificate(t *testing.T) {
 	}
 }
 
-// stopAPI leaves an address at which nobody listens.
+// stopAPI leaves an address without a listener.
 func (s *setup) stopAPI() { s.api.Close() }
 
 func clock(days int) func(*setup) {
@@ -202,7 +202,7 @@ func otherCA(t *testing.T) []byte {
 	return pem
 }
 
-// The connection that shows what is wrong with a certificate carries no token, whoever is at its other end.
+// The connection that checks the certificate carries no token, whatever server is at its other end.
 func TestRun_ShowsNoTokenToAServerThatIsNotTrusted(t *testing.T) {
 	s := newSetup(t)
 	s.writeKubeconfig(func(c *clientcmdapi.Config) { c.Clusters["own"].CertificateAuthorityData = otherCA(t) })

@@ -72,10 +72,10 @@ func TestRun_Server(t *testing.T) {
 			say: []string{`but $JOBGATE_URL is "https://api.example.com"`}},
 		{name: "the same as JOBGATE_URL but for a slash", arrange: func(s *setup) { s.vars["JOBGATE_URL"] = s.api.URL + "/" },
 			finding: "server", state: doctor.OK},
-		{name: "a certificate that nobody checks", arrange: cluster(func(c *clientcmdapi.Cluster) {
+		{name: "a certificate that is not checked", arrange: cluster(func(c *clientcmdapi.Cluster) {
 			c.InsecureSkipTLSVerify, c.CertificateAuthorityData = true, nil
 		}), finding: "server", state: doctor.Warning, say: []string{"anyone in between can take the token"}},
-		{name: "a certificate that nobody checks, and the rest", arrange: cluster(func(c *clientcmdapi.Cluster) {
+		{name: "a certificate that is not checked, and the rest", arrange: cluster(func(c *clientcmdapi.Cluster) {
 			c.InsecureSkipTLSVerify, c.CertificateAuthorityData = true, nil
 		}), finding: "identity", state: doctor.OK},
 		{name: "a CA that is not there", arrange: cluster(func(c *clientcmdapi.Cluster) {
