@@ -139,25 +139,17 @@ func authorJob(t *testing.T, j gitlabtest.Job, more ...string) job {
 // gitlabVariables are the variables of GitLab and the runner that jobs of other tests lack, and a PATH with jobgate.
 func gitlabVariables(t *testing.T, j gitlabtest.Job) []string {
 	t.Helper()
-	gitlab, err := site.GitLab.URL()
-	if err != nil {
-		t.Fatal(err)
-	}
-	pem, err := site.GitLab.CACertPEM()
-	if err != nil {
-		t.Fatal(err)
-	}
 	programs, err := builtPrograms()
 	if err != nil {
 		t.Fatal(err)
 	}
 	ca := filepath.Join(t.TempDir(), "CI_SERVER_TLS_CA_FILE")
-	if err := os.WriteFile(ca, pem, 0o600); err != nil {
+	if err := os.WriteFile(ca, site.GitLab.CACertPEM(), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	path := strings.Join([]string{filepath.Dir(programs.Kubectl), filepath.Dir(programs.Jobgate), os.Getenv("PATH")}, ":")
 	return []string{
-		"PATH=" + path, "CI_API_V4_URL=" + gitlab + "/api/v4", "CI_SERVER_TLS_CA_FILE=" + ca,
+		"PATH=" + path, "CI_API_V4_URL=" + site.GitLab.URL() + "/api/v4", "CI_SERVER_TLS_CA_FILE=" + ca,
 		"CI_PROJECT_ID=" + strconv.FormatInt(j.Project, 10), "CI_PROJECT_PATH=" + authorPaths()[j.Project], "CI_PROJECT_ROOT_NAMESPACE=path",
 		"CI_ENVIRONMENT_NAME=" + j.Environment, "CI_COMMIT_REF_NAME=main", "CI_COMMIT_REF_PROTECTED=true",
 		"CI_PIPELINE_SOURCE=push", "TMPDIR=" + t.TempDir(),

@@ -183,11 +183,7 @@ func initialize(t *testing.T, b docs.Block) initialized {
 	}
 	m.write(t, "/etc/kubernetes/authorization.yaml", presentAuthorizers)
 	m.write(t, "/root/cluster-configuration.yaml", presentCluster)
-	ca, err := site.GitLab.CACertPEM()
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.write(t, "/root/gitlab-ca.crt", string(ca))
+	m.write(t, "/root/gitlab-ca.crt", string(site.GitLab.CACertPEM()))
 	printed, err := m.run(t, b.Text)
 	if err != nil {
 		t.Fatalf("%s: %v", b, err)

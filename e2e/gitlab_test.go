@@ -19,25 +19,15 @@ func updateWorld(t *testing.T, change func(*gitlabtest.Instance)) {
 // unwell makes GitLab fail as given until the test ends or the returned function is called.
 func unwell(t *testing.T, fault gitlabtest.Fault) (recover func()) {
 	t.Helper()
-	if err := site.GitLab.Fault(fault); err != nil {
-		t.Fatal(err)
-	}
-	recover = func() {
-		if err := site.GitLab.ClearFaults(); err != nil {
-			t.Error(err)
-		}
-	}
-	t.Cleanup(recover)
-	return recover
+	site.GitLab.Fault(fault)
+	t.Cleanup(site.GitLab.ClearFaults)
+	return site.GitLab.ClearFaults
 }
 
 func jobByID(t *testing.T, id int64) gitlabtest.Job {
 	t.Helper()
-	world, err := site.GitLab.Instance()
-	if err != nil {
-		t.Fatal(err)
-	}
-	j := world.Job(id)
+	gitlab := site.GitLab.Instance()
+	j := gitlab.Job(id)
 	if j == nil {
 		t.Fatalf("GitLab has no job %d", id)
 	}
@@ -45,13 +35,8 @@ func jobByID(t *testing.T, id int64) gitlabtest.Job {
 }
 
 // gitlabHeard says whether any request that GitLab received carries the text, wherever in it.
-func gitlabHeard(t *testing.T, text string) bool {
-	t.Helper()
-	requests, err := site.GitLab.Requests(gitlabtest.AnyEndpoint)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, request := range requests {
+func gitlabHeard(text string) bool {
+	for _, request := range site.GitLab.Requests(gitlabtest.AnyEndpoint) {
 		if strings.Contains(fmt.Sprint(request), text) {
 			return true
 		}
@@ -61,11 +46,7 @@ func gitlabHeard(t *testing.T, text string) bool {
 
 func wantCalls(t *testing.T, want int) {
 	t.Helper()
-	got, err := site.GitLab.Calls(gitlabtest.AnyEndpoint)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != want {
+	if got := site.GitLab.Calls(gitlabtest.AnyEndpoint); got != want {
 		t.Errorf("GitLab was called %d times, want %d", got, want)
 	}
 }
@@ -76,21 +57,17 @@ var shownTokens sync.Map
 func noteToken(t *testing.T, token string) { shownTokens.Store(token, t.Name()) }
 
 // allTokens maps all secrets that jobgate may have met to their owners.
-func allTokens() (map[string]string, error) {
-	world, err := site.GitLab.Instance()
-	if err != nil {
-		return nil, err
-	}
-	tokens := map[string]string{}
-	for _, j := range world.Jobs {
+func allTokens() map[string]string {
+	gitlab, tokens := site.GitLab.Instance(), map[string]string{}
+	for _, j := range gitlab.Jobs {
 		tokens[j.Token] = fmt.Sprintf("job %d", j.ID)
 	}
-	for i, token := range world.Tokens {
+	for i, token := range gitlab.Tokens {
 		tokens[token.Token] = fmt.Sprintf("access token %d", i)
 	}
 	shownTokens.Range(func(token, owner any) bool {
 		tokens[token.(string)] = owner.(string)
 		return true
 	})
-	return tokens, nil
+	return tokens
 }

@@ -89,11 +89,7 @@ func sweepForTokens() error {
 	if err != nil {
 		return fmt.Errorf("read jobgate's log: %w", err)
 	}
-	tokens, err := allTokens()
-	if err != nil {
-		return err
-	}
-	for token, owner := range tokens {
+	for token, owner := range allTokens() {
 		if strings.Contains(string(log), token) {
 			return fmt.Errorf("jobgate's log shows the token of %s", owner)
 		}

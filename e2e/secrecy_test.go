@@ -37,11 +37,7 @@ func TestSecrecy_NoTokenInLogOrMetrics(t *testing.T) {
 	if !strings.Contains(metrics, "\njobgate_") {
 		t.Error("the metrics have nothing of jobgate's")
 	}
-	tokens, err := allTokens()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for token, owner := range tokens {
+	for token, owner := range allTokens() {
 		// No part of a token may show; its end is random in every format, unlike its beginning.
 		secret := token[max(0, len(token)-12):]
 		if strings.Contains(string(log), secret) {

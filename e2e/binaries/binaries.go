@@ -1,5 +1,5 @@
 // Package binaries builds the programs that the end-to-end tests and the demo run: Kubernetes' own from its Go modules,
-// etcd from its, and jobgate with its fake GitLab from this repository. Kubernetes and etcd are built once and kept in
+// etcd from its, and jobgate from this repository. Kubernetes and etcd are built once and kept in
 // the repository's .cache/bin, in a folder named after their versions and Go's.
 package binaries
 
@@ -31,13 +31,12 @@ type Set struct {
 	Kubectl           string // in a folder that can be put on a PATH: the file is called kubectl
 	Kubeadm           string
 	Jobgate           string
-	Gitlabd           string
 
 	// Repository is the folder that jobgate was built from.
 	Repository string
 }
 
-// Options choose how jobgate and gitlabd are built.
+// Options choose how jobgate is built.
 type Options struct {
 	Race     bool      // with the race detector; needs a C compiler
 	Progress io.Writer // hears what is being built and for how long; required
@@ -54,8 +53,8 @@ type program struct {
 	keep   bool // an existing output is up to date, since its folder's name says what it was built from
 }
 
-// Build builds what is missing. Run it from within the e2e module. jobgate and gitlabd are always handed to go build,
-// which does nothing when they are up to date.
+// Build builds what is missing. Run it from within the e2e module. jobgate is always handed to go build, which does
+// nothing when it is up to date.
 func Build(ctx context.Context, options Options) (Set, error) {
 	versions, err := learnVersions(ctx)
 	if err != nil {
@@ -93,7 +92,6 @@ func plan(v versions, race bool) (Set, []program) {
 		Kubectl:           filepath.Join(upstream, "kubectl"),
 		Kubeadm:           filepath.Join(upstream, "kubeadm"),
 		Jobgate:           filepath.Join(own, "jobgate"),
-		Gitlabd:           filepath.Join(own, "gitlabd"),
 		Repository:        v.root,
 	}
 	kubernetes := func(output string) program {
@@ -105,7 +103,6 @@ func plan(v versions, race bool) (Set, []program) {
 	}
 	return set, []program{
 		{name: "jobgate", dir: v.root, pkg: "./cmd/jobgate", output: set.Jobgate, flags: ownFlags, cgo: race},
-		{name: "gitlabd", dir: v.root, pkg: "./internal/gitlabtest/gitlabd", output: set.Gitlabd, flags: ownFlags, cgo: race},
 		{
 			name: "etcd", dir: v.e2e, pkg: etcdModule, output: set.Etcd, keep: true,
 			flags: []string{"-ldflags", "-s -w"},

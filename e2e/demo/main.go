@@ -1,5 +1,5 @@
-// Command demo starts a GitLab (a fake), jobgate and a real Kubernetes control plane on this machine, then plays a
-// short story with the real kubectl. With KEEP=1 in the environment everything keeps running until Ctrl-C.
+// Command demo starts a GitLab (a fake), jobgate and a real Kubernetes control plane on this machine, then shows with
+// the real kubectl what CI jobs may do. With KEEP=1 in the environment everything keeps running until Ctrl-C.
 package main
 
 import (
@@ -33,7 +33,7 @@ func main() {
 	}
 }
 
-// run plays the story and, whatever happens, leaves nothing behind.
+// run plays the scenes and, whatever happens, leaves nothing behind.
 func run(ctx context.Context, show *terminal, keep bool) (err error) {
 	show.say("A GitLab (a fake), jobgate and a real Kubernetes control plane, all on this machine.")
 	set, err := binaries.Build(ctx, binaries.Options{Progress: os.Stderr})
@@ -42,7 +42,7 @@ func run(ctx context.Context, show *terminal, keep bool) (err error) {
 	}
 	begin := time.Now()
 	site, err := sandbox.Start(ctx, sandbox.Options{
-		Binaries: set, Instance: newWorld(), Configure: configure,
+		Binaries: set, Instance: newInstance(), Configure: configure,
 		Step: func(name string) { show.say("Start %s ...", name) },
 	})
 	if err != nil {
@@ -51,19 +51,19 @@ func run(ctx context.Context, show *terminal, keep bool) (err error) {
 	defer func() { err = errors.Join(err, site.Close()) }()
 	show.say("Ready in %.0f seconds.", time.Since(begin).Seconds())
 
-	stage, err := newStage(site, set.Kubectl, show)
+	s, err := newSession(site, set, show)
 	if err != nil {
 		return err
 	}
-	for i, scene := range story {
+	for i, scene := range scenes {
 		show.title(i+1, scene.title)
-		if err := scene.play(ctx, stage); err != nil {
+		if err := scene.play(ctx, s); err != nil {
 			return fmt.Errorf("scene %d, %s: %w", i+1, scene.title, err)
 		}
 	}
-	show.summary(len(story), stage.steps)
+	show.summary(len(scenes), s.commands)
 	if keep {
-		return stage.keep(ctx)
+		return s.keep(ctx, os.Stdin)
 	}
 	show.say("KEEP=1 make demo leaves it running, for you to try things.")
 	return nil

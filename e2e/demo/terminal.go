@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// terminal prints the story in plain ASCII, with colour only where the reader has one.
+// terminal prints the demo in plain ASCII, with colour only where the reader has one.
 type terminal struct {
 	out    io.Writer
 	colour bool
@@ -26,7 +26,7 @@ func (t *terminal) title(number int, title string) {
 	fmt.Fprintf(t.out, "\n%s\n", t.paint(bold, fmt.Sprintf("%d. %s", number, title)))
 }
 
-func (t *terminal) command(who, line string) {
+func (t *terminal) commandLine(who, line string) {
 	fmt.Fprintf(t.out, "%s %s\n", t.paint(dim, who+" $"), t.paint(bold, line))
 }
 
@@ -40,8 +40,8 @@ func (t *terminal) outcome(text string) {
 	fmt.Fprintf(t.out, "    %s\n", t.paint(green, "-> "+text+", as expected"))
 }
 
-func (t *terminal) summary(scenes, steps int) {
-	text := fmt.Sprintf("All %d scenes went as they should: %d commands, each with the expected outcome.", scenes, steps)
+func (t *terminal) summary(scenes, commands int) {
+	text := fmt.Sprintf("All %d scenes went as they should: %d commands, each with the expected outcome.", scenes, commands)
 	fmt.Fprintf(t.out, "\n%s\n", t.paint(green, text))
 }
 

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 
@@ -15,14 +14,18 @@ import (
 // tunnelURL is what GitLab writes into a job's kubeconfig: the tunnel that jobgate does without.
 const tunnelURL = "https://kas.gitlab.example.com/k8s-proxy/"
 
-// Job is a job's place on a runner: GitLab's kubeconfig for the job in $KUBECONFIG, where GitLab gives it one, and the
-// variables that jobs of this kind use.
+// Job is a job's place on a runner: GitLab's variables, its kubeconfig in $KUBECONFIG if GitLab gives the job one, and
+// the given variables, which win.
 func (s *Sandbox) Job(job gitlabtest.Job, env ...string) (*kubectl.Workspace, error) {
 	kubeconfig, err := s.GitLab.Kubeconfig(job.ID, tunnelURL)
 	if err != nil && !errors.Is(err, gitlabtest.ErrNoKubeconfig) {
 		return nil, fmt.Errorf("ask GitLab for the kubeconfig of job %d: %w", job.ID, err)
 	}
-	w, err := s.Workspace(append(env, "CI_JOB_ID="+strconv.FormatInt(job.ID, 10), "CI_JOB_TOKEN="+job.Token)...)
+	variables, err := s.Variables(job)
+	if err != nil {
+		return nil, err
+	}
+	w, err := s.Workspace(append(variables, env...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -33,6 +36,15 @@ func (s *Sandbox) Job(job gitlabtest.Job, env ...string) (*kubectl.Workspace, er
 		return nil, fmt.Errorf("write the kubeconfig of job %d: %w", job.ID, err)
 	}
 	return w, nil
+}
+
+// Variables are those that GitLab and the runner give the job.
+func (s *Sandbox) Variables(job gitlabtest.Job) ([]string, error) {
+	variables, err := s.GitLab.Variables(job.ID)
+	if err != nil {
+		return nil, fmt.Errorf("ask GitLab for the variables of job %d: %w", job.ID, err)
+	}
+	return append(variables, "CI_SERVER_TLS_CA_FILE="+s.gitlabCA), nil
 }
 
 // PointToCluster are the arguments of the one kubectl command that jobgate asks a job for: instead of the tunnel, the

@@ -155,7 +155,7 @@ func (s *Sandbox) configuration(dir string) (*config.Configuration, error) {
 	}
 	c := config.Default()
 	c.APIVersion, c.Kind = config.APIVersion, config.Kind
-	c.GitLab.URL, c.GitLab.CAFile = s.gitlabURL, s.gitlabCA
+	c.GitLab.URL, c.GitLab.CAFile = s.GitLab.URL(), s.gitlabCA
 	c.Serving = config.Serving{
 		Address: address, HealthAddress: healthAddress,
 		CertFile: serving.Cert, KeyFile: serving.Key,

@@ -24,7 +24,7 @@ import (
 // WebhookCacheTTL is what jobgate recommends for --authentication-token-webhook-cache-ttl.
 const WebhookCacheTTL = 10 * time.Second
 
-// startTimeout bounds the start of GitLab or jobgate.
+// startTimeout bounds the start of jobgate.
 const startTimeout = time.Minute
 
 // Options are what a sandbox starts with.
@@ -35,7 +35,7 @@ type Options struct {
 	Configure func(*config.Configuration)
 	// JobgateArgs are added to jobgate serve, such as a log level.
 	JobgateArgs []string
-	// Race says that jobgate and GitLab were built with the race detector: a race then ends them.
+	// Race says that jobgate was built with the race detector: a race then ends it.
 	Race bool
 	// Step hears what is being started; may be nil.
 	Step func(string)
@@ -43,16 +43,13 @@ type Options struct {
 
 // Sandbox is a running installation.
 type Sandbox struct {
-	Dir        string // every file is in here; Close removes it
-	GitLab     *gitlabtest.Remote
-	ControlURL string // GitLab's remote control, for others than GitLab
-	Jobgate    *Jobgate
-	Plane      *controlplane.Plane
-	API        *controlplane.APIServer // asks jobgate as the README says
+	Dir     string // every file is in here; Close removes it
+	GitLab  *gitlabtest.Server
+	Jobgate *Jobgate
+	Plane   *controlplane.Plane
+	API     *controlplane.APIServer // asks jobgate as the README says
 
 	options       Options
-	gitlab        *process.Process
-	gitlabURL     string
 	gitlabCA      string
 	ports         process.Ports
 	webhookCA     *pkitest.Authority // signs for both ends between API servers and jobgate
@@ -99,9 +96,6 @@ func (s *Sandbox) Close() error {
 	}
 	if s.GitLab != nil {
 		s.GitLab.Close()
-	}
-	if s.gitlab != nil {
-		errs = append(errs, s.gitlab.Stop())
 	}
 	return errors.Join(append(errs, os.RemoveAll(s.Dir))...)
 }

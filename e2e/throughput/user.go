@@ -32,10 +32,7 @@ type user struct {
 
 // users are the two to compare.
 func users(site *sandbox.Sandbox) (job, certificate *user, err error) {
-	world, err := site.GitLab.Instance()
-	if err != nil {
-		return nil, nil, err
-	}
+	gitlab := site.GitLab.Instance()
 	files, err := site.Plane.IssueClient("certificate-user")
 	if err != nil {
 		return nil, nil, err
@@ -49,7 +46,7 @@ func users(site *sandbox.Sandbox) (job, certificate *user, err error) {
 	mutual.Certificates = []tls.Certificate{pair}
 	url := site.API.URL + "/api/v1/namespaces/default/services/kubernetes"
 	return &user{
-			name: "CI job", url: url, client: newClient(plain), bearer: fmt.Sprintf("ci:%d:%s", agentID, world.Job(jobID).Token),
+			name: "CI job", url: url, client: newClient(plain), bearer: fmt.Sprintf("ci:%d:%s", agentID, gitlab.Job(jobID).Token),
 		}, &user{
 			name: "client certificate", url: url, client: newClient(mutual),
 		}, nil

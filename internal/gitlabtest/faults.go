@@ -3,7 +3,6 @@ package gitlabtest
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"math"
@@ -81,12 +80,6 @@ func (q *faultQueue) clear() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.faults = nil
-}
-
-func (q *faultQueue) len() int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return len(q.faults)
 }
 
 func (q *faultQueue) take(endpoint string) (Fault, bool) {
@@ -212,31 +205,4 @@ func resetConnection(ctx context.Context) {
 		_ = tcp.SetLinger(0)
 		_ = tcp.Close()
 	}
-}
-
-// UnmarshalJSON also takes delay as text, such as 50ms, beside nanoseconds: it is for people at the remote control.
-func (f *Fault) UnmarshalJSON(data []byte) error {
-	type plain Fault // without this method
-	read := struct {
-		*plain
-		Delay json.RawMessage `json:"delay"`
-	}{plain: (*plain)(f)}
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&read); err != nil {
-		return err
-	}
-	if len(read.Delay) == 0 {
-		return nil
-	}
-	var text string
-	if json.Unmarshal(read.Delay, &text) != nil {
-		return json.Unmarshal(read.Delay, &f.Delay)
-	}
-	delay, err := time.ParseDuration(text)
-	if err != nil {
-		return fmt.Errorf("delay: %w", err)
-	}
-	f.Delay = delay
-	return nil
 }

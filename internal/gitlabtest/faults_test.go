@@ -1,7 +1,6 @@
 package gitlabtest_test
 
 import (
-	"encoding/json"
 	"net/http"
 	"strconv"
 	"sync"
@@ -169,32 +168,5 @@ func TestFaults_HitExactlyAsManyConcurrentCallsAsTheySay(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[int]int{500: hits, 200: calls - hits}, count); diff != "" {
 		t.Error(diff)
-	}
-}
-
-func TestFault_ReadsDelayAsText(t *testing.T) {
-	tests := []struct {
-		name, json string
-		want       gitlabtest.Fault
-		fails      bool
-	}{
-		{"text", `{"endpoint":"*","delay":"50ms","calls":2}`,
-			gitlabtest.Fault{Endpoint: "*", Delay: 50 * time.Millisecond, Calls: 2}, false},
-		{"nanoseconds", `{"delay":50}`, gitlabtest.Fault{Delay: 50}, false},
-		{"none", `{"hang":true}`, gitlabtest.Fault{Hang: true}, false},
-		{"nonsense", `{"delay":"soon"}`, gitlabtest.Fault{}, true},
-		{"an unknown key", `{"dealy":"1s"}`, gitlabtest.Fault{}, true},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			var got gitlabtest.Fault
-			err := json.Unmarshal([]byte(test.json), &got)
-			if (err != nil) != test.fails {
-				t.Fatalf("error %v", err)
-			}
-			if diff := cmp.Diff(test.want, got); diff != "" {
-				t.Error(diff)
-			}
-		})
 	}
 }

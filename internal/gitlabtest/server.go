@@ -10,7 +10,6 @@ import (
 	"log"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,8 +19,6 @@ import (
 
 // Options are how a Server is started. The zero value serves an empty Instance as plain HTTP on a free loopback port.
 type Options struct {
-	// Addr is host:port on a loopback interface; 127.0.0.1:0 when empty.
-	Addr string
 	// TLS serves HTTPS with a certificate of a CA that is made at the start (Server.CACertPEM).
 	TLS bool
 	// RelativeURLRoot is a path such as /gitlab that everything lies under; empty for none.
@@ -43,18 +40,18 @@ type Server struct {
 	keys    *keyring
 	state   atomic.Pointer[state]
 	update  sync.Mutex // serializes Update
-	nonce   string     // tells this server's revisions from those of another on the same address
 	faults  faultQueue
 	log     requestLog
 
-	servers   []*http.Server // GitLab itself first, then any remote controls
-	serving   sync.WaitGroup // their accept loops
+	server    *http.Server
+	serving   sync.WaitGroup // the accept loop
 	lifetime  context.Context
 	end       context.CancelFunc
 	exchanges openCount
-	closing   sync.Mutex // guards servers and closed
-	closed    bool
 }
+
+// loopback is where a fake listens, so that it is not open to the network.
+const loopback = "127.0.0.1"
 
 // New starts a fake for a test, which closes it when it ends.
 func New(t testing.TB, w Instance) *Server {
@@ -67,12 +64,8 @@ func New(t testing.TB, w Instance) *Server {
 	return s
 }
 
-// Start starts a fake and returns when it is listening. It fails when the Instance holds what no GitLab could, or when the
-// address is taken or is not loopback.
+// Start starts a fake and returns when it is listening. It fails when the Instance holds what no GitLab could.
 func Start(options Options) (*Server, error) {
-	if options.Addr == "" {
-		options.Addr = "127.0.0.1:0"
-	}
 	if options.Now == nil {
 		options.Now = time.Now
 	}
@@ -83,12 +76,8 @@ func Start(options Options) (*Server, error) {
 	if options.RelativeURLRoot != "" && !strings.HasPrefix(options.RelativeURLRoot, "/") {
 		return nil, fmt.Errorf("relative URL root %q does not begin with a slash", options.RelativeURLRoot)
 	}
-	host, _, err := net.SplitHostPort(options.Addr)
-	if err != nil {
-		return nil, fmt.Errorf("reading the address: %w", err)
-	}
 	s := &Server{
-		options: options, nonce: friendlyToken(), mint: &tokenMint{issuer: host, now: options.Now},
+		options: options, mint: &tokenMint{issuer: loopback, now: options.Now},
 		keys: newKeyring(options.SigningKeyBits),
 	}
 	first, err := newState(options.Instance.clone(), s.mint, nil)
@@ -105,9 +94,9 @@ func Start(options Options) (*Server, error) {
 }
 
 func (s *Server) listen() error {
-	listener, err := listenLoopback(s.options.Addr)
+	listener, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
 	if err != nil {
-		return err
+		return fmt.Errorf("listening: %w", err)
 	}
 	scheme := "http"
 	if s.options.TLS {
@@ -121,28 +110,13 @@ func (s *Server) listen() error {
 		})
 	}
 	s.url = scheme + "://" + listener.Addr().String() + s.options.RelativeURLRoot
-	return s.run(listener, s.routes())
-}
-
-// listenLoopback refuses to open a fake to the network.
-func listenLoopback(addr string) (net.Listener, error) {
-	resolved, err := net.ResolveTCPAddr("tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("resolving the address: %w", err)
-	}
-	if !resolved.IP.IsLoopback() {
-		return nil, fmt.Errorf("address %s is not loopback", addr)
-	}
-	listener, err := net.ListenTCP("tcp", resolved)
-	if err != nil {
-		return nil, fmt.Errorf("listening: %w", err)
-	}
-	return listener, nil
+	s.run(listener, s.routes())
+	return nil
 }
 
 // run serves the handler until Close.
-func (s *Server) run(listener net.Listener, handler http.Handler) error {
-	server := &http.Server{
+func (s *Server) run(listener net.Listener, handler http.Handler) {
+	s.server = &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
@@ -152,17 +126,8 @@ func (s *Server) run(listener net.Listener, handler http.Handler) error {
 			return context.WithValue(ctx, connectionKey{}, c)
 		},
 	}
-	s.closing.Lock()
-	defer s.closing.Unlock()
-	if s.closed {
-		return errors.Join(errClosed, listener.Close())
-	}
-	s.servers = append(s.servers, server)
-	s.serving.Go(func() { _ = server.Serve(listener) }) // ends with ErrServerClosed
-	return nil
+	s.serving.Go(func() { _ = s.server.Serve(listener) }) // ends with ErrServerClosed
 }
-
-var errClosed = errors.New("the server is closed")
 
 // URL is where the instance is: scheme, host, port and the relative root, without a slash at the end.
 func (s *Server) URL() string { return s.url }
@@ -170,17 +135,10 @@ func (s *Server) URL() string { return s.url }
 // CACertPEM is the CA of a server with TLS, or nil.
 func (s *Server) CACertPEM() []byte { return bytes.Clone(s.caPEM) }
 
-// Close ends every exchange, hanging ones included, and the remote control. It returns when nothing runs any more and
-// may be called again.
+// Close ends every exchange, hanging ones included. It returns when nothing runs any more and may be called again.
 func (s *Server) Close() {
-	s.closing.Lock()
-	s.closed = true
-	servers := slices.Clone(s.servers)
-	s.closing.Unlock()
 	s.end()
-	for _, server := range servers {
-		_ = server.Close()
-	}
+	_ = s.server.Close()
 	s.serving.Wait()
 	s.exchanges.close()
 }
@@ -190,11 +148,6 @@ func (s *Server) Close() {
 func (s *Server) Update(change func(*Instance)) error {
 	s.update.Lock()
 	defer s.update.Unlock()
-	return s.replace(change)
-}
-
-// replace needs the update lock.
-func (s *Server) replace(change func(*Instance)) error {
 	current := s.state.Load()
 	w := current.instance.clone()
 	change(&w)

@@ -8,7 +8,6 @@ import (
 // state is one Instance made ready to answer from. It never changes after it was built: a request works on the state it
 // found, and Update puts a new one in its place.
 type state struct {
-	revision uint64
 	instance Instance
 	release  release
 	mint     *tokenMint
@@ -28,7 +27,7 @@ type state struct {
 // newState takes ownership of the Instance. previous is the state that it replaces, or nil.
 func newState(w Instance, mint *tokenMint, previous *state) (*state, error) {
 	st := &state{
-		revision: 1, instance: w, mint: mint,
+		instance: w, mint: mint,
 		groups: map[int64]*Group{}, groupsByPath: map[string]*Group{},
 		projects: map[int64]*Project{}, projectsByPath: map[string]*Project{},
 		users: map[int64]*User{}, jobs: make(map[int64]*Job, len(w.Jobs)),
@@ -54,7 +53,7 @@ func newState(w Instance, mint *tokenMint, previous *state) (*state, error) {
 		if err := st.follows(previous); err != nil {
 			return nil, err
 		}
-		st.revision, known = previous.revision+1, previous.configs
+		known = previous.configs
 	}
 	if err := st.refreshAgents(known); err != nil {
 		return nil, err

@@ -7,13 +7,13 @@ import (
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 )
 
-// scene is a part of the story that shows one thing. It fails where something does not go as it should.
+// scene is a part of the demo that shows one thing. It fails if a command has another outcome than expected.
 type scene struct {
 	title string
-	play  func(context.Context, *stage) error
+	play  func(context.Context, *session) error
 }
 
-var story = []scene{
+var scenes = []scene{
 	{"The cluster's administrator lets an environment in", grantEnvironment},
 	{"A job of that environment logs in", logIn},
 	{"It deploys", deploy},
@@ -24,7 +24,7 @@ var story = []scene{
 	{"The job ends, and its rights with it", endJob},
 }
 
-func grantEnvironment(ctx context.Context, s *stage) error {
+func grantEnvironment(ctx context.Context, s *session) error {
 	s.say("Project 150 of GitLab may deploy from its environment prod to the namespace shop.")
 	s.say("That is a plain RoleBinding to a group. jobgate itself grants nothing.")
 	for _, line := range []string{
@@ -41,7 +41,7 @@ func grantEnvironment(ctx context.Context, s *stage) error {
 	return err
 }
 
-func logIn(ctx context.Context, s *stage) error {
+func logIn(ctx context.Context, s *session) error {
 	s.say("GitLab gives every CI job a kubeconfig. One command points it to the cluster instead of GitLab's tunnel.")
 	job, err := s.job(prodJob, "prod job")
 	if err != nil {
@@ -54,7 +54,7 @@ func logIn(ctx context.Context, s *stage) error {
 	return s.run(ctx, job, allowed, "auth whoami")
 }
 
-func deploy(ctx context.Context, s *stage) error {
+func deploy(ctx context.Context, s *session) error {
 	job, err := s.job(prodJob, "prod job")
 	if err != nil {
 		return err
@@ -65,7 +65,7 @@ func deploy(ctx context.Context, s *stage) error {
 	return s.run(ctx, job, allowed, "get deployments --namespace=shop")
 }
 
-func stayInside(ctx context.Context, s *stage) error {
+func stayInside(ctx context.Context, s *session) error {
 	job, err := s.job(prodJob, "prod job")
 	if err != nil {
 		return err
@@ -73,7 +73,7 @@ func stayInside(ctx context.Context, s *stage) error {
 	return s.run(ctx, job, forbidden, "create deployment web --image=nginx --namespace=default")
 }
 
-func refuseNeighbour(ctx context.Context, s *stage) error {
+func refuseNeighbour(ctx context.Context, s *session) error {
 	s.say("Project 151 may use the same agent, and has an environment prod, too. Its job logs in the same way.")
 	job, err := s.job(neighbourJob, "other job")
 	if err != nil {
@@ -88,13 +88,13 @@ func refuseNeighbour(ctx context.Context, s *stage) error {
 	return s.run(ctx, job, forbidden, "create deployment web --image=nginx --namespace=shop")
 }
 
-func refuseEnvironment(ctx context.Context, s *stage) error {
+func refuseEnvironment(ctx context.Context, s *session) error {
 	s.say("Suppose that RBAC is generous: every job of project 150 may deploy to shop.")
 	const grant = "create rolebinding project-deploys --clusterrole=edit --group=gitlab:project:150 --namespace=shop"
 	if err := s.show(ctx, s.admin, allowed, grant); err != nil {
 		return err
 	}
-	s.say("But jobgate's configuration says whom the namespace is for, and the API server asks jobgate first:")
+	s.say("But jobgate's configuration opens that namespace to environment prod alone, and the API server asks jobgate first:")
 	s.say("    restrictions:")
 	s.say("    - {name: production, namespaces: [shop], require: {environments: [prod]}}")
 	job, err := s.job(stagingJob, "staging job")
@@ -110,7 +110,7 @@ func refuseEnvironment(ctx context.Context, s *stage) error {
 	return s.run(ctx, job, denied, "get deployments --namespace=shop")
 }
 
-func refuseBranch(ctx context.Context, s *stage) error {
+func refuseBranch(ctx context.Context, s *session) error {
 	s.say("The branch main is protected in GitLab, the branch feature is not. Both have jobs of environment prod.")
 	s.say("    - {name: releases, namespaces: [shop], verbs: [create, update, patch, delete], require: {protectedRef: true}}")
 	job, err := s.job(featureJob, "feature job")
@@ -126,41 +126,51 @@ func refuseBranch(ctx context.Context, s *stage) error {
 	return s.run(ctx, job, denied, "delete deployment web --namespace=shop")
 }
 
-func endJob(ctx context.Context, s *stage) error {
-	job, err := s.job(prodJob, "prod job")
+// endJob uses a job that has not logged in yet. The API server then remembers this login for longer than jobgate waits
+// until it asks GitLab again, so jobgate is the first to refuse.
+func endJob(ctx context.Context, s *session) error {
+	job, err := s.job(endingJob, "last job")
 	if err != nil {
+		return err
+	}
+	if err := s.loginUnseen(ctx, job); err != nil {
 		return err
 	}
 	const line = "get deployments --namespace=shop"
 	if err := s.run(ctx, job, allowed, line); err != nil {
 		return err
 	}
-	s.say("GitLab now counts the prod job as finished. jobgate asks GitLab about a busy job every 8 seconds, so:")
-	if err := finish(s.site.GitLab, prodJob); err != nil {
+	s.say("The job ends in GitLab. This jobgate asks GitLab about a busy job every %s (8s by default), and then refuses:", recheck)
+	if err := s.end(endingJob); err != nil {
 		return err
 	}
-	// Whether jobgate is the first to refuse depends on when the API server's memory of the login ends.
-	for _, want := range []outcome{refused, unauthorized} {
-		result, err := s.await(ctx, job, want, line)
-		if err != nil {
-			return err
-		}
-		s.print(job, line, result)
-		s.outcome(want.String())
-		s.steps++
-		if want == refused {
-			s.say("A moment later the API server has forgotten the login, too:")
-		}
+	if err := s.waitAndShow(ctx, job, ended, line); err != nil {
+		return err
 	}
+	s.say("A few seconds later the API server has forgotten the login, too, and asks who this is:")
+	return s.waitAndShow(ctx, job, unauthorized, line)
+}
+
+func (s *session) waitAndShow(ctx context.Context, who user, want outcome, line string) error {
+	result, err := s.await(ctx, who, want, line)
+	if err != nil {
+		return err
+	}
+	s.print(who, line, result)
+	s.outcome(want.String())
+	s.commands++
 	return nil
 }
 
-func finish(gitlab *gitlabtest.Remote, id int64) error {
-	err := gitlab.Update(func(w *gitlabtest.Instance) {
-		w.Job(id).Status = "success"
+// end makes GitLab end jobs.
+func (s *session) end(ids ...int64) error {
+	err := s.site.GitLab.Update(func(gitlab *gitlabtest.Instance) {
+		for _, id := range ids {
+			gitlab.Job(id).Status = "success"
+		}
 	})
 	if err != nil {
-		return fmt.Errorf("end job %d: %w", id, err)
+		return fmt.Errorf("end jobs %d: %w", ids, err)
 	}
 	return nil
 }

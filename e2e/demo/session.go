@@ -8,24 +8,26 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/wait"
 
+	"github.com/jobgate/jobgate/e2e/binaries"
 	"github.com/jobgate/jobgate/e2e/kubectl"
 	"github.com/jobgate/jobgate/e2e/sandbox"
 )
 
-// outcome is what a command is expected to come to.
+// outcome is the result that a command is expected to have.
 type outcome int
 
 const (
 	allowed      outcome = iota + 1
-	forbidden            // 403: RBAC knows the user and refuses
-	denied               // 403: jobgate knows the job and refuses
-	unauthorized         // 401: nobody knows the token
-	refused              // by jobgate or nobody
+	forbidden            // 403: RBAC gives the user no such right
+	denied               // 403: jobgate refuses
+	ended                // 403: jobgate refuses, because the job has ended
+	unauthorized         // 401: the token is refused
 )
 
 func (o outcome) String() string {
 	return [...]string{
-		"", "allowed", "refused by RBAC (403)", "refused by jobgate (403)", "refused, not logged in (401)", "refused",
+		"", "allowed", "refused by RBAC (403)", "refused by jobgate (403)", "refused by jobgate: the job has ended (403)",
+		"refused, not logged in (401)",
 	}[o]
 }
 
@@ -38,44 +40,44 @@ func (o outcome) is(r kubectl.Result) bool {
 		return !r.OK() && strings.Contains(r.Stderr, " is forbidden: User ") && !strings.Contains(r.Stderr, ": jobgate: ")
 	case denied:
 		return !r.OK() && strings.Contains(r.Stderr, ": jobgate: ")
+	case ended:
+		return denied.is(r) && strings.Contains(r.Stderr, " has ended")
 	case unauthorized:
 		return !r.OK() && strings.Contains(r.Stderr, "You must be logged in to the server")
-	case refused:
-		return denied.is(r) || unauthorized.is(r)
 	default:
 		return false
 	}
 }
 
-// stage is where the scenes play: the installation, its people and the terminal.
-type stage struct {
+// session is what the scenes work with: the installation, its users and the terminal.
+type session struct {
 	*terminal
-	site    *sandbox.Sandbox
-	kubectl string // the program
-	admin   actor
-	jobs    map[int64]actor // at most one for each job of the world
-	steps   int             // commands shown so far
+	site     *sandbox.Sandbox
+	programs binaries.Set
+	admin    user
+	jobs     map[int64]user // at most one for each job of the instance
+	commands int            // shown so far
 }
 
-// actor is somebody with a shell.
-type actor struct {
+// user is an administrator or a job, with a shell.
+type user struct {
 	name string
 	*kubectl.Workspace
 }
 
-func newStage(site *sandbox.Sandbox, kubectl string, show *terminal) (*stage, error) {
+func newSession(site *sandbox.Sandbox, programs binaries.Set, show *terminal) (*session, error) {
 	admin, err := site.Admin()
 	if err != nil {
 		return nil, err
 	}
-	return &stage{
-		terminal: show, site: site, kubectl: kubectl,
-		admin: actor{name: "admin", Workspace: admin}, jobs: make(map[int64]actor),
+	return &session{
+		terminal: show, site: site, programs: programs,
+		admin: user{name: "admin", Workspace: admin}, jobs: make(map[int64]user),
 	}, nil
 }
 
-// run shows a kubectl command, its output and what it came to, which must be the expected outcome.
-func (s *stage) run(ctx context.Context, who actor, want outcome, line string) error {
+// run shows a kubectl command, its output and its outcome, which must be the expected one.
+func (s *session) run(ctx context.Context, who user, want outcome, line string) error {
 	if err := s.show(ctx, who, want, line); err != nil {
 		return err
 	}
@@ -84,7 +86,7 @@ func (s *stage) run(ctx context.Context, who actor, want outcome, line string) e
 }
 
 // show is run for commands whose output says enough.
-func (s *stage) show(ctx context.Context, who actor, want outcome, line string) error {
+func (s *session) show(ctx context.Context, who user, want outcome, line string) error {
 	result, err := who.Run(ctx, s.arguments(line)...)
 	if err != nil {
 		return err
@@ -93,18 +95,18 @@ func (s *stage) show(ctx context.Context, who actor, want outcome, line string) 
 	if !want.is(result) {
 		return fmt.Errorf("kubectl %s should have been %s: %s", line, want, result)
 	}
-	s.steps++
+	s.commands++
 	return nil
 }
 
-func (s *stage) print(who actor, line string, result kubectl.Result) {
-	s.command(who.name, "kubectl "+line)
+func (s *session) print(who user, line string, result kubectl.Result) {
+	s.commandLine(who.name, "kubectl "+line)
 	s.output(result.Stdout)
 	s.output(result.Stderr)
 }
 
 // arguments splits a command line, in which the demo needs no quoting, and fills in the variables that jobs have.
-func (s *stage) arguments(line string) []string {
+func (s *session) arguments(line string) []string {
 	variables := strings.NewReplacer("$API_SERVER_CA", s.site.Plane.CAFile(), "$API_SERVER", s.site.API.URL)
 	arguments := strings.Fields(line)
 	for i := range arguments {
@@ -114,19 +116,16 @@ func (s *stage) arguments(line string) []string {
 }
 
 // job is the job with the kubeconfig that GitLab injects.
-func (s *stage) job(id int64, name string) (actor, error) {
+func (s *session) job(id int64, name string) (user, error) {
 	if known, ok := s.jobs[id]; ok {
 		return known, nil
 	}
-	world, err := s.site.GitLab.Instance()
+	gitlab := s.site.GitLab.Instance()
+	workspace, err := s.site.Job(*gitlab.Job(id))
 	if err != nil {
-		return actor{}, err
+		return user{}, err
 	}
-	workspace, err := s.site.Job(*world.Job(id))
-	if err != nil {
-		return actor{}, err
-	}
-	s.jobs[id] = actor{name: name, Workspace: workspace}
+	s.jobs[id] = user{name: name, Workspace: workspace}
 	return s.jobs[id], nil
 }
 
@@ -136,7 +135,7 @@ var loginCommands = []string{
 	"config use-context " + agentContext,
 }
 
-func (s *stage) login(ctx context.Context, who actor) error {
+func (s *session) login(ctx context.Context, who user) error {
 	for _, line := range loginCommands {
 		if err := s.show(ctx, who, allowed, line); err != nil {
 			return err
@@ -145,7 +144,7 @@ func (s *stage) login(ctx context.Context, who actor) error {
 	return nil
 }
 
-func (s *stage) loginUnseen(ctx context.Context, who actor) error {
+func (s *session) loginUnseen(ctx context.Context, who user) error {
 	for _, line := range loginCommands {
 		result, err := who.Run(ctx, s.arguments(line)...)
 		if err != nil {
@@ -164,9 +163,9 @@ const (
 	waitTick     = 5 * time.Second
 )
 
-// await repeats a kubectl command unseen until it comes to the outcome, and says every few seconds that it waits. It
-// returns the last result.
-func (s *stage) await(ctx context.Context, who actor, want outcome, line string) (kubectl.Result, error) {
+// await repeats a kubectl command unseen until it has the outcome, and says every few seconds that it waits. It returns
+// the last result.
+func (s *session) await(ctx context.Context, who user, want outcome, line string) (kubectl.Result, error) {
 	begin := time.Now()
 	next := begin.Add(waitTick)
 	var last kubectl.Result

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"time"
+
 	"github.com/jobgate/jobgate/internal/config"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 )
@@ -11,13 +13,21 @@ const (
 
 	prodJob      = 1074499489
 	neighbourJob = 1074499490
-	visitorsJob  = 1074499491 // for whoever keeps the demo running
 	stagingJob   = 1074499492
 	featureJob   = 1074499493
+	endingJob    = 1074499494
+	// For the reader who keeps the demo running.
+	allowedJob    = 1074499495
+	restrictedJob = 1074499496
+
+	// freshFor is how long jobgate uses what GitLab has said. At four fifths of it jobgate asks again. It is half of the
+	// default, so that the last scene takes less time.
+	freshFor = 5 * time.Second
+	recheck  = freshFor * 4 / 5
 )
 
-// newWorld is the GitLab of the story: two projects of one group that share an agent.
-func newWorld() gitlabtest.Instance {
+// newInstance is the GitLab of the demo: two projects of one group that share an agent.
+func newInstance() gitlabtest.Instance {
 	environments := []gitlabtest.Environment{{Name: "prod", Tier: "production"}, {Name: "staging"}}
 	branches, protected := []string{"main", "feature"}, []string{"main"}
 	const user = 9
@@ -56,13 +66,15 @@ ci_access:
 `}},
 		Jobs: []gitlabtest.Job{
 			running(prodJob, 150, "prod", "main"), running(neighbourJob, 151, "prod", "main"),
-			running(visitorsJob, 150, "prod", "main"), running(stagingJob, 150, "staging", "main"),
-			running(featureJob, 150, "prod", "feature"),
+			running(stagingJob, 150, "staging", "main"), running(featureJob, 150, "prod", "feature"),
+			running(endingJob, 150, "prod", "main"),
+			running(allowedJob, 150, "prod", "main"), running(restrictedJob, 150, "staging", "main"),
 		},
 	}
 }
 
 func configure(c *config.Configuration) {
+	c.Cache.FreshFor.Duration = freshFor
 	c.Agents = []config.Agent{{ID: agentID, Name: agentContext}}
 	c.Restrictions = []config.Restriction{
 		{
