@@ -6,29 +6,30 @@ import (
 	"path/filepath"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
 	"github.com/jobgate/jobgate/internal/file"
 )
+
+// clusterAdmins is the group that kubeadm binds to cluster-admin.
+const clusterAdmins = "kubeadm:cluster-admins"
 
 // warnings finds what is valid and unwise. Their lines are not known here.
 func (c *Configuration) warnings() []Problem {
 	var found []Problem
+	warn := func(agent int, list string, item int, format string, args ...any) {
+		path := field.NewPath("agents").Index(agent).Child("impersonate", list).Index(item)
+		found = append(found, Problem{Path: path.String(), Message: fmt.Sprintf(format, args...)})
+	}
 	for i, agent := range c.Agents {
-		for _, list := range []struct {
-			name    string
-			entries []string
-			admin   string // a name of this kind that has every right in many clusters
-		}{
-			{"users", agent.Impersonate.Users, "kubernetes-admin"},
-			{"groups", agent.Impersonate.Groups, "kubeadm:cluster-admins"},
-		} {
-			for k, entry := range list.entries {
-				if prefix, ok := strings.CutSuffix(entry, "*"); ok && strings.HasPrefix(list.admin, prefix) {
-					found = append(found, Problem{
-						Path: fmt.Sprintf("agents[%d].impersonate.%s[%d]", i, list.name, k),
-						Message: fmt.Sprintf("%q covers %s, which may do everything in many clusters; list the %s that jobs need",
-							entry, list.admin, list.name),
-					})
-				}
+		for k, user := range agent.Impersonate.Users {
+			if user == "*" {
+				warn(i, "users", k, "covers every user that a binding names, such as an administrator; list the users that jobs need")
+			}
+		}
+		for k, group := range agent.Impersonate.Groups {
+			if prefix, ok := strings.CutSuffix(group, "*"); ok && strings.HasPrefix(clusterAdmins, prefix) {
+				warn(i, "groups", k, "%q covers %s, the administrators of a kubeadm cluster; list the groups that jobs need", group, clusterAdmins)
 			}
 		}
 	}
