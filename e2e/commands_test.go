@@ -193,7 +193,7 @@ func dryMake(t *testing.T, command string) {
 
 // ownCommand is a command of jobgate's in running text, such as `kubectl exec … -- jobgate certs show --pki=DIR`.
 var (
-	ownCommand = regexp.MustCompile(`(?:^|-- |bin/|\| )jobgate ((?:[a-z][a-z-]* ?)*)(.*)$`)
+	ownCommand = regexp.MustCompile(`(?:^|-- |bin/|\| )jobgate ((?:[a-z][a-z-]*(?: |$))*)(.*)$`)
 	ownFlag    = regexp.MustCompile(`(?:^|\s)(--?[a-z][a-z-]*)`)
 )
 

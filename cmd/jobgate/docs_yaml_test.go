@@ -17,7 +17,7 @@ func TestDocs_CopiesAreCopies(t *testing.T) {
 		uncommented            bool
 	}{
 		{"README's RoleBinding", "README.md", "yaml rbac", "manifests/rbac/deploy-from-prod.yaml", true},
-		{"the whole configuration", "docs/install.md", "yaml documented", "internal/config/testdata/documented.yaml", false},
+		{"the whole configuration", "docs/configuration.md", "yaml documented", "internal/config/testdata/documented.yaml", false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			text, err := os.ReadFile(root + row.file)

@@ -19,7 +19,7 @@ const authorizerName = "jobgate"
 
 const authorizersKey = "authorizers"
 
-// The types of authorizers as kube-apiserver has them (pkg/kubeapiserver/authorizer/modes). Only webhooks may be several.
+// The types of authorizers in kube-apiserver (pkg/kubeapiserver/authorizer/modes). Only the type Webhook may occur twice.
 var authorizerTypes = []string{"AlwaysAllow", "AlwaysDeny", "ABAC", "Webhook", "RBAC", "Node"}
 
 // AuthorizersError says why an AuthorizationConfiguration cannot be used.
@@ -29,11 +29,11 @@ func (e *AuthorizersError) Error() string { return e.Err.Error() }
 
 func (e *AuthorizersError) Unwrap() error { return e.Err }
 
-// errTooLate is in the chain of the error for a jobgate that has nothing left to deny.
-var errTooLate = errors.New("jobgate can only deny, so it must come before what allows")
+// errTooLate is for a jobgate after an authorizer that allows.
+var errTooLate = errors.New("jobgate can only deny, so it must come before authorizers that allow")
 
-// CheckAuthorizers says whether jobgate is among the authorizers of an AuthorizationConfiguration, and where it belongs.
-// The error, an *AuthorizersError, says what is wrong.
+// CheckAuthorizers makes sure that jobgate is among the authorizers of an AuthorizationConfiguration, and in the right place. The
+// error is an *AuthorizersError.
 func CheckAuthorizers(text []byte) error {
 	authorizers, err := loadAuthorizers(text)
 	if err == nil && !slices.ContainsFunc(authorizers, isJobgate) {
@@ -48,8 +48,8 @@ func CheckAuthorizers(text []byte) error {
 	return nil
 }
 
-// LostAuthorizers are the names of the authorizers that the one configuration has and the other has not. What is not
-// valid has none.
+// LostAuthorizers are the names of the authorizers that the first configuration has and the second does not. A configuration
+// that is not valid has none.
 func LostAuthorizers(before, after []byte) []string {
 	old, err := loadAuthorizers(before)
 	if err != nil {
@@ -71,8 +71,8 @@ func LostAuthorizers(before, after []byte) []string {
 // MergeAuthorizers puts jobgate, as own has it, into a cluster's AuthorizationConfiguration. Everything else keeps its
 // meaning, order and comments. A jobgate that is already there stays in its place, and is replaced unless it is equal.
 //
-// A new one comes before every authorizer but Node: each of the others may allow, and then jobgate would not be asked.
-// That costs the others nothing: jobgate is asked about CI jobs alone, and what it does not deny they are asked about.
+// A new jobgate comes before every authorizer but Node: any other may allow, and then kube-apiserver does not ask jobgate. The
+// others lose nothing: they are asked about everything that jobgate does not deny.
 func MergeAuthorizers(existing, own []byte) ([]byte, error) {
 	merged, err := mergeAuthorizers(existing, own)
 	if err != nil {
@@ -134,7 +134,7 @@ func mergeAuthorizers(existing, own []byte) ([]byte, error) {
 
 func isJobgate(a apiserver.AuthorizerConfiguration) bool { return a.Name == authorizerName }
 
-// placeFor is where a jobgate that is not there yet belongs.
+// placeFor is the place for a new jobgate.
 func placeFor(authorizers []apiserver.AuthorizerConfiguration) int {
 	i := slices.IndexFunc(authorizers, func(a apiserver.AuthorizerConfiguration) bool { return a.Type != "Node" })
 	if i < 0 {
@@ -143,22 +143,21 @@ func placeFor(authorizers []apiserver.AuthorizerConfiguration) int {
 	return i
 }
 
-// checkPosition accepts other webhooks before jobgate: only the cluster's admin knows whether those allow.
+// checkPosition accepts other webhooks before jobgate: only the admin knows whether they allow.
 func checkPosition(authorizers []apiserver.AuthorizerConfiguration) error {
 	for _, a := range authorizers {
 		switch {
 		case isJobgate(a):
 			return nil
 		case a.Type == "RBAC" || a.Type == "ABAC" || a.Type == "AlwaysAllow":
-			return fmt.Errorf("authorizer %s stands before jobgate: move jobgate above it: %w", a.Name, errTooLate)
+			return fmt.Errorf("authorizer %s comes before jobgate: move jobgate above it: %w", a.Name, errTooLate)
 		}
 	}
 	return nil
 }
 
-// loadAuthorizers reads with the API server's own loader, and checks what its validation does but for the insides of
-// webhooks, which an API server that runs with the file has already accepted. That validation as a whole would bring the
-// CEL library with it, a fifth of the program.
+// loadAuthorizers reads with the API server's own loader, and repeats its validation, except of the fields of webhooks, which an
+// API server with this file has already accepted. The whole validation needs the CEL library, a fifth of the program.
 func loadAuthorizers(text []byte) ([]apiserver.AuthorizerConfiguration, error) {
 	if _, err := parseTree(text); err != nil {
 		return nil, err

@@ -156,8 +156,8 @@ func TestMergeAuthorizers_RefusesWhatItCannotKeep(t *testing.T) {
 		{"a webhook without one", list + "- {type: Webhook, name: a}\n", "authorizers[0].webhook: Required value"},
 		{"RBAC with a webhook", list + strings.Replace(webhookItem("a"), "type: Webhook", "type: RBAC", 1), "authorizers[0].webhook: Forbidden"},
 		{"jobgate's name for another", list + "- {type: RBAC, name: jobgate}\n", "is jobgate's own"},
-		{"jobgate after RBAC", list + rbac + jobgateItem, "authorizer rbac stands before jobgate"},
-		{"another jobgate after AlwaysAllow", list + "- {type: AlwaysAllow, name: all}\n" + webhookItem("jobgate"), "authorizer all stands before jobgate"},
+		{"jobgate after RBAC", list + rbac + jobgateItem, "authorizer rbac comes before jobgate"},
+		{"another jobgate after AlwaysAllow", list + "- {type: AlwaysAllow, name: all}\n" + webhookItem("jobgate"), "authorizer all comes before jobgate"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			got, err := install.MergeAuthorizers([]byte(row.existing), []byte(own))
@@ -195,7 +195,7 @@ func TestCheckAuthorizers(t *testing.T) {
 		{"shipped", string(shipped), ""},
 		{"after another webhook", list + webhookItem("a") + jobgateItem + rbac, ""},
 		{"none", list + rbac, "no authorizer of type Webhook and name jobgate"},
-		{"too late", list + rbac + jobgateItem, "stands before jobgate"},
+		{"too late", list + rbac + jobgateItem, "comes before jobgate"},
 		{"broken", list + "- x\n", "AuthorizationConfiguration"},
 	} {
 		t.Run(row.name, func(t *testing.T) {

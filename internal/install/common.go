@@ -19,16 +19,16 @@ import (
 	"github.com/jobgate/jobgate/manifests"
 )
 
-// ClientName is kube-apiserver's name in the certificate that it shows to jobgate.
+// ClientName is kube-apiserver's name in its certificate.
 const ClientName = "kube-apiserver"
 
-// shippedKubeconfig is the one thing in the shipped AuthorizationConfiguration that is not the same everywhere.
+// shippedKubeconfig is the only value in the shipped AuthorizationConfiguration that differs between clusters.
 const shippedKubeconfig = "/etc/kubernetes/jobgate/authorize.kubeconfig"
 
 const fileMode = 0o644
 
-// errNoText is in the chain of the error for a value that no line of text can hold.
-var errNoText = errors.New("there are control characters in it, or it is not UTF-8")
+// errNoText is for a value that does not fit on one line of text.
+var errNoText = errors.New("it has control characters, or is not UTF-8")
 
 // Plan is everything for one control plane.
 type Plan struct {
@@ -56,9 +56,8 @@ func New(o Options) (*Plan, error) {
 	return &Plan{Files: files, Flags: APIServerFlags(o.NodeDir), Steps: d.Steps}, nil
 }
 
-// Common are the files that every target has: jobgate's configuration, what the API server finds jobgate by, and the
-// authorizers. What is wrong with the options' configuration is a *config.Error, with the authorizers an
-// *AuthorizersError.
+// Common are the files that every target has: jobgate's configuration, the kubeconfigs with which kube-apiserver finds jobgate,
+// and the authorizers. A mistake in the configuration is a *config.Error, one in the authorizers an *AuthorizersError.
 func Common(o Options) ([]File, error) {
 	configuration, configErr := renderConfig(o)
 	authorizers, authorizersErr := renderAuthorizers(o)
@@ -90,8 +89,8 @@ func renderConfig(o Options) ([]byte, error) {
 	}
 	line := func(format string, args ...any) { fmt.Fprintf(&text, format+"\n", args...) }
 	line(config.Modeline)
-	line("# jobgate's configuration. jobgate init wrote it and never overwrites what you change. A change takes effect at once, one")
-	line("# under serving or of gitlab.url after a restart. Names of files are relative to this folder. Check it with")
+	line("# jobgate's configuration. jobgate init wrote it, and keeps what you change. A change takes effect within a second; one")
+	line("# under serving, or of gitlab.url, needs a restart. File names are relative to this folder. Check it with")
 	line("#     jobgate config validate %s", path.Join(o.NodeDir, ConfigFile))
 	line("apiVersion: %s", config.APIVersion)
 	line("kind: %s", config.Kind)
@@ -103,7 +102,7 @@ func renderConfig(o Options) ([]byte, error) {
 	if len(o.GitLabCA) > 0 {
 		line("  caFile: %s", GitLabCAFile)
 	}
-	line("# The agents that stand for this cluster. A job that comes with any other is refused.")
+	line("# The agents that represent this cluster. A job that names another agent is refused.")
 	line("agents:")
 	for _, a := range o.Agents {
 		line("- id: %d", a.ID)
@@ -126,7 +125,7 @@ func renderConfig(o Options) ([]byte, error) {
 	return []byte(text.String()), err
 }
 
-// scalar is a string as YAML has it on one line, in quotes where it needs them.
+// scalar is a string as YAML writes it on one line, in quotes if it needs them.
 func scalar(s string) (string, error) {
 	if strings.ContainsFunc(s, unicode.IsControl) || !utf8.ValidString(s) {
 		return "", errNoText
@@ -135,9 +134,9 @@ func scalar(s string) (string, error) {
 	return strings.TrimSuffix(string(text), "\n"), err
 }
 
-// renderKubeconfig is what kube-apiserver finds jobgate by. client-go takes the names of files relative to the file.
+// renderKubeconfig is the kubeconfig with which kube-apiserver finds jobgate. client-go reads file names relative to its folder.
 func renderKubeconfig(o Options, endpoint string) []byte {
-	return fmt.Appendf(nil, `# For kube-apiserver: where jobgate is, and how both prove who they are. There is no secret in this file.
+	return fmt.Appendf(nil, `# For kube-apiserver: where jobgate is, and with which certificates they know each other. This file has no secret.
 apiVersion: v1
 kind: Config
 current-context: jobgate
@@ -157,7 +156,7 @@ users:
 `, dialAddress(o.Address), endpoint, PKIDir, ClientName, certs.CAFile, certs.ClientFile)
 }
 
-// dialAddress is where something on the same node finds what listens on an address.
+// dialAddress is where a program on the same node reaches one that listens on an address.
 func dialAddress(address string) string {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -173,7 +172,7 @@ func dialAddress(address string) string {
 	return net.JoinHostPort(host, port)
 }
 
-// renderAuthorizers is what is shipped, or else the cluster's own with jobgate in it.
+// renderAuthorizers is the shipped file, or the cluster's own with jobgate in it.
 func renderAuthorizers(o Options) ([]byte, error) {
 	text, err := manifests.Files.ReadFile(manifests.Authorization)
 	if err != nil {

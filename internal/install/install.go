@@ -1,44 +1,44 @@
-// Package install knows what a cluster admin puts on a control plane so that its API servers ask jobgate: the files, the
-// kube-apiserver flags and the steps, for each kind of control plane.
+// Package install makes what a control plane needs so that its API servers ask jobgate: files, kube-apiserver's flags and steps
+// for the admin, for each kind of control plane.
 //
-// It knows files and flags. It must not know how jobgate answers a review, and it talks to no cluster and to no GitLab.
+// It knows files and flags, and reads the control plane that is there. It must not know how jobgate answers a review; it changes
+// nothing in a cluster, and does not talk to GitLab.
 package install
 
 import "io/fs"
 
-// Options are what the admin says. All are valid: they have been checked where they were read.
+// Options are the admin's choices. All are valid: Input checks them.
 type Options struct {
 	// Target is the kind of control plane, one of Targets.
 	Target string
-	// NodeDir is the absolute path at which the directory lies on a control-plane node.
+	// NodeDir is the absolute path of the directory on a control-plane node.
 	NodeDir string
-	// Dir is the absolute path at which init writes the directory on this machine, for steps that are taken here (talos).
+	// Dir is the absolute path of the directory that init writes on this machine, for steps that run here (talos).
 	Dir string
 	// GitLabURL is the root of the GitLab instance.
 	GitLabURL string
-	// GitLabCA is a PEM bundle for it; empty where the system's certificates do.
+	// GitLabCA is a PEM bundle for it; empty for the system's certificates.
 	GitLabCA []byte
-	// Agents stand for this cluster; at least one.
+	// Agents represent this cluster; at least one.
 	Agents []Agent
 	// Address and HealthAddress are jobgate's host:port, for reviews and for health.
 	Address, HealthAddress string
-	// Image is the container image, where the target runs one.
+	// Image is the container image, if the target runs one.
 	Image string
-	// Binary is the absolute path of the program on a node, where the target runs that.
+	// Binary is the absolute path of the program on a node, if the target runs it.
 	Binary string
 	// Program is the absolute path of the program that runs init, which a step may put at Binary.
 	Program string
-	// Authorizers is the cluster's present AuthorizationConfiguration; empty where the API server has none.
+	// Authorizers is the cluster's present AuthorizationConfiguration; empty if it has none.
 	Authorizers []byte
-	// ClusterConfiguration is the cluster's present one of kubeadm's; empty for a new cluster, and for other targets.
+	// ClusterConfiguration is the cluster's present one; empty for a new cluster, and for targets other than kubeadm.
 	ClusterConfiguration []byte
-	// PKI is what a node needs of the directory's PKIDir, by name (certs.CAFile, ServingFile, ClientFile): nil until it is
-	// issued. It has to be there for talos, whose nodes get files in no other way than inside the target's own, and is not
-	// looked at otherwise.
+	// PKI has the files of PKIDir that a node needs, by name (certs.CAFile, ServingFile, ClientFile). Only talos uses it, because
+	// its nodes get all files in a patch.
 	PKI map[string][]byte
 }
 
-// Agent is a GitLab agent that stands for this cluster.
+// Agent is a GitLab agent that represents this cluster.
 type Agent struct {
 	ID   int64
 	Name string // path/to/project:agent-name, or empty
@@ -54,20 +54,18 @@ type File struct {
 
 // Step is something for the admin to do, in order.
 type Step struct {
-	// Text is a sentence that says what and why.
+	// Text says what to do, and why.
 	Text string
-	// Commands are what to type, one line each; none where there is nothing to type.
+	// Commands are the lines to type, if any.
 	Commands []string
 }
 
-// Deployment is what one target needs besides the files that all of them have, which are those of Common. A target that
-// has to repeat one of those, as in a ConfigMap, takes its content from there.
+// Deployment is what one target needs besides Common.
 type Deployment struct {
 	// Files lie under DeployDir.
 	Files []File
-	// Steps begin when the directory lies at NodeDir on the node, and end when jobgate and the API server run with the
-	// flags of APIServerFlags. What comes before (the directory's way to the node) and after (the check) is the same for
-	// all targets and is not among them.
+	// Steps begin when the node has the directory, and end when jobgate and the API server run with the flags of
+	// APIServerFlags. The steps before and after are the same for all targets, and come from Setup.
 	Steps []Step
 }
 

@@ -12,19 +12,19 @@ type Target struct {
 	Name string
 	// Summary is half a line of help: what runs where.
 	Summary string
-	// NodeDir is where the directory lies on a node unless the admin says otherwise; absolute.
+	// NodeDir is the default of the directory on a node; absolute.
 	NodeDir string
-	// Dir is where init writes it unless the admin says otherwise; empty for NodeDir itself, where init runs on the node.
+	// Dir is the default of the directory that init writes; empty for NodeDir, if init runs on the node.
 	Dir string
-	// UID and GID are whom jobgate runs as, and who therefore owns its keys.
+	// UID and GID are the user and group that jobgate runs as, and that own its keys.
 	UID, GID int
-	// User is the node's user of that name, whose ids count instead where the node knows it; empty for none.
+	// User is a user of the node, whose ids are used instead if the node has it; empty for none.
 	User string
 	// CarriesKeys says that Deploy needs Options.PKI.
 	CarriesKeys bool
 	// TakesClusterConfiguration says that Deploy looks at Options.ClusterConfiguration.
 	TakesClusterConfiguration bool
-	// Deploy says what the target needs besides Common.
+	// Deploy is what the target needs besides Common.
 	Deploy func(Options) (Deployment, error)
 }
 
@@ -54,11 +54,11 @@ func Targets() []Target {
 			NodeDir: talosNodeDir, Dir: "jobgate-talos", UID: nonRoot, GID: nonRoot, CarriesKeys: true, Deploy: talos,
 		},
 		{
-			Name: "kustomize", Summary: "a DaemonSet on control-plane nodes, beside a kube-apiserver of any kind",
+			Name: "kustomize", Summary: "a DaemonSet on control-plane nodes, beside any kube-apiserver",
 			NodeDir: defaultNodeDir, UID: nonRoot, GID: nonRoot, Deploy: kustomize,
 		},
 		{
-			Name: "systemd", Summary: "a service of systemd, beside a kube-apiserver of any kind",
+			Name: "systemd", Summary: "a systemd service, beside any kube-apiserver",
 			NodeDir: defaultNodeDir, UID: nonRoot, GID: nonRoot, User: "jobgate", Deploy: systemd,
 		},
 	}

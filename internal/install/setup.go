@@ -39,8 +39,7 @@ type Work struct {
 	Certificates []certs.Change
 }
 
-// Plan says what Apply would do, and writes nothing. Whatever is wrong with the options, or with what is there, is found
-// here.
+// Plan says what Apply would do, and writes nothing. It finds everything that is wrong with the options or with the files.
 func (s *Setup) Plan() (*Work, error) {
 	w, err := s.files()
 	if err != nil {
@@ -52,13 +51,13 @@ func (s *Setup) Plan() (*Work, error) {
 	return w, nil
 }
 
-// Apply does what has to be done, unless somebody's changes are in the way: then nothing.
+// Apply does what has to be done. If there are conflicts it does nothing.
 func (s *Setup) Apply() (*Work, error) {
 	w, err := s.Plan()
 	if err != nil || len(w.Directory.Clashes()) > 0 {
 		return w, err
 	}
-	// Before the PKI would, which is not for everybody to enter.
+	// The PKI would make it with a mode that keeps other users out.
 	if err := w.Directory.MakeDir(); err != nil {
 		return nil, err
 	}
@@ -66,7 +65,7 @@ func (s *Setup) Apply() (*Work, error) {
 	if err != nil {
 		return nil, fmt.Errorf("issue certificates: %w", err)
 	}
-	// Again, for the targets whose files have certificates in them.
+	// Again, for targets whose files contain certificates.
 	if w, err = s.files(); err != nil {
 		return nil, err
 	}
@@ -75,12 +74,12 @@ func (s *Setup) Apply() (*Work, error) {
 		return nil, err
 	}
 	if _, err := config.Load(filepath.Join(s.Options.Dir, ConfigFile)); err != nil {
-		return nil, fmt.Errorf("what is there now is not a configuration that jobgate serve accepts\n%w", err)
+		return nil, fmt.Errorf("jobgate serve would not accept the configuration that is there now\n%w", err)
 	}
 	return w, nil
 }
 
-// files compares what should be there with what is, certificates aside.
+// files compares the files that should be there with those that are, without the certificates.
 func (s *Setup) files() (*Work, error) {
 	o := s.Options
 	if s.target.CarriesKeys {
@@ -116,12 +115,12 @@ func (s *Setup) files() (*Work, error) {
 	return &Work{Plan: plan, FirstStep: 1 - len(before), Directory: directory}, nil
 }
 
-// lossOfCluster is about whoever would give kubeadm the file again, as an earlier init told them.
+// lossOfCluster objects to a file without the cluster's configuration: an earlier init told the admin to give it to kubeadm.
 func lossOfCluster(before, after []byte) string {
 	if !LosesClusterConfiguration(before, after) {
 		return ""
 	}
-	return "it has the cluster's configuration, which would go: give the present one with --cluster-configuration"
+	return "it has the cluster's configuration, which would be lost: run init on a control-plane node, or add " + clusterFlag
 }
 
 func lossOfAuthorizers(before, after []byte) string {
@@ -129,12 +128,12 @@ func lossOfAuthorizers(before, after []byte) string {
 	if len(lost) == 0 {
 		return ""
 	}
-	return "it has authorizers that would go (" + strings.Join(lost, ", ") + "): give the cluster's own with --authorization-config"
+	return "it has authorizers that would be lost (" + strings.Join(lost, ", ") + "): give the cluster's own with " + authorizersFlag
 }
 
 func (s *Setup) pki() *certs.PKI { return certs.OpenPKI(filepath.Join(s.Options.Dir, PKIDir)) }
 
-// notIssued stands for a certificate in what is only planned.
+// notIssued is in the place of a certificate in a plan.
 const notIssued = "# not issued yet\n"
 
 // pkiFiles are what a node needs of the PKI.
@@ -165,22 +164,22 @@ func (s *Setup) request() certs.Request {
 	return r
 }
 
-// onNode says that the directory is written where jobgate will read it.
+// onNode says that init writes the directory where jobgate will read it.
 func (s *Setup) onNode() bool { return s.Options.Dir == s.Options.NodeDir && s.target.Dir == "" }
 
-// owner is whom jobgate runs as on this machine.
+// owner is the user and group that jobgate runs as on this machine.
 func (s *Setup) owner() (uid, gid int) {
 	if s.target.User == "" {
 		return s.target.UID, s.target.GID
 	}
 	known, err := user.Lookup(s.target.User)
 	if err != nil {
-		return s.target.UID, s.target.GID // not made yet
+		return s.target.UID, s.target.GID // not created yet
 	}
 	uid, uidErr := strconv.Atoi(known.Uid)
 	gid, gidErr := strconv.Atoi(known.Gid)
 	if uidErr != nil || gidErr != nil {
-		return s.target.UID, s.target.GID // no system that targets run on
+		return s.target.UID, s.target.GID // not a system that targets run on
 	}
 	return uid, gid
 }

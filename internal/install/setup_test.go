@@ -192,7 +192,7 @@ func TestApply_LooksIntoWhatItKeeps(t *testing.T) {
 	for _, row := range []struct{ name, file, text, want string }{
 		{"configuration", install.ConfigFile, "agents: [\n", "it was changed by hand and is not valid: config.yaml"},
 		{"authorizers", install.AuthorizationFile, header + "authorizers:\n" + rbac, "there is no authorizer of type Webhook and name jobgate"},
-		{"order of authorizers", install.AuthorizationFile, header + "authorizers:\n" + rbac + jobgateItem, "stands before jobgate"},
+		{"order of authorizers", install.AuthorizationFile, header + "authorizers:\n" + rbac + jobgateItem, "comes before jobgate"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -6,7 +6,7 @@ import (
 	"path"
 )
 
-// stepsBefore bring the directory to the node, with owners that let jobgate read its keys.
+// stepsBefore copy the directory to the node, and give the keys to jobgate's user.
 func (s *Setup) stepsBefore() []Step {
 	o := s.Options
 	owner := fmt.Sprintf("%d:%d", s.target.UID, s.target.GID)
@@ -32,14 +32,14 @@ func (s *Setup) stepsBefore() []Step {
 	return nil
 }
 
-// stepsAfter check what the others have done.
+// stepsAfter check the installation.
 func (s *Setup) stepsAfter() []Step {
 	if s.target.Dir != "" {
-		return nil // nothing is typed on its nodes
+		return nil // its nodes have no shell
 	}
 	o := s.Options
 	return []Step{{
-		Text: "Check: jobgate is ready, and its certificates are good. In a CI job, kubectl auth whoami then says who the job is.",
+		Text: "Check that jobgate is ready and its certificates are valid. Then run kubectl auth whoami in a CI job: it says who the job is.",
 		Commands: []string{
 			"curl --silent --show-error " + HealthURL(o) + "/readyz",
 			shellQuote(o.Program) + " certs show --pki=" + path.Join(o.NodeDir, PKIDir),
@@ -47,11 +47,11 @@ func (s *Setup) stepsAfter() []Step {
 	}}
 }
 
-// OtherNodes says what is to be done on further control-plane nodes; empty where the steps do.
+// OtherNodes says what to do on further control-plane nodes; empty if the steps say it.
 func (s *Setup) OtherNodes() string {
 	if s.target.Dir != "" {
 		return ""
 	}
-	return "Further control-plane nodes: the same command and the same steps on each. Each node's jobgate has a CA of its own," +
+	return "On further control-plane nodes, repeat the command and the steps. Each node has its own CA," +
 		" so no key travels."
 }

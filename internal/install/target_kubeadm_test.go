@@ -154,7 +154,7 @@ func TestSetup_DoesNotForgetTheClusterConfiguration(t *testing.T) {
 	must(t, err)
 	clashes := work.Directory.Clashes()
 	if len(clashes) != 1 || clashes[0].Path != clusterFile ||
-		!strings.Contains(clashes[0].Why, "give the present one with --cluster-configuration") {
+		!strings.Contains(clashes[0].Why, "run init on a control-plane node, or add --cluster-configuration") {
 		t.Errorf("the conflicts are %+v", clashes)
 	}
 	after, err := os.ReadFile(file)

@@ -10,8 +10,8 @@ const (
 	flagsFile = "kube-apiserver.flags"
 )
 
-// kustomize runs jobgate as a DaemonSet on the control-plane nodes, for a cluster whose kube-apiserver is configured by
-// other means than those of the other targets.
+// kustomize runs jobgate as a DaemonSet on the control-plane nodes, for a kube-apiserver that is managed by other means than
+// those of the other targets.
 func kustomize(o Options) (Deployment, error) {
 	pod, err := podSubstitutions(defaultNodeDir, o)
 	if err != nil {
@@ -44,15 +44,15 @@ func kustomize(o Options) (Deployment, error) {
 func kustomizeSteps(o Options) []Step {
 	return []Step{
 		{
-			Text: "Once the directory lies on every control-plane node: run jobgate there, and wait until it is ready.",
+			Text: "When every control-plane node has the folder: start jobgate there, and wait until it is ready.",
 			Commands: []string{
 				"kubectl apply -k " + deployed(o, ""),
 				"kubectl --namespace=jobgate rollout status daemonset/jobgate --timeout=5m",
 			},
 		},
 		{
-			Text: "By whichever means your control plane is managed, one node after the other: give kube-apiserver these" +
-				" flags, take --authorization-mode away, and let it read " + o.NodeDir + " at the same path.",
+			Text: "On one node after the other, with the tool that manages your control plane: give kube-apiserver these flags," +
+				" remove --authorization-mode, and let it read " + o.NodeDir + " at the same path.",
 			Commands: []string{"cat " + deployed(o, flagsFile)},
 		},
 	}

@@ -22,8 +22,8 @@ var (
 	errHidden   = errors.New("it is in a folder of users, which the unit hides from jobgate (ProtectHome)")
 )
 
-// systemd runs jobgate as a service of the node. Its user has the number of jobgate's image, so that init can give the keys
-// to a user that does not exist yet.
+// systemd runs jobgate as a service of the node. Its user has the same number as in jobgate's image, so that init can give the
+// keys to a user that does not exist yet.
 func systemd(o Options) (Deployment, error) {
 	directory, err := nodeDirectory(defaultNodeDir, o)
 	for flag, file := range map[string]string{"--binary": o.Binary, "--node-dir": o.NodeDir} {
@@ -67,7 +67,7 @@ func systemdSteps(o Options) []Step {
 	}
 	return append(steps,
 		Step{
-			Text: "Make the user that jobgate runs as, give it the certificates, and see that it can read everything.",
+			Text: "Create the user that jobgate runs as, give it the certificates, and check that it can read everything.",
 			Commands: []string{
 				"install -D -m 0644 " + deployed(o, sysusersFile) + " /etc/sysusers.d/jobgate.conf",
 				"systemd-sysusers /etc/sysusers.d/jobgate.conf",
@@ -87,9 +87,9 @@ func systemdSteps(o Options) []Step {
 			},
 		},
 		Step{
-			Text: "Give this node's kube-apiserver the flags above, take --authorization-mode and every --authorization-webhook-*" +
-				" away, and restart it. In a container it needs " + o.NodeDir + " mounted at the same path, read-only and as" +
-				" a folder. If it does not run as root: put its user into the group jobgate, and give" +
+			Text: "Give this node's kube-apiserver the flags above, remove --authorization-mode and every --authorization-webhook-*," +
+				" and restart it. If it runs in a container, mount the folder " + o.NodeDir + " at the same path, read-only." +
+				" If it does not run as root, add its user to the group jobgate and give" +
 				" " + path.Join(o.NodeDir, PKIDir, certs.ClientFile) + " the mode 0640, which renewals keep.",
 		},
 	)

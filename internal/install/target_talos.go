@@ -203,12 +203,12 @@ func indentLines(text, indent string) string {
 	return b.String()
 }
 
-// talosSteps are taken where init ran, since nothing is typed on a node.
+// talosSteps are for the machine where init ran, since Talos' nodes have no shell.
 func talosSteps(o Options) []Step {
 	before, after := talosPath(o, "machine-$NODE.yaml"), talosPath(o, "machine-$NODE-jobgate.yaml")
 	steps := []Step{{
-		Text: "For every control-plane node, one after the other: take its machine configuration without jobgate," +
-			" from where you keep it or, the first time, from the node. Keep it: it is what every later patch starts from.",
+		Text: "For one control-plane node after the other: get its machine configuration without jobgate, from where you keep it" +
+			" or, the first time, from the node. Keep it: every later patch starts from it.",
 		Commands: []string{
 			"NODE=192.0.2.10   # the node's address",
 			`(umask 077 && talosctl --nodes="$NODE" get machineconfig v1alpha1 --output=jsonpath='{.spec}' > ` + before + ")",
@@ -216,8 +216,8 @@ func talosSteps(o Options) []Step {
 	}}
 	if len(o.Authorizers) > 0 {
 		steps = append(steps, Step{
-			Text: "Take cluster.apiServer.authorizationConfig out of it. The patch has those authorizers, and Talos would" +
-				" append its list to the present one.",
+			Text: "Remove cluster.apiServer.authorizationConfig from it. The patch has those authorizers, and Talos would append" +
+				" its list to the present one.",
 			Commands: []string{`"${EDITOR:-vi}" ` + before},
 		})
 	}
@@ -236,11 +236,11 @@ func talosSteps(o Options) []Step {
 				" --for=condition=Ready --timeout=5m", "kubectl --namespace=kube-system logs --selector=app.kubernetes.io/name=jobgate --tail=20"),
 		},
 	}, Step{
-		Text: "Note when the certificates end: on Talos jobgate does not renew them. In time, renew them here, run this init" +
-			" again, and patch and apply as above, from the machine configuration without jobgate.",
+		Text: "Note when the certificates end: on Talos jobgate does not renew them. Before that, renew them here, run init again," +
+			" and patch and apply as above, from the machine configuration without jobgate.",
 		Commands: []string{
 			shellQuote(o.Program) + " certs show --pki=" + talosPath(o, PKIDir),
-			shellQuote(o.Program) + " certs renew --force --pki=" + talosPath(o, PKIDir) + "   # in time, not now",
+			shellQuote(o.Program) + " certs renew --force --pki=" + talosPath(o, PKIDir) + "   # later, not now",
 		},
 	})
 }
