@@ -9,7 +9,7 @@ import (
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 )
 
-// notYours is what a job is told that writes somebody else's stamps.
+// notYours is what a job is told that writes another job's stamps.
 const notYours = "job JOB of project 150 may not set "
 
 // Where nothing stamps over what a job writes, it is refused.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/jobgate/jobgate/internal/eventually"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 
 	"github.com/jobgate/jobgate/e2e/kubectl"
@@ -193,7 +194,7 @@ func stampKindsOfObjects(t *testing.T) {
 	t.Run("custom resource", func(t *testing.T) {
 		j.try(t, "kubectl create -f - <<'EOF'\n"+widgets+"\nEOF", "")
 		wantAnnotations(t, "customresourcedefinition widgets.example.com", ".metadata", j.stamps(ciJobAgent))
-		eventually(t, func() error { return createWidget(t, j.Workspace) })
+		eventually.Succeeds(t, func() error { return createWidget(t, j.Workspace) })
 		wantAnnotations(t, "widget w -n unbound", ".metadata", j.stamps(ciJobAgent))
 		succeed(t, admin(t), "delete", "customresourcedefinition", "widgets.example.com", "--wait=false")
 	})

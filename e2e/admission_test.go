@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/restmapper"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/jobgate/jobgate/internal/eventually"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 
 	"github.com/jobgate/jobgate/e2e/kubectl"
@@ -51,7 +52,7 @@ func withPolicies(t *testing.T) (remove func()) {
 	}()
 	succeed(t, admin(t), "apply", "--validate=strict", "-f", shipped(t, "admission"))
 	for _, sign := range signs {
-		eventually(t, func() error { return sign.check(t, witness, true) })
+		eventually.Succeeds(t, func() error { return sign.check(t, witness, true) })
 	}
 	ready = true
 	return func() { withoutPolicies(t, witness) }
@@ -61,10 +62,10 @@ func withoutPolicies(t *testing.T, witness job) {
 	t.Helper()
 	succeed(t, admin(t), "delete", "--ignore-not-found", "-f", shipped(t, "admission"))
 	for _, sign := range signs {
-		eventually(t, func() error { return sign.check(t, witness, false) })
+		eventually.Succeeds(t, func() error { return sign.check(t, witness, false) })
 	}
 	succeed(t, admin(t), "delete", "clusterrolebinding,clusterrole", "admission-tests")
-	eventually(t, func() error { return checkForbidden(t, witness, "get namespaces") })
+	eventually.Succeeds(t, func() error { return checkForbidden(t, witness, "get namespaces") })
 }
 
 // sign is how a job in environment staging sees that a policy is in place: what a command that changes nothing prints.

@@ -15,7 +15,7 @@ const (
 	noTier = `may not do this in namespace bound: its environment's tier must be "production", and the job has no environment; `
 )
 
-// There are no nodes: what gets past admission finds nobody to connect to.
+// There are no nodes: a request that admission lets through finds nothing to connect to.
 const (
 	noHost    = "pod web does not have a host assigned"
 	noAddress = "address not allowed"
@@ -81,7 +81,7 @@ func tierSaysWhatToDo(t *testing.T) {
 	wantAdmission(t, j.Workspace, "create configmap a -n bound", naming(j, want))
 }
 
-// A job acts as somebody else, and remains a job.
+// A job that acts as another user remains a job.
 func tierBindsWhateverJobsActAs(t *testing.T) {
 	for name, context := range map[string]string{
 		"ServiceAccount": serviceAccountContext, "impersonate": impersonateContext,
@@ -148,7 +148,7 @@ EOF`, "")
 	})
 }
 
-// Whoever is no CI job does there what RBAC allows, be it with extras (a client certificate's) or without any.
+// A user who is not a CI job may do what RBAC allows, with extras (those of a client certificate) or without.
 func tierLeavesOthersAlone(t *testing.T) {
 	for name, user := range others(t) {
 		t.Run(name, func(t *testing.T) {
@@ -162,7 +162,7 @@ func tierLeavesOthersAlone(t *testing.T) {
 	})
 }
 
-// other is somebody who is no CI job.
+// other is a user who is not a CI job.
 type other struct {
 	*kubectl.Workspace
 	as string // what to add to a command

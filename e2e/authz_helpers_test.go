@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/jobgate/jobgate/internal/config"
+	"github.com/jobgate/jobgate/internal/eventually"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 
 	"github.com/jobgate/jobgate/e2e/controlplane"
@@ -87,8 +88,8 @@ func reconfigure(t *testing.T, change func(*config.Configuration)) {
 func withSettings(t *testing.T, change func(*gitlabtest.Settings)) {
 	t.Helper()
 	before := site.GitLab.Instance()
-	updateWorld(t, func(w *gitlabtest.Instance) { change(&w.Settings) })
-	t.Cleanup(func() { updateWorld(t, func(w *gitlabtest.Instance) { w.Settings = before.Settings }) })
+	updateGitLab(t, func(w *gitlabtest.Instance) { change(&w.Settings) })
+	t.Cleanup(func() { updateGitLab(t, func(w *gitlabtest.Instance) { w.Settings = before.Settings }) })
 }
 
 // quick makes jobgate ask GitLab about a job again after half a second.
@@ -101,7 +102,7 @@ func quick(t *testing.T) {
 func afterAnotherLookup(t *testing.T, j job) {
 	t.Helper()
 	before := lookups(j)
-	eventually(t, func() error {
+	eventually.Succeeds(t, func() error {
 		try(t, j.Workspace, strings.Fields(probe)...)
 		if lookups(j) == before {
 			return errors.New("GitLab has not been asked again")
@@ -214,5 +215,5 @@ func (want outcome) of(t *testing.T, w *kubectl.Workspace, command string) {
 // soon is of for a request that was answered otherwise a moment ago: kube-apiserver repeats an answer for a second.
 func (want outcome) soon(t *testing.T, w *kubectl.Workspace, command string) {
 	t.Helper()
-	eventually(t, func() error { return want.check(t, w, command) })
+	eventually.Succeeds(t, func() error { return want.check(t, w, command) })
 }

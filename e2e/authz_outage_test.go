@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jobgate/jobgate/internal/config"
+	"github.com/jobgate/jobgate/internal/eventually"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 
 	"github.com/jobgate/jobgate/e2e/controlplane"
@@ -32,7 +33,7 @@ func whileStale(t *testing.T, j job) {
 	t.Helper()
 	stale := func() float64 { return metric(t, "jobgate_job_lookups_total", "result", "stale") }
 	before := stale()
-	eventually(t, func() error {
+	eventually.Succeeds(t, func() error {
 		isAllowed.of(t, j.Workspace, probe)
 		if stale() == before {
 			return errors.New("GitLab's answer is still fresh")
@@ -54,11 +55,11 @@ func TestGitLabOutage_RunningJobsGoOnForStaleFor(t *testing.T) {
 	// Past staleFor they are refused: with the reason as long as the API server remembers who they are, without after that.
 	impatient(t, time.Second)
 	const unconfirmed outcome = "GitLab has not confirmed for too long that job"
-	eventually(t, func() error { return unconfirmed.check(t, remembered.Workspace, probe) })
-	eventually(t, func() error { return isUnauthorized.check(t, renewing.Workspace, probe) })
+	eventually.Succeeds(t, func() error { return unconfirmed.check(t, remembered.Workspace, probe) })
+	eventually.Succeeds(t, func() error { return isUnauthorized.check(t, renewing.Workspace, probe) })
 	recoverNow()
-	eventually(t, func() error { return isAllowed.check(t, remembered.Workspace, probe) })
-	eventually(t, func() error { return isAllowed.check(t, renewing.Workspace, probe) })
+	eventually.Succeeds(t, func() error { return isAllowed.check(t, remembered.Workspace, probe) })
+	eventually.Succeeds(t, func() error { return isAllowed.check(t, renewing.Workspace, probe) })
 }
 
 // staleFor is for a GitLab that does not answer. One that says no is believed at once.
@@ -71,7 +72,7 @@ func TestGitLabOutage_A401EndsAJobThatCouldGoOnStale(t *testing.T) {
 	j.end(t)
 	isAllowed.of(t, j.Workspace, probe)
 	recoverNow()
-	eventually(t, func() error { return outcome("has ended; its token is no good any more").check(t, j.Workspace, probe) })
+	eventually.Succeeds(t, func() error { return outcome("has ended; its token is no good any more").check(t, j.Workspace, probe) })
 }
 
 // A restarted jobgate knows no job. While GitLab is down it cannot learn of any either, so that what it still enforces,
@@ -117,13 +118,13 @@ func TestRestart_RunningJobsGoOnUnderTheirRestrictions(t *testing.T) {
 	}
 }
 
-func TestJobgateStopped_RefusesCIJobsAndNobodyElse(t *testing.T) {
+func TestJobgateStopped_RefusesCIJobsAlone(t *testing.T) {
 	remembered := presentingTo(t, lasting(t), openAgent, gitlabtest.Job{})
 	isAllowed.of(t, remembered.Workspace, probe)
 	others := bystanders(t)
 	stopJobgate(t)
 	// Not at once: for a second the API server repeats what jobgate has said.
-	eventually(t, func() error {
+	eventually.Succeeds(t, func() error {
 		result := try(t, remembered.Workspace, strings.Fields(probe)...)
 		if result.OK() {
 			return fmt.Errorf("a job whose login the API server remembers should have been refused: %s", result)
@@ -137,7 +138,7 @@ func TestJobgateStopped_RefusesCIJobsAndNobodyElse(t *testing.T) {
 	}
 }
 
-// bystander is somebody who does not come from GitLab.
+// bystander is a user who does not come from GitLab.
 type bystander struct {
 	*kubectl.Workspace
 	command string // what they do all day
@@ -155,7 +156,7 @@ func bystanders(t *testing.T) map[string]bystander {
 		"controller":     {certified(t, site.API, "system:kube-scheduler"), "get --raw /api/v1/pods"},
 		"node":           {certified(t, site.API, "system:node:worker", "system:nodes"), "get --raw /api/v1/nodes/worker"},
 		"ServiceAccount": {bearer(t, site.API, token), probe},
-		"nobody known": {certified(t, site.API, "ada", "platform-admins"),
+		"unknown user": {certified(t, site.API, "ada", "platform-admins"),
 			"get --raw /readyz --as=system:anonymous --as-group=system:unauthenticated"},
 	}
 }
@@ -172,7 +173,7 @@ func certified(t *testing.T, server *controlplane.APIServer, user string, groups
 	return w
 }
 
-// The API server asks jobgate about the requests of CI jobs and about nobody else's.
+// The API server asks jobgate about the requests of CI jobs alone.
 func TestMatchConditions_OnlyCIJobsAreAskedAbout(t *testing.T) {
 	asked := func(t *testing.T) float64 {
 		return metric(t, "jobgate_subjectaccessreviews_total") +

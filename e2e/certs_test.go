@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jobgate/jobgate/certs"
+	"github.com/jobgate/jobgate/internal/eventually"
 
 	"github.com/jobgate/jobgate/e2e/kubectl"
 )
@@ -106,7 +107,7 @@ func TestCerts_BrokenFileLeavesTheOldCertificateServing(t *testing.T) {
 	for i, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			putInPlace(t, serving, row.content)
-			eventually(t, func() error { return c.counts(t.Context(), "jobgate_certificate_reloads_total", refused, float64(i+1)) })
+			eventually.Succeeds(t, func() error { return c.counts(t.Context(), "jobgate_certificate_reloads_total", refused, float64(i+1)) })
 			if err := c.fresh(t.Context()); err != nil {
 				t.Errorf("a review with the old certificate: %v", err)
 			}
@@ -122,9 +123,9 @@ func TestCerts_BrokenFileLeavesTheOldCertificateServing(t *testing.T) {
 		t.Fatal(err)
 	}
 	renewed := c.leaf(t, certs.ServingFile)
-	eventually(t, func() error { return c.serves(renewed) })
+	eventually.Succeeds(t, func() error { return c.serves(renewed) })
 	applied := map[string]string{"use": "serving", "result": "applied"}
-	eventually(t, func() error { return c.counts(t.Context(), "jobgate_certificate_reloads_total", applied, 1) })
+	eventually.Succeeds(t, func() error { return c.counts(t.Context(), "jobgate_certificate_reloads_total", applied, 1) })
 	if err := c.fresh(t.Context()); err != nil {
 		t.Errorf("a review with the mended certificate: %v", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/jobgate/jobgate/internal/config"
+	"github.com/jobgate/jobgate/internal/eventually"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 )
 
@@ -115,7 +116,7 @@ func oldGitLab(t *testing.T) {
 	reconfigure(t, func(c *config.Configuration) { c.GitLab.FiltersProtectedBranches = false })
 }
 
-// withAccessToken gives jobgate an access token of its own.
+// withAccessToken gives jobgate an access token.
 func withAccessToken(t *testing.T, token string) {
 	t.Helper()
 	reconfigure(t, func(c *config.Configuration) { c.GitLab.TokenFile = secretFile(t, token) })
@@ -168,7 +169,7 @@ func TestProtectedBranches_AdmitJobsOnProtectedRefsAlone(t *testing.T) {
 			{"unprotected tag", onNightly, `the ref "nightly" is not protected`},
 			{"merge request", onMerge, `the ref "refs/merge-requests/1/head" is not protected`},
 		}},
-		{"GitLab does not filter, access token of somebody who may not read the project", []func(*testing.T){
+		{"GitLab does not filter, access token of a user who may not read the project", []func(*testing.T){
 			oldGitLab, func(t *testing.T) { withAccessToken(t, strangerToken) },
 		}, []row{
 			{"protected branch", onMain, unlearnt + "jobgate's access token (gitlab.tokenFile) may not read the project"},
@@ -209,8 +210,8 @@ func TestProtectedBranches_TogetherWithEnvironments(t *testing.T) {
 	}
 }
 
-// A branch that loses its protection under a running job: GitLab, where it filters, judges anew each time; what jobgate
-// has learnt itself stands for the job.
+// A branch loses its protection while a job runs. A GitLab that filters judges it again each time. What jobgate has learnt
+// itself stays with the job.
 func TestProtectedBranches_UnprotectedWhileTheJobRuns(t *testing.T) {
 	tests := []struct {
 		name    string
@@ -227,12 +228,12 @@ func TestProtectedBranches_UnprotectedWhileTheJobRuns(t *testing.T) {
 			j := presentingTo(t, lasting(t), protectedAgent, gitlabtest.Job{Pipeline: onMain})
 			isAllowed.of(t, j.Workspace, probe)
 			protect := func(branches ...string) {
-				updateWorld(t, func(w *gitlabtest.Instance) { shopOf(w).ProtectedBranches = branches })
+				updateGitLab(t, func(w *gitlabtest.Instance) { shopOf(w).ProtectedBranches = branches })
 			}
 			protect()
 			defer protect("main")
 			afterAnotherLookup(t, j)
-			eventually(t, func() error { return test.want.check(t, j.Workspace, probe) })
+			eventually.Succeeds(t, func() error { return test.want.check(t, j.Workspace, probe) })
 		})
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/jobgate/jobgate/internal/config"
+	"github.com/jobgate/jobgate/internal/eventually"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 
 	"github.com/jobgate/jobgate/e2e/binaries"
@@ -77,8 +78,8 @@ func authorPaths() map[int64]string {
 	}
 }
 
-// authorWorld is added to GitLab once. Other tests do not see it.
-var authorWorld = sync.OnceValue(func() error {
+// authorInstance is added to GitLab once. Other tests do not see it.
+var authorInstance = sync.OnceValue(func() error {
 	return site.GitLab.Update(func(w *gitlabtest.Instance) {
 		for id, path := range authorPaths() {
 			w.Projects = append(w.Projects, shopLike(id, innerGroup, path))
@@ -102,7 +103,7 @@ var authorWorld = sync.OnceValue(func() error {
 // authors prepares GitLab and the cluster for the tests for CI authors, until the test ends.
 func authors(t *testing.T) {
 	t.Helper()
-	if err := authorWorld(); err != nil {
+	if err := authorInstance(); err != nil {
 		t.Fatal(err)
 	}
 	reconfigure(t, func(c *config.Configuration) {
@@ -111,7 +112,7 @@ func authors(t *testing.T) {
 		}
 	})
 	apply(t, authorRights)
-	eventually(t, func() error {
+	eventually.Succeeds(t, func() error {
 		result := try(t, admin(t), "auth", "can-i", "list", "pods", "--namespace="+authorNamespace, "--as=anybody", "--as-group=gitlab:project:190")
 		if !result.OK() {
 			return errors.New("the rights are not effective yet")

@@ -15,6 +15,7 @@ import (
 
 	"sigs.k8s.io/yaml"
 
+	"github.com/jobgate/jobgate/internal/eventually"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 
 	"github.com/jobgate/jobgate/e2e/docs"
@@ -100,7 +101,7 @@ func pageReader(t *testing.T, environment string, env ...string) job {
 func grantReaders(t *testing.T) (revoke func()) {
 	t.Helper()
 	effective := func(want bool) {
-		eventually(t, func() error {
+		eventually.Succeeds(t, func() error {
 			result := try(t, admin(t), "auth", "can-i", "create", "configmaps", "--as=anybody", "--as-group=gitlab:project:150")
 			if result.OK() != want {
 				return errors.New("the rights have not changed yet")

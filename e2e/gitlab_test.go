@@ -9,7 +9,7 @@ import (
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 )
 
-func updateWorld(t *testing.T, change func(*gitlabtest.Instance)) {
+func updateGitLab(t *testing.T, change func(*gitlabtest.Instance)) {
 	t.Helper()
 	if err := site.GitLab.Update(change); err != nil {
 		t.Fatal(err)

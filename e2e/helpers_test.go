@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"cmp"
-	"context"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 
@@ -39,7 +37,7 @@ func runJob(t *testing.T, j gitlabtest.Job, env ...string) job {
 	j.ID, j.Status = firstJob+jobCount.Add(1)-1, "running"
 	j.Project, j.User = cmp.Or(j.Project, project), cmp.Or(j.User, developer)
 	j.Pipeline.ID, j.Pipeline.Ref = j.ID-1e6, cmp.Or(j.Pipeline.Ref, "main")
-	updateWorld(t, func(w *gitlabtest.Instance) { w.Jobs = append(w.Jobs, j) })
+	updateGitLab(t, func(w *gitlabtest.Instance) { w.Jobs = append(w.Jobs, j) })
 	j = jobByID(t, j.ID)
 	w, err := site.Job(j, env...)
 	if err != nil {
@@ -70,7 +68,7 @@ func (j job) use(t *testing.T, server *controlplane.APIServer, context string) {
 
 func (j job) end(t *testing.T) {
 	t.Helper()
-	updateWorld(t, func(w *gitlabtest.Instance) {
+	updateGitLab(t, func(w *gitlabtest.Instance) {
 		w.Job(j.ID).Status = "success"
 	})
 }
@@ -127,20 +125,6 @@ func succeed(t *testing.T, w *kubectl.Workspace, args ...string) string {
 		t.Fatalf("kubectl %s failed: %s", args[0], result)
 	}
 	return result.Stdout
-}
-
-// eventually repeats check until it returns nil.
-func eventually(t *testing.T, check func() error) {
-	t.Helper()
-	var last error
-	err := wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, patience, true,
-		func(context.Context) (bool, error) {
-			last = check()
-			return last == nil, nil
-		})
-	if err != nil {
-		t.Fatalf("%v: %v", err, last)
-	}
 }
 
 // loggedOut is what kubectl says about a 401. It is checked in full, since a refused connection is no 401.

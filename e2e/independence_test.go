@@ -5,12 +5,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jobgate/jobgate/internal/eventually"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 
 	"github.com/jobgate/jobgate/e2e/kubectl"
 )
 
-// Whoever does not come from GitLab must never depend on jobgate or GitLab.
+// A user who does not come from GitLab must never depend on jobgate or GitLab.
 func TestIndependence_OtherCredentialsKeepWorking(t *testing.T) {
 	succeed(t, admin(t), "create", "serviceaccount", "independent", "-n", "default")
 	defer func() { succeed(t, admin(t), "delete", "serviceaccount", "independent", "-n", "default") }()
@@ -32,7 +33,7 @@ func TestIndependence_OtherCredentialsKeepWorking(t *testing.T) {
 				checkIndependent(t)
 				wantUnauthorized(t, j.Workspace)
 			})
-			eventually(t, func() error { return checkLoggedIn(t, j.Workspace) })
+			eventually.Succeeds(t, func() error { return checkLoggedIn(t, j.Workspace) })
 		})
 	}
 }

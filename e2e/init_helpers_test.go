@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/jobgate/jobgate/internal/eventually"
+
 	"github.com/jobgate/jobgate/e2e/binaries"
 	"github.com/jobgate/jobgate/e2e/controlplane"
 	"github.com/jobgate/jobgate/e2e/process"
@@ -183,7 +185,7 @@ func (n *node) restrict(t *testing.T, j job, request string) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() error {
+	eventually.Succeeds(t, func() error {
 		result := try(t, j.Workspace, strings.Fields(request)...)
 		if !strings.Contains(result.Stderr, `restriction "by hand" does not let`) {
 			return fmt.Errorf("it is not denied by the restriction: %s", result)

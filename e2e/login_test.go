@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	authenticationv1 "k8s.io/api/authentication/v1"
 
+	"github.com/jobgate/jobgate/internal/eventually"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 )
 
@@ -75,8 +76,8 @@ func swapGroups(t *testing.T) {
 			swap(&w.Projects[i].Group)
 		}
 	}
-	updateWorld(t, exchange)
-	t.Cleanup(func() { updateWorld(t, exchange) })
+	updateGitLab(t, exchange)
+	t.Cleanup(func() { updateGitLab(t, exchange) })
 }
 
 // heredoc writes the kubeconfig of GitLab's page on the CI/CD tunnel, but for the server.
@@ -157,8 +158,8 @@ func TestLogin_EveryDocumentedKubeconfigWorks(t *testing.T) {
 }
 
 func TestLogin_EveryJobTokenFormatWorks(t *testing.T) {
-	updateWorld(t, func(w *gitlabtest.Instance) { w.Settings.AcceptsAnyTokenShape = true })
-	t.Cleanup(func() { updateWorld(t, func(w *gitlabtest.Instance) { w.Settings.AcceptsAnyTokenShape = false }) })
+	updateGitLab(t, func(w *gitlabtest.Instance) { w.Settings.AcceptsAnyTokenShape = true })
+	t.Cleanup(func() { updateGitLab(t, func(w *gitlabtest.Instance) { w.Settings.AcceptsAnyTokenShape = false }) })
 	tests := []struct {
 		name, format string
 	}{
@@ -182,5 +183,5 @@ func TestLogin_EndsWithTheJob(t *testing.T) {
 	j := loggedIn(t, gitlabtest.Job{}, ciJobContext)
 	whoami(t, j.Workspace)
 	j.end(t)
-	eventually(t, func() error { return checkUnauthorized(t, j.Workspace) })
+	eventually.Succeeds(t, func() error { return checkUnauthorized(t, j.Workspace) })
 }

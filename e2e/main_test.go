@@ -53,7 +53,7 @@ func start(ctx context.Context) error {
 		return fmt.Errorf("the programs to test cannot be built: %w", err)
 	}
 	site, err = sandbox.Start(ctx, sandbox.Options{
-		Binaries: set, Instance: newWorld(), Configure: configure, Race: true,
+		Binaries: set, Instance: newInstance(), Configure: configure, Race: true,
 		// The most talkative level, so that whatever could leak does.
 		JobgateArgs: []string{"-v=10", "--logging-format=json"},
 	})

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/jobgate/jobgate/internal/config"
+	"github.com/jobgate/jobgate/internal/eventually"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 )
 
@@ -20,11 +21,11 @@ func withShipped(t *testing.T, file string, witness job, effect string) (remove 
 		t.Fatal(err)
 	}
 	succeed(t, admin(t), "apply", "--validate=strict", "-f", shipped(t, "rbac", file))
-	eventually(t, func() error { return checkAllowed(t, witness, effect) })
+	eventually.Succeeds(t, func() error { return checkAllowed(t, witness, effect) })
 	return func() {
 		t.Helper()
 		succeed(t, admin(t), "delete", "-f", shipped(t, "rbac", file))
-		eventually(t, func() error { return checkForbidden(t, witness, effect) })
+		eventually.Succeeds(t, func() error { return checkForbidden(t, witness, effect) })
 	}
 }
 
@@ -122,7 +123,7 @@ func TestManifestsRBAC_DeployFromProtectedRefs(t *testing.T) {
 func withBranches(t *testing.T) (remove func()) {
 	t.Helper()
 	set := func(branches, protected []string) {
-		updateWorld(t, func(w *gitlabtest.Instance) {
+		updateGitLab(t, func(w *gitlabtest.Instance) {
 			i := slices.IndexFunc(w.Projects, func(p gitlabtest.Project) bool { return p.ID == project })
 			w.Projects[i].Branches, w.Projects[i].ProtectedBranches = branches, protected
 		})

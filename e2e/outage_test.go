@@ -4,10 +4,11 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/jobgate/jobgate/internal/eventually"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 )
 
-// While GitLab cannot answer a new job cannot log in; once it can, the same job can, and nobody restarts anything. This
+// While GitLab cannot answer, a new job cannot log in. Once GitLab answers again, the same job can, without a restart. This
 // API server remembers whatever it may for a day: had it remembered the failure, the job would never get in.
 func TestOutage_JobLogsInOnceGitLabIsBack(t *testing.T) {
 	server := lasting(t)
@@ -34,7 +35,7 @@ func TestOutage_JobLogsInOnceGitLabIsBack(t *testing.T) {
 			j := loggedInTo(t, server, gitlabtest.Job{}, ciJobContext)
 			wantUnauthorized(t, j.Workspace)
 			recoverNow()
-			eventually(t, func() error { return checkLoggedIn(t, j.Workspace) })
+			eventually.Succeeds(t, func() error { return checkLoggedIn(t, j.Workspace) })
 		})
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jobgate/jobgate/internal/eventually"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 )
 
@@ -25,7 +26,7 @@ func TestRBAC_GrantsWhatItSaysAndNothingElse(t *testing.T) {
 	neighbour := loggedIn(t, gitlabtest.Job{Project: otherProject, Environment: "prod"}, ciJobContext)
 	agent := loggedIn(t, gitlabtest.Job{}, serviceAccountContext)
 	// The API server has read the last binding of the manifest once it is effective.
-	eventually(t, func() error { return checkAllowed(t, agent, "get secrets -n web-prod") })
+	eventually.Succeeds(t, func() error { return checkAllowed(t, agent, "get secrets -n web-prod") })
 
 	// NAME becomes the job's own name for things.
 	deploy := func(namespace string) string { return "create deployment NAME --image=web -n " + namespace }
@@ -75,9 +76,9 @@ func TestRBAC_DocumentedClusterRoleBindingLetsEveryJobView(t *testing.T) {
 	apply(t, ciJobViewManifest)
 	defer func() {
 		succeed(t, admin(t), "delete", "clusterrolebinding", "ci-job-view")
-		eventually(t, func() error { return checkForbidden(t, j, view) })
+		eventually.Succeeds(t, func() error { return checkForbidden(t, j, view) })
 	}()
-	eventually(t, func() error { return checkAllowed(t, j, view) })
+	eventually.Succeeds(t, func() error { return checkAllowed(t, j, view) })
 	for _, test := range []struct{ name, command string }{
 		{"writing", "create configmap a --from-literal=a=b -n default"},
 		{"reading Secrets", "get secrets -n default"},

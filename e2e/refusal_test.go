@@ -112,7 +112,7 @@ func TestRefusal_WebhookTalksToTheAPIServerAlone(t *testing.T) {
 	}{
 		{"the API server", sandbox.WebhookClient, true},
 		{"no client certificate", "", false},
-		{"a certificate of the same authority for another name", "somebody", false},
+		{"a certificate of the same authority for another name", "another", false},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -159,7 +159,7 @@ func TestRestriction_EachFilter(t *testing.T) {
 			isAllowed.of(t, j.Workspace, "get --raw /readyz")
 		}
 	})
-	t.Run("agent that no restriction is about", func(t *testing.T) {
+	t.Run("agent that no restriction concerns", func(t *testing.T) {
 		j := presenting(t, openAgent, gitlabtest.Job{Environment: "staging"})
 		isAllowed.of(t, j.Workspace, listConfigMaps("resource"))
 		isAllowed.of(t, j.Workspace, "auth can-i create pods --subresource=exec -n resource")

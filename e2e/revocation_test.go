@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jobgate/jobgate/internal/config"
+	"github.com/jobgate/jobgate/internal/eventually"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 
 	"github.com/jobgate/jobgate/e2e/controlplane"
@@ -69,15 +70,15 @@ func TestRevocation_EndsARunningJobsRights(t *testing.T) {
 		isAllowed.of(t, r.lasting.Workspace, probe)
 	}
 	before := site.GitLab.Instance()
-	t.Cleanup(func() { updateWorld(t, func(w *gitlabtest.Instance) { w.Agents = before.Agents }) })
+	t.Cleanup(func() { updateGitLab(t, func(w *gitlabtest.Instance) { w.Agents = before.Agents }) })
 	began := time.Now()
-	updateWorld(t, func(w *gitlabtest.Instance) {
+	updateGitLab(t, func(w *gitlabtest.Instance) {
 		for _, r := range all {
 			r.revoke(w, r.usual)
 		}
 	})
 	client := apiClient(t)
-	eventually(t, func() error {
+	eventually.Succeeds(t, func() error {
 		var errs []error
 		for _, r := range all {
 			errs = append(errs, r.look(client, site.API, "caches as recommended", began),
@@ -170,7 +171,7 @@ func TestDeniedJob_KubectlPrintsTheReason(t *testing.T) {
 		{"no resource", denied, "get --raw /readyz", reason},
 		{"discovery is free", denied, "api-resources", isAllowed},
 		{"the version is free", denied, "version", isAllowed},
-		{"auth whoami has words of its own", denied, "auth whoami", withoutReason},
+		{"auth whoami words it differently", denied, "auth whoami", withoutReason},
 		{"--as before discovery", impersonating, "get configmaps -n shop --as=static-bot", withoutReason},
 	}
 	for _, test := range tests {

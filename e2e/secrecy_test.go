@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jobgate/jobgate/internal/eventually"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 )
 
@@ -21,7 +22,7 @@ func TestSecrecy_NoTokenInLogOrMetrics(t *testing.T) {
 	recoverNow := unwell(t, gitlabtest.Fault{Endpoint: gitlabtest.AllowedAgents, Status: 400, EchoToken: true})
 	wantUnauthorized(t, echoed.Workspace)
 	recoverNow()
-	eventually(t, func() error { return checkLoggedIn(t, echoed.Workspace) })
+	eventually.Succeeds(t, func() error { return checkLoggedIn(t, echoed.Workspace) })
 
 	log, err := os.ReadFile(site.Jobgate.LogFile)
 	if err != nil {

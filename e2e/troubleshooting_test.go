@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/jobgate/jobgate/internal/config"
+	"github.com/jobgate/jobgate/internal/eventually"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 
 	"github.com/jobgate/jobgate/e2e/kubectl"
@@ -269,7 +270,7 @@ func TestTroubleshooting_APIServerLogsWhyATokenWasRefused(t *testing.T) {
 	j := presenting(t, elsewhereAgent, gitlabtest.Job{})
 	wantUnauthorized(t, j.Workspace)
 	reason := regexp.MustCompile(`"Unable to authenticate the request" err="\[invalid bearer token, (agent 12 .*)\]"`)
-	eventually(t, func() error {
+	eventually.Succeeds(t, func() error {
 		log, err := os.ReadFile(site.API.LogFile())
 		if err != nil {
 			return err

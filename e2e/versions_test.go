@@ -10,6 +10,7 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 
+	"github.com/jobgate/jobgate/internal/eventually"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 
 	"github.com/jobgate/jobgate/e2e/controlplane"
@@ -37,15 +38,15 @@ func TestVersions_IdentityReachesTheAuditLog(t *testing.T) {
 				if diff := cmp.Diff(want, user); diff != "" {
 					t.Errorf("kubectl auth whoami (-want +got):\n%s", diff)
 				}
-				eventually(t, func() error { return checkAudited(server, j, want) })
+				eventually.Succeeds(t, func() error { return checkAudited(server, j, want) })
 			})
 		}
 	}
 }
 
 // The webhook speaks both versions of SubjectAccessReview. The older one comes from an API server that asks about
-// everybody, and hears no opinion.
-func TestVersions_JobIsDeniedAndNobodyElse(t *testing.T) {
+// every user, and gets no opinion.
+func TestVersions_JobAloneIsDenied(t *testing.T) {
 	for version, server := range versions(t) {
 		t.Run(version, func(t *testing.T) {
 			j := presentingTo(t, server, requiringAgent, gitlabtest.Job{Environment: "staging"})

@@ -79,8 +79,8 @@ func plan(v versions, race bool) (Set, []program) {
 	upstream := filepath.Join(cache, strings.Join([]string{
 		"kubernetes-" + v.kubernetes, "etcd-" + v.etcd, v.goVersion, runtime.GOOS + "-" + runtime.GOARCH,
 	}, "_"))
-	// The commit is left out: it would change the programs, and so have them linked anew, though their code is the same.
-	// With a version, as a release, jobgate knows its image.
+	// Without the commit a program that has not changed is not linked again. With a version, as in a release, jobgate knows
+	// the name of its image.
 	own, ownFlags := filepath.Join(cache, "plain"), []string{"-buildvcs=false", "-ldflags=-X main.version=v0.0.0-e2e"}
 	if race {
 		own, ownFlags = filepath.Join(cache, "race"), append(ownFlags, "-race")

@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// writeAuditPolicy asks for one event per answered request with the user's name, groups and extras.
+// writeAuditPolicy makes the API server write one event per answered request, with the user's name, groups and extras.
 func writeAuditPolicy(dir string) (string, error) {
 	policy, err := yaml.Marshal(auditv1.Policy{
 		TypeMeta:   metav1.TypeMeta{APIVersion: auditv1.SchemeGroupVersion.String(), Kind: "Policy"},

@@ -12,7 +12,7 @@ import (
 	"github.com/jobgate/jobgate/internal/pkitest"
 )
 
-// WriteKubeconfig writes a kubeconfig with one context for a server that asks for a client certificate: an API server,
+// WriteKubeconfig writes a kubeconfig with one context for a server that requires a client certificate: an API server,
 // or a webhook as seen from an API server. All files are named by their paths.
 func WriteKubeconfig(path, server, caFile string, client pkitest.Files) error {
 	return writeKubeconfig(path, server, caFile, clientcmdv1.AuthInfo{
@@ -47,12 +47,12 @@ func (s *APIServer) WriteAdminKubeconfig(path string) error {
 	return WriteKubeconfig(path, s.URL, s.plane.caFile, s.plane.admin)
 }
 
-// WriteBearerKubeconfig writes the kubeconfig of whoever shows a bearer token to the server.
+// WriteBearerKubeconfig writes the kubeconfig of a user who shows a bearer token to the server.
 func (s *APIServer) WriteBearerKubeconfig(path, token string) error {
 	return writeKubeconfig(path, s.URL, s.plane.caFile, clientcmdv1.AuthInfo{Token: token})
 }
 
-// WriteClientKubeconfig writes the kubeconfig of whoever shows a client certificate for the user and groups.
+// WriteClientKubeconfig writes the kubeconfig of a user whose client certificate names the user and groups.
 func (s *APIServer) WriteClientKubeconfig(path, user string, groups ...string) error {
 	client, err := s.plane.IssueClient(user, groups...)
 	if err != nil {

@@ -23,7 +23,7 @@ type Ports struct {
 	given map[int]bool // at most one entry per port of the range
 }
 
-// Free is a loopback port that nobody listens on.
+// Free is a loopback port that no process listens on.
 func (p *Ports) Free() (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -41,7 +41,7 @@ type Process struct {
 	result error // valid once ended is closed
 }
 
-// Start starts a child in a process group of its own. It is killed when this process dies, however it dies.
+// Start starts a child in a new process group. The child is killed when this process dies, however it dies.
 func Start(spec Spec) (*Process, error) {
 	log, err := os.OpenFile(spec.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {

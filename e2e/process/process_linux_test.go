@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/jobgate/jobgate/internal/eventually"
+
 	"github.com/jobgate/jobgate/e2e/process"
 )
 
@@ -54,5 +56,5 @@ func TestStart_ChildDiesWithAKilledParent(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = parent.Wait() // killed, as was asked for
-	eventually(t, func() bool { return gone(child) })
+	eventually.True(t, "the child is gone", func() bool { return gone(child) })
 }

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"k8s.io/apimachinery/pkg/util/wait"
+	"github.com/jobgate/jobgate/internal/eventually"
 
 	"github.com/jobgate/jobgate/e2e/process"
 )
@@ -99,7 +99,7 @@ func awaitReady(t *testing.T, p *process.Process, log string) {
 
 func awaitPID(t *testing.T, file string) (pid int) {
 	t.Helper()
-	eventually(t, func() bool {
+	eventually.True(t, "the file has a process number", func() bool {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			return false
@@ -110,7 +110,7 @@ func awaitPID(t *testing.T, file string) (pid int) {
 	return pid
 }
 
-// gone says whether no process of that number runs any more; a zombie that nobody waits for counts as gone.
+// gone says whether the process has ended. A zombie, which no process waits for, counts as ended.
 func gone(pid int) bool {
 	if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
 		return true
@@ -128,15 +128,6 @@ func gone(pid int) bool {
 	return false
 }
 
-func eventually(t *testing.T, check func() bool) {
-	t.Helper()
-	err := wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, patience, true,
-		func(context.Context) (bool, error) { return check(), nil })
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestRun_KillsTheWholeGroupWhenTheContextEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -149,7 +140,7 @@ func TestRun_KillsTheWholeGroupWhenTheContextEnds(t *testing.T) {
 	if err := <-finished; err == nil {
 		t.Error("Run: no error, want that of a killed command")
 	}
-	eventually(t, func() bool { return gone(grandchild) })
+	eventually.True(t, "the grandchild is gone", func() bool { return gone(grandchild) })
 }
 
 func TestPorts_GivesNoPortTwice(t *testing.T) {

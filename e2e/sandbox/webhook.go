@@ -20,7 +20,7 @@ const (
 	recommendedKubeconfig = "/etc/kubernetes/jobgate/authorize.kubeconfig"
 )
 
-// webhookFiles are what an API server finds a jobgate by.
+// webhookFiles tell an API server where a jobgate is.
 type webhookFiles struct {
 	authenticate  string // a kubeconfig
 	authorize     string // a kubeconfig
@@ -39,7 +39,7 @@ func (j *Jobgate) APIServer(name string) controlplane.APIServerOptions {
 }
 
 // LegacyAPIServer are the options of an API server that asks this jobgate by flags alone, in the versions that are the
-// flags' defaults. It asks about everybody's requests, and has RBAC decide when jobgate does not answer.
+// flags' defaults. It asks about every request, and RBAC decides when jobgate does not answer.
 func (j *Jobgate) LegacyAPIServer(name string) controlplane.APIServerOptions {
 	return controlplane.APIServerOptions{
 		Name: name,
@@ -97,8 +97,8 @@ func (s *Sandbox) writeAuthorization(files webhookFiles) error {
 	return nil
 }
 
-// WebhookTLS is the TLS configuration of somebody who trusts jobgate and shows it a certificate with the name from
-// jobgate's own authority; without a name, none.
+// WebhookTLS is the TLS configuration of a client that trusts jobgate. With a name, the client shows a certificate of that
+// name from jobgate's own authority.
 func (s *Sandbox) WebhookTLS(name string) (*tls.Config, error) {
 	configuration := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: s.webhookCA.Pool()}
 	if name == "" {

@@ -63,7 +63,7 @@ func run(ctx context.Context) (err error) {
 		return err
 	}
 	site, err := sandbox.Start(ctx, sandbox.Options{
-		Binaries: set, Instance: world(),
+		Binaries: set, Instance: newInstance(),
 		Configure: func(c *config.Configuration) { c.Agents = []config.Agent{{ID: agentID}} },
 	})
 	if err != nil {
@@ -127,7 +127,7 @@ func grant(ctx context.Context, site *sandbox.Sandbox) error {
 	return nil
 }
 
-func world() gitlabtest.Instance {
+func newInstance() gitlabtest.Instance {
 	return gitlabtest.Instance{
 		Settings: gitlabtest.Settings{Licensed: true},
 		Groups:   []gitlabtest.Group{{ID: 23, Path: "path"}, {ID: 25, Parent: 23, Path: "path/to"}},

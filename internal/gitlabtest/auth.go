@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// principal is who a request comes from: a job, the owner of an access token, or, as the zero value, nobody.
+// principal is who a request comes from: a job, the owner of an access token or, as the zero value, no one known.
 type principal struct {
 	user *User
 	job  *Job // nil unless a job token was the credential

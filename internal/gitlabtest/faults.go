@@ -101,8 +101,8 @@ func (q *faultQueue) take(endpoint string) (Fault, bool) {
 	return hit, true
 }
 
-// strike answers a call that the fault hits. answer makes the real answer.
-func (f *Fault) strike(w http.ResponseWriter, r *http.Request, answer func() *response) {
+// respond answers a call that the fault hits. answer makes the real answer.
+func (f *Fault) respond(w http.ResponseWriter, r *http.Request, answer func() *response) {
 	if f.Delay > 0 {
 		wait(r.Context(), f.Delay)
 	}
@@ -125,7 +125,7 @@ func (f *Fault) strike(w http.ResponseWriter, r *http.Request, answer func() *re
 	panic(http.ErrAbortHandler) // ends the connection, or the HTTP/2 stream, short of the announced length
 }
 
-// wait returns after the time, or ends the call at once when nobody waits for its answer any more.
+// wait returns after the time, or ends the call at once when the client has given up.
 func wait(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

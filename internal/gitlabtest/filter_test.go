@@ -32,7 +32,7 @@ func filtered(t *testing.T, configuration map[string]any, environment string) gi
 
 func TestEnvironmentFilter(t *testing.T) {
 	list := func(patterns ...any) any { return patterns }
-	absent := "absent" // stands for no key
+	absent := "absent" // no such key
 	tests := []struct {
 		name         string
 		environments any

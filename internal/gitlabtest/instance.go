@@ -2,8 +2,8 @@ package gitlabtest
 
 import "time"
 
-// Instance is everything the fake knows: a GitLab instance as one plain value. Tests build one, hand it to the server and
-// change it through Server.Update; every change takes effect with the next request, as it does on a GitLab that reads
+// Instance is everything that the fake knows: a GitLab instance as one plain value. Tests build one, start a server with
+// it and change it through Server.Update; every change takes effect with the next request, as it does on a GitLab that reads
 // its primary database for these endpoints.
 type Instance struct {
 	Settings Settings
@@ -117,8 +117,8 @@ type Identity struct {
 	ExternUID string `json:"extern_uid"`
 }
 
-// Agent is an agent registered in a project. Config is its .gitlab/agents/<name>/config.yaml as committed; every Update
-// pushes it to GitLab anew (RefreshService), so paths in it are resolved against the state of that moment.
+// Agent is an agent registered in a project. Config is its .gitlab/agents/<name>/config.yaml as committed. Every Update
+// pushes it to GitLab again (RefreshService), so paths in it are resolved against the state of that moment.
 type Agent struct {
 	ID      int64
 	Name    string

@@ -42,15 +42,15 @@ func names(t *testing.T, r reply) []string {
 
 func TestProjectRoutes_JudgeTheCaller(t *testing.T) {
 	const (
-		asJob    = "job token"
-		asAccess = "access token"
-		asNobody = "nobody"
-		asWrong  = "wrong scope"
-		asBad    = "unknown access token"
-		asDead   = "dead job token"
-		asBearer = "job token as bearer"
-		asOld    = "expired access token"
-		asGone   = "revoked access token"
+		asJob       = "job token"
+		asAccess    = "access token"
+		asAnonymous = "anonymous"
+		asWrong     = "wrong scope"
+		asBad       = "unknown access token"
+		asDead      = "dead job token"
+		asBearer    = "job token as bearer"
+		asOld       = "expired access token"
+		asGone      = "revoked access token"
 	)
 	access := func(level int) func(*gitlabtest.Instance) {
 		return func(w *gitlabtest.Instance) { w.Users[0].Access = map[int64]int{project: level} }
@@ -65,7 +65,7 @@ func TestProjectRoutes_JudgeTheCaller(t *testing.T) {
 	}{
 		{"environments", environmentPath, asJob, nil, 200, ""},
 		{"environments", environmentPath, asAccess, nil, 200, ""},
-		{"environments", environmentPath, asNobody, nil, 401, unauthorized},
+		{"environments", environmentPath, asAnonymous, nil, 401, unauthorized},
 		{"environments", environmentPath, asDead, nil, 401, unauthorized},
 		{"environments", environmentPath, asBad, nil, 401, unauthorized},
 		{"environments", environmentPath, asWrong, nil, 403, ""},
@@ -73,7 +73,7 @@ func TestProjectRoutes_JudgeTheCaller(t *testing.T) {
 		{"environments, reporter", environmentPath, asJob, access(20), 200, ""},
 		{"environments, no member", environmentPath, asJob, access(0), 404, projectNotFound},
 		{"environments, public project", environmentPath, asJob, public, 200, ""},
-		{"environments, public project", environmentPath, asNobody, public, 401, unauthorized},
+		{"environments, public project", environmentPath, asAnonymous, public, 401, unauthorized},
 		{"environments, other project", "/projects/7/environments", asJob, nil, 404, projectNotFound},
 		{"environments, other public project", "/projects/7/environments", asJob,
 			func(w *gitlabtest.Instance) { w.Projects[1].Public = true }, 404, projectNotFound},
@@ -102,7 +102,7 @@ func TestProjectRoutes_JudgeTheCaller(t *testing.T) {
 		{"job", jobPath, asAccess, nil, 200, ""},
 		{"job", jobPath, asJob, nil, 401, unauthorized},
 		{"job", jobPath, asBearer, nil, 401, unauthorized},
-		{"job", jobPath, asNobody, nil, 401, unauthorized},
+		{"job", jobPath, asAnonymous, nil, 401, unauthorized},
 		{"job", jobPath, asWrong, nil, 403, ""},
 		{"job, guest", jobPath, asAccess, access(10), 200, ""},
 		{"job, guest, private pipelines", jobPath, asAccess, func(w *gitlabtest.Instance) {
@@ -121,10 +121,10 @@ func TestProjectRoutes_JudgeTheCaller(t *testing.T) {
 
 		{"groups", groupsPath, asAccess, nil, 200, ""},
 		{"groups", groupsPath, asJob, nil, 404, projectNotFound},
-		{"groups", groupsPath, asNobody, nil, 404, projectNotFound},
+		{"groups", groupsPath, asAnonymous, nil, 404, projectNotFound},
 		{"groups, guest", groupsPath, asAccess, access(10), 200, ""},
 		{"groups, no member", groupsPath, asAccess, access(0), 404, projectNotFound},
-		{"groups, public project", groupsPath, asNobody, public, 200, ""},
+		{"groups, public project", groupsPath, asAnonymous, public, 200, ""},
 
 		{"protected environments, developer", protectedPath, asAccess, nil, 403, forbidden},
 		{"protected environments, maintainer", protectedPath, asAccess, access(40), 200, ""},
@@ -142,8 +142,8 @@ func TestProjectRoutes_JudgeTheCaller(t *testing.T) {
 		{"branches", branchesPath, asJob, nil, 200, ""},
 		{"branches", branchesPath, asAccess, nil, 200, ""},
 		{"branches", branchesPath, asBearer, nil, 200, ""},
-		{"branches", branchesPath, asNobody, nil, 404, projectNotFound},
-		{"branches, public project", branchesPath, asNobody, public, 200, ""},
+		{"branches", branchesPath, asAnonymous, nil, 404, projectNotFound},
+		{"branches, public project", branchesPath, asAnonymous, public, 200, ""},
 		{"branches, guest", branchesPath, asJob, access(10), 403, forbidden},
 		{"branches, other project", "/projects/7/repository/branches", asJob, nil, 404, projectNotFound},
 		{"branches, old release", branchesPath, asJob,
@@ -168,7 +168,7 @@ func TestProjectRoutes_JudgeTheCaller(t *testing.T) {
 		{"protected tags, developer", "/projects/150/protected_tags", asAccess, nil, 403, forbidden},
 		{"protected tags, maintainer", "/projects/150/protected_tags", asAccess, access(40), 200, ""},
 		{"protected tags", "/projects/150/protected_tags", asJob, access(40), 404, projectNotFound},
-		{"protected tags, public project", "/projects/150/protected_tags", asNobody, public, 401, unauthorized},
+		{"protected tags, public project", "/projects/150/protected_tags", asAnonymous, public, 401, unauthorized},
 	}
 	for _, test := range tests {
 		t.Run(test.name+" as "+test.as, func(t *testing.T) {

@@ -186,7 +186,7 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request, endpoint strin
 	defer s.exchanges.leave()
 	s.log.add(endpoint, r)
 	if fault, hit := s.faults.take(endpoint); hit {
-		fault.strike(w, r, answer)
+		fault.respond(w, r, answer)
 		return
 	}
 	answer().write(w)

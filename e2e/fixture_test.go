@@ -21,7 +21,7 @@ const (
 	developer     = 9
 )
 
-// The agents, all of which stand for this cluster except elsewhereAgent.
+// The agents. All but elsewhereAgent are configured for this cluster.
 const (
 	ciJobAgent          = 4
 	serviceAccountAgent = 5
@@ -48,7 +48,7 @@ const (
 
 const personalAccessToken = "glpat-e2eE2eE2eE2eE2eE2eE2"
 
-func newWorld() gitlabtest.Instance {
+func newInstance() gitlabtest.Instance {
 	agent := func(id int64, context, accessAs string, projects ...string) gitlabtest.Agent {
 		_, name, _ := strings.Cut(context, ":")
 		return gitlabtest.Agent{ID: id, Name: name, Project: agentsProject, Config: agentConfig(accessAs, projects...)}
@@ -84,7 +84,7 @@ func newWorld() gitlabtest.Instance {
 		},
 		Tokens: []gitlabtest.AccessToken{{Token: personalAccessToken, User: developer, Scopes: []string{"api"}}},
 	}
-	addAuthorizationWorld(&w)
+	addAuthorization(&w)
 	return w
 }
 
@@ -105,7 +105,7 @@ func agentConfig(accessAs string, projects ...string) string {
 	return text.String()
 }
 
-// configure is the cluster's side of the same story.
+// configure is the cluster's side of the same fixture.
 func configure(c *config.Configuration) {
 	// GitLab's failures are to be seen within the patience of a test.
 	c.GitLab.Timeout = config.Duration{Duration: 2 * time.Second}

@@ -27,7 +27,7 @@ const (
 	stranger   = 12 // owns another one, and may read nothing
 )
 
-// slugOfEUProd is what GitLab makes of the name eu/prod. Anybody can call an environment just that.
+// slugOfEUProd is what GitLab makes of the name eu/prod. Any project can have an environment with that very name.
 const slugOfEUProd = "eu-prod-lb01nz"
 
 // Access tokens for jobgate, by their owners.
@@ -36,10 +36,10 @@ const (
 	strangerToken = "glpat-strangerStranger02ab"
 )
 
-// The agents. Each stands for one ci_access entry, or for one set of restrictions, and its jobs are ci_job unless it says
+// The agents. Each has one ci_access entry or one set of restrictions, and its jobs are ci_job unless it says
 // otherwise.
 const (
-	openAgent         = 101 + iota // asks for nothing, and no restriction is about it
+	openAgent         = 101 + iota // requires nothing, and no restriction concerns it
 	stagingAgent                   // environments: [staging]
 	reviewAgent                    // environments: [review/*]
 	anyEnvAgent                    // environments: ["*"]
@@ -63,7 +63,7 @@ const (
 	lastAgent
 )
 
-func addAuthorizationWorld(w *gitlabtest.Instance) {
+func addAuthorization(w *gitlabtest.Instance) {
 	w.Groups = append(w.Groups,
 		gitlabtest.Group{ID: groupOne, Parent: innerGroup, Path: "path/to/group-1"},
 		gitlabtest.Group{ID: exampleGroup, Path: "example"})
