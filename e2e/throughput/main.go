@@ -24,9 +24,6 @@ const (
 	goal   = 0.95 // of the requests per second with a client certificate
 	rounds = 7    // each measures both; the median round counts, so that a busy moment of the machine does not
 	length = 2 * time.Second
-
-	agentID = 4
-	jobID   = 1074499489
 )
 
 // access lets both users read what is asked for, by RBAC: an administrator's certificate would bypass it.
@@ -63,8 +60,8 @@ func run(ctx context.Context) (err error) {
 		return err
 	}
 	site, err := sandbox.Start(ctx, sandbox.Options{
-		Binaries: set, Instance: newInstance(),
-		Configure: func(c *config.Configuration) { c.Agents = []config.Agent{{ID: agentID}} },
+		Binaries: set, Instance: gitlabtest.Example(),
+		Configure: func(c *config.Configuration) { c.Agents = []config.Agent{{ID: gitlabtest.ExampleAgent}} },
 	})
 	if err != nil {
 		return err
@@ -125,23 +122,4 @@ func grant(ctx context.Context, site *sandbox.Sandbox) error {
 		return fmt.Errorf("kubectl apply: %s", result)
 	}
 	return nil
-}
-
-func newInstance() gitlabtest.Instance {
-	return gitlabtest.Instance{
-		Settings: gitlabtest.Settings{Licensed: true},
-		Groups:   []gitlabtest.Group{{ID: 23, Path: "path"}, {ID: 25, Parent: 23, Path: "path/to"}},
-		Projects: []gitlabtest.Project{
-			{ID: 150, Group: 25, Path: "path/to/project", Environments: []gitlabtest.Environment{{Name: "prod"}}},
-		},
-		Users: []gitlabtest.User{{ID: 9, Username: "jdoe", Access: map[int64]int{150: 30}}},
-		Agents: []gitlabtest.Agent{{ID: agentID, Name: "agent-name", Project: 150, Config: `
-ci_access:
-  projects:
-  - id: path/to/project
-    access_as:
-      ci_job: {}
-`}},
-		Jobs: []gitlabtest.Job{{ID: jobID, Project: 150, User: 9, Status: "running", Environment: "prod"}},
-	}
 }

@@ -13,6 +13,8 @@ import (
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/util/wait"
 
+	"github.com/jobgate/jobgate/internal/gitlabtest"
+
 	"github.com/jobgate/jobgate/e2e/sandbox"
 )
 
@@ -46,7 +48,8 @@ func users(site *sandbox.Sandbox) (job, certificate *user, err error) {
 	mutual.Certificates = []tls.Certificate{pair}
 	url := site.API.URL + "/api/v1/namespaces/default/services/kubernetes"
 	return &user{
-			name: "CI job", url: url, client: newClient(plain), bearer: fmt.Sprintf("ci:%d:%s", agentID, gitlab.Job(jobID).Token),
+			name: "CI job", url: url, client: newClient(plain),
+			bearer: fmt.Sprintf("ci:%d:%s", gitlabtest.ExampleAgent, gitlab.Job(gitlabtest.ExampleJob).Token),
 		}, &user{
 			name: "client certificate", url: url, client: newClient(mutual),
 		}, nil

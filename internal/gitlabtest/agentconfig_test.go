@@ -55,7 +55,7 @@ func TestAgentConfig_IsReadAsRefreshServiceDoes(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got := startInstance(t, docsInstance(test.config)).getAs(job, lookup).agents(t)
+			got := startInstance(t, example(test.config)).getAs(job, lookup).agents(t)
 			if diff := cmp.Diff(append([]listedAgent{}, test.want...), got); diff != "" {
 				t.Error(diff)
 			}
@@ -76,7 +76,7 @@ func TestAgentConfig_InstanceNeedsThatItIsThere(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			w := docsInstance(test.config)
+			w := example(test.config)
 			w.Settings.OrganizationAuthorization = true
 			got := startInstance(t, w).getAs(job, lookup).agents(t)
 			if diff := cmp.Diff(append([]listedAgent{}, test.want...), got); diff != "" {
@@ -99,7 +99,7 @@ func TestAgentConfig_ThatKASRefusesFailsTheUpdate(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			g := startInstance(t, docsInstance(openToProject))
+			g := startInstance(t, example(openToProject))
 			if err := g.Update(func(w *gitlabtest.Instance) { w.Agent(agent).Config = test.config }); err == nil {
 				t.Error("the update was accepted")
 			}
@@ -111,7 +111,7 @@ func TestAgentConfig_ThatKASRefusesFailsTheUpdate(t *testing.T) {
 }
 
 func TestAgentConfig_FollowsEveryUpdate(t *testing.T) {
-	g := startInstance(t, docsInstance(""))
+	g := startInstance(t, example(""))
 	expect := func(when string, want ...int64) {
 		t.Helper()
 		if diff := cmp.Diff(append([]int64{}, want...), ids(g.getAs(job, lookup).agents(t))); diff != "" {

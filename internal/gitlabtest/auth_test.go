@@ -98,9 +98,9 @@ func TestJobRoutes_AcceptTheCarriersThatGitLabAccepts(t *testing.T) {
 	}
 }
 
-// twoJobs is docsInstance with one job more and an access token of another scope.
+// twoJobs is example with one job more and an access token of another scope.
 func twoJobs() gitlabtest.Instance {
-	w := docsInstance(openToProject)
+	w := example(openToProject)
 	w.Jobs = append(w.Jobs, gitlabtest.Job{ID: otherJob, Project: project, User: developer, Status: "running"})
 	w.Tokens = append(w.Tokens, gitlabtest.AccessToken{
 		Token: "glpat-registry", User: developer, Scopes: []string{"read_registry"},
@@ -113,7 +113,7 @@ func basic(user, password string) string {
 }
 
 func TestJobRoutes_ReadAFormInTheBody(t *testing.T) {
-	g := startInstance(t, docsInstance(openToProject))
+	g := startInstance(t, example(openToProject))
 	r := g.request(http.MethodGet, lookup, "Content-Type", "application/x-www-form-urlencoded")
 	form := url.Values{"job_token": {g.token(job)}}.Encode()
 	r.Body, r.ContentLength = io.NopCloser(strings.NewReader(form)), int64(len(form))
@@ -166,7 +166,7 @@ func TestJobRoutes_JudgeTheJob(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			w := docsInstance(openToProject)
+			w := example(openToProject)
 			test.change(&w)
 			g := startInstance(t, w)
 			for _, carrier := range [][]string{{"JOB-TOKEN", g.token(job)}, {"Authorization", "Bearer " + g.token(job)}} {
@@ -201,7 +201,7 @@ func TestJobRoutes_JudgeTheTokensShape(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			w := docsInstance(openToProject)
+			w := example(openToProject)
 			w.Jobs[0].TokenFormat, w.Jobs[0].Token = test.format, test.token
 			w.Settings.AcceptsAnyTokenShape = test.anyShape
 			if got := startInstance(t, w).getAs(job, lookup); got.StatusCode != test.status {
@@ -212,7 +212,7 @@ func TestJobRoutes_JudgeTheTokensShape(t *testing.T) {
 }
 
 func TestUnknownRoutes_AreNotFoundAsGrapeHasIt(t *testing.T) {
-	g := start(t, gitlabtest.Options{Instance: docsInstance(openToProject), RelativeURLRoot: "/gitlab"})
+	g := start(t, gitlabtest.Options{Instance: example(openToProject), RelativeURLRoot: "/gitlab"})
 	tests := []struct {
 		name, method, url string
 		status            int
@@ -247,7 +247,7 @@ func TestUnknownRoutes_AreNotFoundAsGrapeHasIt(t *testing.T) {
 }
 
 func TestJobRoutes_AnswerHEADWithoutABody(t *testing.T) {
-	g := startInstance(t, docsInstance(openToProject))
+	g := startInstance(t, example(openToProject))
 	got := g.do(g.request(http.MethodHead, lookup, "JOB-TOKEN", g.token(job)))
 	if got.StatusCode != http.StatusOK || got.body != "" || got.Header.Get("Content-Type") != "application/json" {
 		t.Errorf("%s %q, %s", got.Status, got.body, got.Header)
@@ -255,7 +255,7 @@ func TestJobRoutes_AnswerHEADWithoutABody(t *testing.T) {
 }
 
 func TestServer_AnswersUnderARelativeURLRoot(t *testing.T) {
-	g := start(t, gitlabtest.Options{Instance: docsInstance(openToProject), RelativeURLRoot: "/gitlab/"})
+	g := start(t, gitlabtest.Options{Instance: example(openToProject), RelativeURLRoot: "/gitlab/"})
 	if !strings.HasSuffix(g.URL(), "/gitlab") {
 		t.Errorf("URL %s", g.URL())
 	}

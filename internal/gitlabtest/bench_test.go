@@ -9,9 +9,9 @@ import (
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 )
 
-// busyInstance is docsInstance with that many running jobs more.
+// busyInstance is example with that many running jobs more.
 func busyInstance(jobs int, format string) gitlabtest.Instance {
-	w := docsInstance(entry("groups", "group1", ", access_as: {ci_job: {}}, environments: ['prod*']"))
+	w := example(entry("groups", "group1", ", access_as: {ci_job: {}}, environments: ['prod*']"))
 	for i := range jobs {
 		w.Jobs = append(w.Jobs, gitlabtest.Job{
 			ID: int64(2000 + i), Project: project, User: developer, Status: "running", Environment: "prod", TokenFormat: format,

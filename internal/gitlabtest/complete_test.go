@@ -27,7 +27,7 @@ func TestInstance_FillsInSlugs(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			w := docsInstance("")
+			w := example("")
 			w.Projects[0].Environments = []gitlabtest.Environment{{Name: test.name}}
 			instance := startInstance(t, w).Instance()
 			if got := instance.Projects[0].Environments[0].Slug; got != test.slug {
@@ -47,7 +47,7 @@ func TestInstance_FillsInTiers(t *testing.T) {
 	}
 	for name, tier := range tests {
 		t.Run(name, func(t *testing.T) {
-			w := docsInstance("")
+			w := example("")
 			w.Projects[0].Environments = []gitlabtest.Environment{{Name: name}}
 			instance := startInstance(t, w).Instance()
 			if got := instance.Projects[0].Environments[0].Tier; got != tier {
@@ -74,7 +74,7 @@ func TestInstance_FillsInTokensByFormat(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			w := docsInstance("")
+			w := example("")
 			w.Jobs[0].TokenFormat = test.format
 			w.Settings.InstanceTokenPrefix, w.Settings.Release = test.prefix, test.release
 			g := startInstance(t, w)
@@ -95,7 +95,7 @@ func TestInstance_FillsInTokensByFormat(t *testing.T) {
 }
 
 func TestInstance_FillsInIDsAndDefaults(t *testing.T) {
-	w := docsInstance("")
+	w := example("")
 	w.Jobs[0].Pipeline = gitlabtest.Pipeline{}
 	w.Projects[0].Environments = []gitlabtest.Environment{{Name: "a"}, {ID: 30, Name: "b"}}
 	w.Projects = append(w.Projects,
@@ -171,7 +171,7 @@ func TestUpdate_RefusesWhatNoGitLabHolds(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			g := startInstance(t, docsInstance(openToProject))
+			g := startInstance(t, example(openToProject))
 			before := g.Instance()
 			if err := g.Update(test.change); err == nil {
 				t.Error("the update was accepted")
@@ -179,7 +179,7 @@ func TestUpdate_RefusesWhatNoGitLabHolds(t *testing.T) {
 			if diff := cmp.Diff(before, g.Instance()); diff != "" {
 				t.Errorf("the refused update has changed the instance: %s", diff)
 			}
-			w := docsInstance(openToProject)
+			w := example(openToProject)
 			w.Jobs[0].Token = "glcbt-64_given" // so that two jobs can have it
 			test.change(&w)
 			if s, err := gitlabtest.Start(gitlabtest.Options{Instance: w}); err == nil {
@@ -191,7 +191,7 @@ func TestUpdate_RefusesWhatNoGitLabHolds(t *testing.T) {
 }
 
 func TestUpdate_RefusesAnExpiryThatTheTokenDoesNotCarry(t *testing.T) {
-	w := docsInstance(openToProject)
+	w := example(openToProject)
 	w.Jobs[0].TokenFormat = "jwt"
 	g := startInstance(t, w)
 	before := g.Instance()

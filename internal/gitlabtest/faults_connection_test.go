@@ -18,7 +18,7 @@ import (
 func eachProtocol(t *testing.T, test func(*testing.T, *gitlab)) {
 	for _, secure := range []bool{false, true} {
 		t.Run(map[bool]string{false: "HTTP 1.1", true: "HTTP 2"}[secure], func(t *testing.T) {
-			g := start(t, gitlabtest.Options{Instance: docsInstance(openToProject), TLS: secure})
+			g := start(t, gitlabtest.Options{Instance: example(openToProject), TLS: secure})
 			if secure {
 				g = trusting(t, g.Server)
 			}
@@ -54,7 +54,7 @@ func TestFaultTruncate_AnnouncesTheWholeAndSendsHalf(t *testing.T) {
 
 func TestFaultOversize_PadsTheAnswer(t *testing.T) {
 	const size = 3 << 20
-	g := startInstance(t, docsInstance(openToProject))
+	g := startInstance(t, example(openToProject))
 	whole := g.getAs(job, lookup).body
 	g.Fault(gitlabtest.Fault{Endpoint: gitlabtest.AllowedAgents, Oversize: size})
 	got := g.getAs(job, lookup)
@@ -118,7 +118,7 @@ func TestFaultHang_EndsWithTheClientOrTheServer(t *testing.T) {
 }
 
 func TestFaultDelay_EndsWithTheServer(t *testing.T) {
-	g := startInstance(t, docsInstance(openToProject))
+	g := startInstance(t, example(openToProject))
 	g.Fault(gitlabtest.Fault{Endpoint: gitlabtest.AllowedAgents, Delay: time.Hour})
 	outcome := make(chan error, 1)
 	go func() {

@@ -48,7 +48,7 @@ func TestFaults_ThatAnswer(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			w := docsInstance(openToProject)
+			w := example(openToProject)
 			w.Jobs[0].Token = "glcbt-64_given"
 			g := startInstance(t, w)
 			real := g.getAs(job, lookup).body
@@ -125,7 +125,7 @@ func TestFaults_FormAQueue(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			g := startInstance(t, docsInstance(openToProject))
+			g := startInstance(t, example(openToProject))
 			g.Fault(test.faults...)
 			var got []int
 			for _, call := range test.calls {
@@ -139,7 +139,7 @@ func TestFaults_FormAQueue(t *testing.T) {
 }
 
 func TestFaults_HitUnknownRoutesToo(t *testing.T) {
-	g := startInstance(t, docsInstance(""))
+	g := startInstance(t, example(""))
 	g.Fault(gitlabtest.BadGateway())
 	if got := g.get("/nothing"); got.StatusCode != http.StatusBadGateway {
 		t.Errorf("status %d", got.StatusCode)
@@ -148,7 +148,7 @@ func TestFaults_HitUnknownRoutesToo(t *testing.T) {
 
 func TestFaults_HitExactlyAsManyConcurrentCallsAsTheySay(t *testing.T) {
 	const calls, hits, skip = 100, 30, 10
-	g := startInstance(t, docsInstance(openToProject))
+	g := startInstance(t, example(openToProject))
 	g.Fault(gitlabtest.Fault{Endpoint: gitlabtest.AllowedAgents, Status: 500, Calls: hits, Skip: skip})
 	token := g.token(job)
 	statuses := make(chan int, calls)

@@ -11,7 +11,7 @@ import (
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 )
 
-// filtered is docsInstance with one entry for the project, of this configuration, and a job in this environment.
+// filtered is example with one entry for the project, of this configuration, and a job in this environment.
 func filtered(t *testing.T, configuration map[string]any, environment string) gitlabtest.Instance {
 	t.Helper()
 	entry := map[string]any{"id": "group1/group1-1/project1"}
@@ -22,7 +22,7 @@ func filtered(t *testing.T, configuration map[string]any, environment string) gi
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := docsInstance(string(config)) // JSON is YAML
+	w := example(string(config)) // JSON is YAML
 	w.Projects[0].Environments, w.Jobs[0].Environment = nil, environment
 	if environment != "" {
 		w.Projects[0].Environments = []gitlabtest.Environment{{Name: environment}}

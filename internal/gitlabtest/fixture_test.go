@@ -14,45 +14,23 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// Ids of docsInstance.
+// Short names of the ids in the example.
 const (
-	rootGroup    = 23
-	nestedGroup  = 25
-	project      = 150
-	agentProject = 7
-	developer    = 9
-	agent        = 42
-	job          = 1001
+	rootGroup    = gitlabtest.ExampleRootGroup
+	nestedGroup  = gitlabtest.ExampleGroup
+	project      = gitlabtest.ExampleProject
+	agentProject = gitlabtest.ExampleAgentProject
+	developer    = gitlabtest.ExampleUser
+	agent        = gitlabtest.ExampleAgent
+	job          = gitlabtest.ExampleJob
+	patToken     = gitlabtest.ExampleToken
 )
 
-const patToken = "glpat-of-the-developer"
-
-// docsInstance is the example of GitLab's impersonation docs: group1/group1-1/project1 with a job in environment prod, and
-// one agent, of another project in group1, that the configuration opens to the project.
-func docsInstance(config string) gitlabtest.Instance {
-	return gitlabtest.Instance{
-		Settings: gitlabtest.Settings{Licensed: true},
-		Groups: []gitlabtest.Group{
-			{ID: rootGroup, Path: "group1"},
-			{ID: nestedGroup, Parent: rootGroup, Path: "group1/group1-1"},
-		},
-		Projects: []gitlabtest.Project{
-			{
-				ID: project, Group: nestedGroup, Path: "group1/group1-1/project1",
-				Branches: []string{"main", "feature/x"}, ProtectedBranches: []string{"main", "release-*"},
-				Tags: []string{"v1.0", "nightly"}, ProtectedTags: []string{"v*"},
-				Environments: []gitlabtest.Environment{{ID: 11, Name: "prod"}, {ID: 12, Name: "review/fix-foo"}},
-			},
-			{ID: agentProject, Group: rootGroup, Path: "group1/agents"},
-		},
-		Users:  []gitlabtest.User{{ID: developer, Username: "jdoe", Access: map[int64]int{project: 30}}},
-		Agents: []gitlabtest.Agent{{ID: agent, Name: "prod-agent", Project: agentProject, Config: config}},
-		Jobs: []gitlabtest.Job{{
-			ID: job, Project: project, User: developer, Status: "running", Environment: "prod",
-			Pipeline: gitlabtest.Pipeline{ID: 501, Ref: "main"},
-		}},
-		Tokens: []gitlabtest.AccessToken{{Token: patToken, User: developer, Scopes: []string{"read_api"}}},
-	}
+// example is gitlabtest.Example with another configuration of its agent.
+func example(config string) gitlabtest.Instance {
+	w := gitlabtest.Example()
+	w.Agents[0].Config = config
+	return w
 }
 
 const (

@@ -96,7 +96,7 @@ func (g *gitlab) claims(job int64) map[string]any {
 }
 
 func TestIDToken_HasGitLabsClaims(t *testing.T) {
-	w := docsInstance("")
+	w := example("")
 	const sha = "0ff3ae198f8601a285adcf5c0fff204ee6fba5fd"
 	w.Projects[0].ProtectedEnvironments, w.Jobs[0].Pipeline.SHA = []string{"prod"}, sha
 	now := time.Now().Truncate(time.Second)
@@ -210,7 +210,7 @@ func TestIDToken_ClaimsFollowTheInstance(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			w := docsInstance("")
+			w := example("")
 			test.change(&w)
 			claims := startInstance(t, w).claims(job)
 			for name, want := range test.want {
@@ -235,7 +235,7 @@ func groups(n int) []string {
 }
 
 func TestIDToken_ProtectionIsThatOfTheJobsStart(t *testing.T) {
-	g := startInstance(t, docsInstance(""))
+	g := startInstance(t, example(""))
 	g.mustUpdate(func(w *gitlabtest.Instance) { w.Project(project).ProtectedBranches = nil })
 	if got := g.claims(job)["ref_protected"]; got != "true" {
 		t.Errorf("ref_protected %v after the branch was unprotected", got)
@@ -243,14 +243,14 @@ func TestIDToken_ProtectionIsThatOfTheJobsStart(t *testing.T) {
 }
 
 func TestIDToken_OfNoJob(t *testing.T) {
-	g := startInstance(t, docsInstance(""))
+	g := startInstance(t, example(""))
 	if _, err := g.IDToken(77, audience); !errors.Is(err, gitlabtest.ErrNoJob) {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestKeySet_HasTheKeyOfJobsAndThatOfLogins(t *testing.T) {
-	g := start(t, gitlabtest.Options{Instance: docsInstance(""), RelativeURLRoot: "/gitlab"})
+	g := start(t, gitlabtest.Options{Instance: example(""), RelativeURLRoot: "/gitlab"})
 	r := g.beside("/oauth/discovery/keys")
 	if got := r.Header.Get("Cache-Control"); got != "max-age=86400, public, must-revalidate, no-transform" {
 		t.Errorf("Cache-Control %s", got)
@@ -284,7 +284,7 @@ func TestKeySet_HasTheKeyOfJobsAndThatOfLogins(t *testing.T) {
 }
 
 func TestRotateSigningKey_LeavesNoOverlap(t *testing.T) {
-	g := startInstance(t, docsInstance(""))
+	g := startInstance(t, example(""))
 	before := g.idToken(job)
 	if err := g.RotateSigningKey(4096); err != nil {
 		t.Fatal(err)
@@ -305,7 +305,7 @@ func TestRotateSigningKey_LeavesNoOverlap(t *testing.T) {
 }
 
 func TestSign_SetsAndRemovesMembersOfTheHeader(t *testing.T) {
-	g := startInstance(t, docsInstance(""))
+	g := startInstance(t, example(""))
 	token, err := g.Sign(gitlabtest.CIKey, map[string]any{"kid": nil, "alg": "none", "typ": "at+jwt"}, []byte(`{"a":1,"a":2}`))
 	if err != nil {
 		t.Fatal(err)
@@ -319,7 +319,7 @@ func TestSign_SetsAndRemovesMembersOfTheHeader(t *testing.T) {
 }
 
 func TestDiscovery_NamesTheKeySet(t *testing.T) {
-	g := start(t, gitlabtest.Options{Instance: docsInstance(""), RelativeURLRoot: "/gitlab"})
+	g := start(t, gitlabtest.Options{Instance: example(""), RelativeURLRoot: "/gitlab"})
 	var got struct {
 		Issuer  string
 		JWKSURI string `json:"jwks_uri"`
@@ -339,7 +339,7 @@ func TestFaults_HitTheKeySetAndTheJobs(t *testing.T) {
 		gitlabtest.ProjectGroups: "/api/v4" + groupsPath, gitlabtest.ProtectedEnvironments: "/api/v4" + protectedPath,
 	} {
 		t.Run(name, func(t *testing.T) {
-			g := startInstance(t, docsInstance(""))
+			g := startInstance(t, example(""))
 			g.Fault(gitlabtest.Fault{Endpoint: name, Status: http.StatusBadGateway, Body: "<html>"})
 			if got := g.beside(path); got.StatusCode != http.StatusBadGateway || got.body != "<html>" {
 				t.Errorf("%d %s", got.StatusCode, got.body)

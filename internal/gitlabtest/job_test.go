@@ -12,7 +12,7 @@ import (
 
 func TestJob_AnswersTheWholeEntity(t *testing.T) {
 	begin := time.Date(2026, 3, 1, 12, 0, 10, 0, time.UTC)
-	g := start(t, gitlabtest.Options{Instance: docsInstance(""), Now: func() time.Time { return begin }})
+	g := start(t, gitlabtest.Options{Instance: example(""), Now: func() time.Time { return begin }})
 	const sha = "0ff3ae198f8601a285adcf5c0fff204ee6fba5fd"
 	g.mustUpdate(func(w *gitlabtest.Instance) { w.Jobs[0].Name, w.Jobs[0].Pipeline.SHA = "deploy-prod", sha })
 	want := reply{body: strings.NewReplacer("URL", g.URL(), "SHA", sha).Replace(`{
@@ -54,7 +54,7 @@ func TestJob_SaysRefAndSource(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			w := docsInstance("")
+			w := example("")
 			w.Jobs[0].Pipeline, w.Jobs[0].Status = test.pipeline, "canceling"
 			answer := startInstance(t, w).getAs(job, "/job").decoded(t).(map[string]any)
 			pipeline := answer["pipeline"].(map[string]any)

@@ -33,7 +33,7 @@ func TestJWTTokens_HaveTheClaimsOfGitLab(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			w := docsInstance("")
+			w := example("")
 			w.Jobs[0].TokenFormat = "jwt"
 			if test.change != nil {
 				test.change(&w)
@@ -82,7 +82,7 @@ func parts(t *testing.T, token string) (header, claims map[string]any) {
 }
 
 func TestJWTTokens_FailOnceTheInstancePrefixChanges(t *testing.T) {
-	w := docsInstance(openToProject)
+	w := example(openToProject)
 	w.Jobs[0].TokenFormat, w.Settings.InstanceTokenPrefix = "jwt", "acme"
 	g := startInstance(t, w)
 	for _, step := range []struct {
@@ -100,7 +100,7 @@ func TestJWTTokens_FailOnceTheInstancePrefixChanges(t *testing.T) {
 
 func TestJWTTokens_AreJudgedBySignatureAndExpiry(t *testing.T) {
 	now := clock{begin: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
-	w := docsInstance(openToProject)
+	w := example(openToProject)
 	w.Jobs[0].TokenFormat = "jwt"
 	w.Jobs = append(w.Jobs,
 		gitlabtest.Job{ID: 2, Project: project, User: developer, Status: "running", TokenFormat: "jwt",

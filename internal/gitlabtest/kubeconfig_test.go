@@ -13,7 +13,7 @@ import (
 const tunnel = "https://kas.gitlab.example.com/k8s-proxy/"
 
 func TestKubeconfig_HasAContextPerAgent(t *testing.T) {
-	w := docsInstance("ci_access: {projects: [{id: group1/group1-1/project1, default_namespace: web}]}")
+	w := example("ci_access: {projects: [{id: group1/group1-1/project1, default_namespace: web}]}")
 	w.Agents = append(w.Agents, gitlabtest.Agent{ID: 43, Name: "own", Project: project},
 		gitlabtest.Agent{ID: 44, Name: "closed", Project: agentProject})
 	w.Jobs[0].Token = "glcbt-64_AbCdEfGhIjKlMnOpQrSt"
@@ -29,9 +29,9 @@ clusters:
   cluster:
     server: https://kas.gitlab.example.com/k8s-proxy/
 users:
-- name: agent:42
+- name: agent:4
   user:
-    token: ci:42:glcbt-64_AbCdEfGhIjKlMnOpQrSt
+    token: ci:4:glcbt-64_AbCdEfGhIjKlMnOpQrSt
 - name: agent:43
   user:
     token: ci:43:glcbt-64_AbCdEfGhIjKlMnOpQrSt
@@ -40,7 +40,7 @@ contexts:
   context:
     cluster: gitlab
     namespace: web
-    user: agent:42
+    user: agent:4
 - name: group1/group1-1/project1:own
   context:
     cluster: gitlab
@@ -68,7 +68,7 @@ func TestKubeconfig_IsNotSetWithoutAgents(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := startInstance(t, docsInstance(test.config)).Kubeconfig(job, tunnel)
+			_, err := startInstance(t, example(test.config)).Kubeconfig(job, tunnel)
 			if !errors.Is(err, gitlabtest.ErrNoKubeconfig) {
 				t.Errorf("error %v", err)
 			}
@@ -77,7 +77,7 @@ func TestKubeconfig_IsNotSetWithoutAgents(t *testing.T) {
 }
 
 func TestKubeconfig_NeedsAJobAndSoundPatterns(t *testing.T) {
-	g := startInstance(t, docsInstance(entry("groups", "group1", ", environments: ['a(b*']")))
+	g := startInstance(t, example(entry("groups", "group1", ", environments: ['a(b*']")))
 	if _, err := g.Kubeconfig(1, tunnel); !errors.Is(err, gitlabtest.ErrNoJob) {
 		t.Errorf("of no job: %v", err)
 	}

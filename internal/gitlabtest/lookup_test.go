@@ -11,7 +11,7 @@ import (
 )
 
 func TestAllowedAgents_AnswersTheWholeEntityOfTheDocs(t *testing.T) {
-	g := startInstance(t, docsInstance(`
+	g := startInstance(t, example(`
 ci_access:
   projects:
   - id: group1/group1-1/project1
@@ -27,7 +27,7 @@ ci_access:
 	}
 	want := reply{body: `{
 		"allowed_agents": [{
-			"id": 42,
+			"id": 4,
 			"config_project": {
 				"id": 7, "description": null, "name": "agents", "name_with_namespace": "group1 / agents",
 				"path": "agents", "path_with_namespace": "group1/agents", "created_at": "2024-01-02T03:04:05.678Z"
@@ -87,7 +87,7 @@ func TestAllowedAgents_SaysWhatTheJobIs(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			w := docsInstance(openToProject)
+			w := example(openToProject)
 			if test.change != nil {
 				test.change(&w)
 			}
@@ -116,7 +116,7 @@ func TestAllowedAgents_SaysWhatTheJobIs(t *testing.T) {
 
 func TestAllowedAgents_KeepsBigIDsExact(t *testing.T) {
 	const big = int64(math.MaxInt64)
-	w := docsInstance(openToProject)
+	w := example(openToProject)
 	w.Agents[0].ID, w.Jobs[0].ID = big, big-2
 	g := startInstance(t, w)
 	got := g.getAs(big-2, lookup).agents(t)
@@ -128,7 +128,7 @@ func TestAllowedAgents_KeepsBigIDsExact(t *testing.T) {
 func TestAllowedAgents_CarriesTheFeatureFlagHeader(t *testing.T) {
 	for _, flags := range []string{"", "one=true, two=false"} {
 		t.Run("flags "+flags, func(t *testing.T) {
-			w := docsInstance(openToProject)
+			w := example(openToProject)
 			w.Settings.FeatureFlags = flags
 			got := startInstance(t, w).getAs(job, lookup)
 			if diff := cmp.Diff([]string{flags}, got.Header.Values("Gitlab-Feature-Flag")); diff != "" {
@@ -139,7 +139,7 @@ func TestAllowedAgents_CarriesTheFeatureFlagHeader(t *testing.T) {
 }
 
 func TestAllowedAgents_SeesAnEndedJobAtOnce(t *testing.T) {
-	g := startInstance(t, docsInstance(openToProject))
+	g := startInstance(t, example(openToProject))
 	token := g.token(job)
 	if got := g.get(lookup, "JOB-TOKEN", token); got.StatusCode != http.StatusOK {
 		t.Fatalf("running: status %d", got.StatusCode)

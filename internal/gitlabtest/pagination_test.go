@@ -12,7 +12,7 @@ import (
 )
 
 func TestPagination_SaysWhereItIs(t *testing.T) {
-	w := docsInstance("")
+	w := example("")
 	w.Projects[0].Branches = nil
 	for i := range 250 {
 		w.Projects[0].Branches = append(w.Projects[0].Branches, fmt.Sprintf("branch-%03d", i))

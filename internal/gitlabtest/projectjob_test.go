@@ -38,7 +38,7 @@ func TestProjectJob_SaysTheStatus(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			g := startInstance(t, docsInstance(""))
+			g := startInstance(t, example(""))
 			g.mustUpdate(test.change)
 			r := g.get(jobPath, "PRIVATE-TOKEN", patToken)
 			var got status
@@ -58,7 +58,7 @@ func TestProjectJob_SaysTheStatus(t *testing.T) {
 }
 
 func TestProjectJob_ChangesWithTheNextRequest(t *testing.T) {
-	g := startInstance(t, docsInstance(""))
+	g := startInstance(t, example(""))
 	if got := g.get(jobPath, "PRIVATE-TOKEN", patToken); got.StatusCode != http.StatusOK {
 		t.Fatalf("status %d: %s", got.StatusCode, got.body)
 	}
@@ -70,7 +70,7 @@ func TestProjectJob_ChangesWithTheNextRequest(t *testing.T) {
 }
 
 func TestProjectGroups_AreOrderedByIDFromTheHighest(t *testing.T) {
-	w := docsInstance("")
+	w := example("")
 	w.Groups = []gitlabtest.Group{
 		{ID: 90, Path: "top"}, {ID: 12, Parent: 90, Path: "top/middle"}, {ID: 50, Parent: 12, Path: "top/middle/low"},
 	}
@@ -111,7 +111,7 @@ func TestProjectGroups_AreOrderedByIDFromTheHighest(t *testing.T) {
 }
 
 func TestProtectedEnvironments_AreOrderedByName(t *testing.T) {
-	w := docsInstance("")
+	w := example("")
 	w.Projects[0].ProtectedEnvironments = []string{"staging", "prod"}
 	w.Users[0].Access[project] = 40
 	g := startInstance(t, w)
@@ -131,7 +131,7 @@ func TestProtectedEnvironments_AreOrderedByName(t *testing.T) {
 }
 
 func TestAccessToken_ExpiredTellsItInAHeader(t *testing.T) {
-	w := docsInstance("")
+	w := example("")
 	w.Tokens[0].Revoked = true
 	got := startInstance(t, w).get(jobPath, "PRIVATE-TOKEN", patToken)
 	const want = `Bearer realm="Protected by OAuth 2.0", error="invalid_token", ` +

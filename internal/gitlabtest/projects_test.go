@@ -172,7 +172,7 @@ func TestProjectRoutes_JudgeTheCaller(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name+" as "+test.as, func(t *testing.T) {
-			w := docsInstance("")
+			w := example("")
 			w.Jobs = append(w.Jobs, gitlabtest.Job{ID: otherJob, Project: project, User: developer, Status: "success"})
 			w.Projects[0].ProtectedEnvironments = []string{"prod", "eu/prod"}
 			api := []string{"read_api"}
@@ -204,7 +204,7 @@ func TestProjectRoutes_JudgeTheCaller(t *testing.T) {
 }
 
 func TestEnvironments_FilterAndAnswerTheEntity(t *testing.T) {
-	w := docsInstance("")
+	w := example("")
 	w.Projects[0].Environments = []gitlabtest.Environment{
 		{ID: 14, Name: "staging"},
 		{ID: 13, Name: "review/b", State: "stopped"},
@@ -252,7 +252,7 @@ func TestEnvironments_FilterAndAnswerTheEntity(t *testing.T) {
 }
 
 func TestBranches_SearchAndAnswerTheEntity(t *testing.T) {
-	w := docsInstance("")
+	w := example("")
 	w.Projects[0].Branches = []string{"stable", "main", "feature/x", "release-1", "Maintenance"}
 	g := startInstance(t, w)
 	for query, want := range map[string][]string{
@@ -281,7 +281,7 @@ func TestBranches_SearchAndAnswerTheEntity(t *testing.T) {
 }
 
 func TestTag_SaysWhetherItIsProtected(t *testing.T) {
-	w := docsInstance("")
+	w := example("")
 	w.Users[0].Access[project] = 40
 	g := startInstance(t, w)
 	for name, protected := range map[string]bool{"v1.0": true, "nightly": false} {
@@ -302,7 +302,7 @@ func TestNames_MayHoldEveryCharacterOfAURL(t *testing.T) {
 		"a%20b": "a b",
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := docsInstance("")
+			w := example("")
 			w.Projects[0].Branches = []string{name}
 			got := startInstance(t, w).get(branchesPath+"/"+escaped, "PRIVATE-TOKEN", patToken)
 			if got.StatusCode != http.StatusOK {

@@ -29,7 +29,7 @@ func trusting(t testing.TB, s *gitlabtest.Server) *gitlab {
 }
 
 func TestServer_WithTLSIsTrustedThroughItsCAAlone(t *testing.T) {
-	g := start(t, gitlabtest.Options{Instance: docsInstance(openToProject), TLS: true})
+	g := start(t, gitlabtest.Options{Instance: example(openToProject), TLS: true})
 	if got := trusting(t, g.Server).getAs(job, lookup); got.StatusCode != http.StatusOK {
 		t.Errorf("status %d", got.StatusCode)
 	}
@@ -70,7 +70,7 @@ func TestStart_RefusesWhatItCannotServe(t *testing.T) {
 }
 
 func TestInstance_IsACopy(t *testing.T) {
-	g := startInstance(t, docsInstance(openToProject))
+	g := startInstance(t, example(openToProject))
 	before := g.Instance()
 	changed := g.Instance()
 	changed.Jobs[0].Status = "failed"
@@ -82,7 +82,7 @@ func TestInstance_IsACopy(t *testing.T) {
 }
 
 func TestUpdate_KeepsNothingOfTheCaller(t *testing.T) {
-	g := startInstance(t, docsInstance(openToProject))
+	g := startInstance(t, example(openToProject))
 	var kept *gitlabtest.Instance
 	scopes := []string{"api"}
 	g.mustUpdate(func(w *gitlabtest.Instance) {
@@ -99,7 +99,7 @@ func TestUpdate_KeepsNothingOfTheCaller(t *testing.T) {
 
 func TestUpdate_IsAtomicUnderConcurrency(t *testing.T) {
 	const updaters, updates = 8, 25
-	g := startInstance(t, docsInstance(openToProject))
+	g := startInstance(t, example(openToProject))
 	token := g.token(job)
 	var group sync.WaitGroup
 	for range updaters {
@@ -122,7 +122,7 @@ func TestUpdate_IsAtomicUnderConcurrency(t *testing.T) {
 }
 
 func TestCalls_CountByEndpoint(t *testing.T) {
-	g := startInstance(t, docsInstance(openToProject))
+	g := startInstance(t, example(openToProject))
 	for _, path := range []string{
 		lookup, lookup, "/job", environmentPath, branchesPath, branchesPath + "/main", tagsPath + "/v1.0",
 		"/projects/150/protected_tags", "/nothing",
@@ -147,7 +147,7 @@ func TestCalls_CountByEndpoint(t *testing.T) {
 }
 
 func TestRequests_ShowWhatWasSent(t *testing.T) {
-	g := startInstance(t, docsInstance(openToProject))
+	g := startInstance(t, example(openToProject))
 	g.Fault(gitlabtest.BadGateway())
 	g.get(lookup+"?a=%2F", "JOB-TOKEN", "glcbt-64_sent", "Accept", "application/json")
 	g.get("/nothing")
@@ -183,7 +183,7 @@ func TestRequests_AreTheLatestTenThousand(t *testing.T) {
 }
 
 func TestClose_MayBeCalledAgain(t *testing.T) {
-	g := startInstance(t, docsInstance(openToProject))
+	g := startInstance(t, example(openToProject))
 	g.Close()
 	g.Close()
 	if _, err := g.client.Do(g.request(http.MethodGet, lookup)); err == nil {
@@ -194,7 +194,7 @@ func TestClose_MayBeCalledAgain(t *testing.T) {
 func TestClose_WaitsForWhatIsBeingAnswered(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
 	var finished atomic.Bool
-	w := docsInstance(openToProject)
+	w := example(openToProject)
 	w.Jobs[0].TokenFormat = "database"                                    // which takes no clock to make
 	g := start(t, gitlabtest.Options{Instance: w, Now: func() time.Time { // read by every answer
 		close(entered)
@@ -220,7 +220,7 @@ func TestClose_WaitsForWhatIsBeingAnswered(t *testing.T) {
 func TestNew_ServesUntilTheTestEnds(t *testing.T) {
 	var url string
 	t.Run("inner", func(t *testing.T) {
-		url = gitlabtest.New(t, docsInstance(openToProject)).URL()
+		url = gitlabtest.New(t, example(openToProject)).URL()
 	})
 	g := startInstance(t, gitlabtest.Instance{})
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
@@ -233,7 +233,7 @@ func TestNew_ServesUntilTheTestEnds(t *testing.T) {
 }
 
 func TestInstance_Lookups(t *testing.T) {
-	w := docsInstance("")
+	w := example("")
 	if w.Job(job) != &w.Jobs[0] || w.Project(agentProject) != &w.Projects[1] || w.Agent(agent) != &w.Agents[0] ||
 		w.User(developer) != &w.Users[0] || w.Group(nestedGroup) != &w.Groups[1] ||
 		w.Project(project).Environment("prod") != &w.Projects[0].Environments[0] {

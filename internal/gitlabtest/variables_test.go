@@ -10,7 +10,7 @@ import (
 )
 
 func TestVariables_SayWhoAndWhereTheJobIs(t *testing.T) {
-	w := docsInstance("")
+	w := example("")
 	w.Jobs[0].Token, w.Jobs[0].Pipeline.SHA = "glcbt-64_given", "0ff3ae198f8601a285adcf5c0fff204ee6fba5fd"
 	g := startInstance(t, w)
 	want := []string{
