@@ -30,8 +30,8 @@ type doctorReport struct {
 	Rights   []struct{ Verb, Resource string }
 }
 
-// sick is a job with a fault, and what the doctor finds.
-type sick struct {
+// faultyJob is a job with a fault, and what the doctor finds.
+type faultyJob struct {
 	name     string
 	job      gitlabtest.Job
 	env      []string
@@ -43,7 +43,7 @@ type sick struct {
 	says     map[string]string // a part of what a check says
 }
 
-func (s sick) check(t *testing.T) {
+func (s faultyJob) check(t *testing.T) {
 	t.Helper()
 	j := authorJob(t, s.job, s.env...)
 	if s.arrange != nil {
@@ -87,7 +87,7 @@ func TestCIAuthor_Doctor(t *testing.T) {
 		t.Fatal(err)
 	}
 	const ok, failed, skipped = "ok", "failure", "not checked"
-	rows := []sick{
+	rows := []faultyJob{
 		{name: "all is well", job: prod, prelude: pointed, exitCode: isWell, states: map[string]string{
 			"variables": ok, "token": ok, "gitlab": ok, "job": ok, "kubeconfig": ok, "agent": ok, "access": ok,
 			"server": ok, "dns": ok, "tcp": ok, "tls": ok, "identity": ok, "rights": ok,
@@ -164,7 +164,7 @@ func TestCIAuthor_DoctorShowsRestrictions(t *testing.T) {
 			Require: config.Requirements{EnvironmentTiers: []string{"production"}},
 		})
 	})
-	sick{
+	faultyJob{
 		job: gitlabtest.Job{Environment: "staging"}, prelude: pointed, exitCode: hasWarnings,
 		states: map[string]string{"identity": "ok", "rights": "warning"},
 		says:   map[string]string{"rights": `create deployments.apps: jobgate: restriction "author's production" does not let job`},
@@ -175,7 +175,7 @@ func TestCIAuthor_DoctorShowsRestrictions(t *testing.T) {
 func TestCIAuthor_DoctorWhileGitLabIsUnwell(t *testing.T) {
 	authors(t)
 	unwell(t, gitlabtest.Fault{Endpoint: gitlabtest.AllowedAgents, Status: 403, EchoToken: true})
-	sick{
+	faultyJob{
 		job: gitlabtest.Job{}, exitCode: hasFailures,
 		states: map[string]string{"gitlab": "failure", "job": "not checked"},
 		says:   map[string]string{"gitlab": "403"},

@@ -130,14 +130,14 @@ func TestToken_Check(t *testing.T) {
 // jwtJob is the token of a job whose JWT expires after a while.
 func jwtJob(t *testing.T, after time.Duration) string {
 	t.Helper()
-	w := world()
+	w := instance()
 	w.Jobs[0].TokenFormat, w.Jobs[0].TokenExpires = "jwt", time.Now().Add(after)
 	s := gitlabtest.New(t, w)
 	current := s.Instance()
 	return current.Job(1001).Token
 }
 
-func world() gitlabtest.Instance {
+func instance() gitlabtest.Instance {
 	return gitlabtest.Instance{
 		Settings: gitlabtest.Settings{Licensed: true},
 		Groups:   []gitlabtest.Group{{ID: 23, Path: "acme"}},
@@ -194,7 +194,7 @@ func TestReadCA(t *testing.T) {
 }
 
 func TestJob_ClientTrustsTheRunnersCA(t *testing.T) {
-	s, err := gitlabtest.Start(gitlabtest.Options{Instance: world(), TLS: true})
+	s, err := gitlabtest.Start(gitlabtest.Options{Instance: instance(), TLS: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,7 @@ const (
 	prodContext = "acme/agents:prod"
 )
 
-func world() gitlabtest.Instance {
+func instance() gitlabtest.Instance {
 	agent := func(id int64, name, entry string) gitlabtest.Agent {
 		return gitlabtest.Agent{ID: id, Name: name, Project: 7, Config: "ci_access:\n  projects:\n  - id: acme/web\n" + entry}
 	}
@@ -73,7 +73,7 @@ type setup struct {
 // newSetup is a setup in which all is well.
 func newSetup(t *testing.T) *setup {
 	t.Helper()
-	server, err := gitlabtest.Start(gitlabtest.Options{Instance: world(), TLS: true})
+	server, err := gitlabtest.Start(gitlabtest.Options{Instance: instance(), TLS: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -129,7 +129,7 @@ func tokenFormat(format string, lasts time.Duration) func(*setup) {
 
 func TestRun_WithoutTLS(t *testing.T) {
 	s := newSetup(t)
-	plain := gitlabtest.New(t, world())
+	plain := gitlabtest.New(t, instance())
 	w := plain.Instance()
 	s.token = w.Job(jobID).Token
 	s.vars["CI_JOB_TOKEN"], s.vars["CI_API_V4_URL"] = s.token, plain.URL()+"/api/v4"
