@@ -200,7 +200,7 @@ func configureAuthorization(c *config.Configuration) {
 	c.Restrictions = restrictions()
 }
 
-// restrictions are all about certain agents: one about every agent would concern the other tests.
+// restrictions name the agents that they concern, so that other tests do not meet them.
 func restrictions() []config.Restriction {
 	production := config.Requirements{EnvironmentTiers: []string{"production"}}
 	return []config.Restriction{

@@ -51,8 +51,8 @@ func (j job) at(t *testing.T, server *controlplane.APIServer, agent int64) job {
 	return j
 }
 
-// lasting is an API server that remembers for a day who a token is: what ends a login there is the authorizer. It is
-// started when it is first wanted, and ends with the site.
+// lasting is an API server that remembers for a day who a token is, so that only the authorizer can end a login there. It
+// starts when it is first used, and ends with the site.
 func lasting(t *testing.T) *controlplane.APIServer {
 	t.Helper()
 	server, err := startLasting()
@@ -151,7 +151,7 @@ func metric(t *testing.T, name string, labels ...string) float64 {
 	return value
 }
 
-// outcome is what becomes of a command: one of the constants, or else the part that matters of jobgate's reason.
+// outcome is the result of a command: one of the constants, or the part of jobgate's reason that matters.
 type outcome string
 
 const (
@@ -212,7 +212,7 @@ func (want outcome) of(t *testing.T, w *kubectl.Workspace, command string) {
 	}
 }
 
-// soon is of for a request that was answered otherwise a moment ago: kube-apiserver repeats an answer for a second.
+// soon waits for the outcome of a request that had another one a moment ago: kube-apiserver repeats an answer for a second.
 func (want outcome) soon(t *testing.T, w *kubectl.Workspace, command string) {
 	t.Helper()
 	eventually.Succeeds(t, func() error { return want.check(t, w, command) })

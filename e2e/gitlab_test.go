@@ -34,7 +34,7 @@ func jobByID(t *testing.T, id int64) gitlabtest.Job {
 	return *j
 }
 
-// gitlabHeard says whether any request that GitLab received carries the text, wherever in it.
+// gitlabHeard says whether any request that GitLab received contains the text anywhere.
 func gitlabHeard(text string) bool {
 	for _, request := range site.GitLab.Requests(gitlabtest.AnyEndpoint) {
 		if strings.Contains(fmt.Sprint(request), text) {

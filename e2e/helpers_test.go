@@ -7,18 +7,18 @@ import (
 	"strconv"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 
+	"github.com/jobgate/jobgate/internal/eventually"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 
 	"github.com/jobgate/jobgate/e2e/controlplane"
 	"github.com/jobgate/jobgate/e2e/kubectl"
 )
 
-// patience bounds what a test waits for. It is never asserted to be used up.
-const patience = time.Minute
+// patience bounds what a test waits for. It only ends a broken run.
+const patience = eventually.Patience
 
 // firstJob is the job of the example on GitLab's page on impersonation; jobCount counts on from it.
 const firstJob = 1074499489
@@ -59,7 +59,7 @@ func loggedInTo(t *testing.T, server *controlplane.APIServer, j gitlabtest.Job, 
 	return running
 }
 
-// use does what jobgate asks of a job, then what GitLab's page does.
+// use points the kubeconfig to the API server, as jobgate needs it, and selects a context, as GitLab's page does.
 func (j job) use(t *testing.T, server *controlplane.APIServer, context string) {
 	t.Helper()
 	succeed(t, j.Workspace, site.PointToCluster(server)...)

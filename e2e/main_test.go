@@ -54,7 +54,7 @@ func start(ctx context.Context) error {
 	}
 	site, err = sandbox.Start(ctx, sandbox.Options{
 		Binaries: set, Instance: newInstance(), Configure: configure, Race: true,
-		// The most talkative level, so that whatever could leak does.
+		// The most verbose level, so that anything that could leak does.
 		JobgateArgs: []string{"-v=10", "--logging-format=json"},
 	})
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
+	"github.com/jobgate/jobgate/internal/eventually"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 )
 
@@ -79,7 +80,7 @@ func TestManifestsAudit_OnARunningAPIServer(t *testing.T) {
 	})
 	j := loggedInTo(t, server, gitlabtest.Job{Environment: "prod"}, ciJobContext)
 	try(t, j.Workspace, "create", "configmap", "audited", "-n", "shop", "--dry-run=server", "--from-literal=a=b")
-	eventually(t, func() error {
+	eventually.Succeeds(t, func() error {
 		events, err := server.AuditEvents(func(e *auditv1.Event) bool {
 			return e.Verb == "create" && e.ObjectRef != nil && e.ObjectRef.Resource == "configmaps" && e.User.Username == j.username()
 		})

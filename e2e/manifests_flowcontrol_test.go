@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/jobgate/jobgate/internal/eventually"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 
 	"github.com/jobgate/jobgate/e2e/kubectl"
@@ -55,7 +56,7 @@ func TestManifestsFlowControl_JobsHaveTheirOwnFlow(t *testing.T) {
 		{"admin", admin(t), "exempt"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			eventually(t, func() error {
+			eventually.Succeeds(t, func() error {
 				if uid, result := flowOf(t, row.user); uid != flows[row.want] {
 					return fmt.Errorf("the request is in flow %q and not in %s, %q: %s", uid, row.want, flows[row.want], result)
 				}
@@ -128,7 +129,7 @@ func TestManifestsFlowControl_OthersAreServedWhileTheJobsLevelIsFull(t *testing.
 		"subjects: [{kind: User, user: {name: '"+full.username()+"'}}]\n    resourceRules")
 	apply(t, manifest)
 	putBack(t, admin(t), "delete", "flowschema,prioritylevelconfiguration", "gitlab-ci-jobs-full")
-	eventually(t, func() error {
+	eventually.Succeeds(t, func() error {
 		if storm(t, full.Workspace) == 0 {
 			return errors.New("no request of the job is refused")
 		}

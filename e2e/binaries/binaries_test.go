@@ -41,7 +41,7 @@ func TestBuild_FailureNamesTheMistakeAndLeavesNothing(t *testing.T) {
 	wantFiles(t, filepath.Dir(p.output))
 }
 
-// What is kept is found again only by those who would build the same.
+// A kept program is used again only if a new one would be built from the same.
 func TestPlan_KeepsWhatIsBuiltFromOtherVersionsApart(t *testing.T) {
 	base := versions{root: "/r", e2e: "/r/e2e", kubernetes: "v1.36.3", etcd: "v3.6.8", goVersion: "go1.26.8"}
 	tests := []struct {

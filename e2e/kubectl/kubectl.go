@@ -1,5 +1,5 @@
-// Package kubectl runs the real kubectl as a CI job or an administrator would: with a home, a kubeconfig and a cache of
-// their own and none of the developer's settings. It knows nothing of who the user is to the cluster.
+// Package kubectl runs the real kubectl as a CI job or an administrator would: each with a separate home, kubeconfig
+// and cache, and without the developer's settings. It does not know who the user is to the cluster.
 package kubectl
 
 import (

@@ -1,5 +1,5 @@
 // Package process runs child processes that never outlive their parent: long-running servers with a log file and a
-// readiness probe, and short commands. It knows nothing of what the children do.
+// readiness probe, and short commands. It does not know what the children do.
 package process
 
 import (
@@ -102,7 +102,7 @@ func (p *Process) WaitReady(ctx context.Context, probe func(context.Context) err
 }
 
 // Stop ends the child's process group: SIGTERM, then, after Grace, SIGKILL. It fails if the child had to be
-// killed or had ended with an error, before or now; being terminated by SIGTERM is a proper end. A second Stop returns
+// killed or had ended with an error, before or now; an end by SIGTERM is no error. A second Stop returns
 // the same.
 func (p *Process) Stop() error {
 	p.signal(syscall.SIGTERM)
@@ -126,7 +126,7 @@ func (p *Process) Kill() {
 	<-p.ended
 }
 
-// signal leaves a child alone that has ended: its number may be another process's by now.
+// signal does nothing once the child has ended: its number may belong to another process by now.
 func (p *Process) signal(signal syscall.Signal) {
 	select {
 	case <-p.ended:

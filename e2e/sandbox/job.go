@@ -11,7 +11,7 @@ import (
 	"github.com/jobgate/jobgate/e2e/kubectl"
 )
 
-// tunnelURL is what GitLab writes into a job's kubeconfig: the tunnel that jobgate does without.
+// tunnelURL is what GitLab writes into a job's kubeconfig: the tunnel, which jobgate does not use.
 const tunnelURL = "https://kas.gitlab.example.com/k8s-proxy/"
 
 // Job is a job's place on a runner: GitLab's variables, its kubeconfig in $KUBECONFIG if GitLab gives the job one, and
@@ -47,8 +47,8 @@ func (s *Sandbox) Variables(job gitlabtest.Job) ([]string, error) {
 	return append(variables, "CI_SERVER_TLS_CA_FILE="+s.gitlabCA), nil
 }
 
-// PointToCluster are the arguments of the one kubectl command that jobgate asks a job for: instead of the tunnel, the
-// kubeconfig's cluster becomes the API server itself.
+// PointToCluster are the arguments of the one kubectl command that a job needs for jobgate: the kubeconfig's cluster becomes
+// the API server itself instead of the tunnel.
 func (s *Sandbox) PointToCluster(server *controlplane.APIServer) []string {
 	return []string{
 		"config", "set-cluster", "gitlab", "--server=" + server.URL, "--certificate-authority=" + s.Plane.CAFile(),

@@ -100,7 +100,7 @@ func (j *Jobgate) health(ctx context.Context, path string) (string, error) {
 	return string(body), nil
 }
 
-// StartJobgate starts another jobgate between GitLab and whichever API server is told to ask it. The sandbox stops it
+// StartJobgate starts another jobgate between GitLab and any API server that is told to ask it. The sandbox stops it
 // when it closes. The name is unique; change (nil: none) changes the sandbox's configuration for this one, and args are
 // added to its command line.
 func (s *Sandbox) StartJobgate(
@@ -138,8 +138,8 @@ func (s *Sandbox) StartJobgate(
 	return j, nil
 }
 
-// configuration has everything but the agents: free ports, and certificates of the webhook's own authority, which stand
-// for both ends.
+// configuration has everything but the agents: free ports, and certificates of the webhook's own authority for
+// both ends.
 func (s *Sandbox) configuration(dir string) (*config.Configuration, error) {
 	address, err := s.loopbackAddress()
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 )
 
 // StartJobgateWithPKI starts another jobgate, which owns the private CA in a directory and renews what that issued, as
-// jobgate init sets it up. An API server that is told to ask it has its client certificate from there, too.
+// jobgate init sets it up. An API server that asks it gets its client certificate from there, too.
 func (s *Sandbox) StartJobgateWithPKI(ctx context.Context, name string, r certs.Request) (*Jobgate, *certs.PKI, error) {
 	pki := certs.OpenPKI(filepath.Join(s.Dir, name+"-pki"))
 	if _, err := pki.Issue(r); err != nil {

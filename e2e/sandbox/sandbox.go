@@ -1,6 +1,6 @@
 // Package sandbox puts a whole jobgate installation together on loopback: a fake GitLab, jobgate, and a Kubernetes
-// control plane that asks jobgate who a token is and what a job may not do. The tests and the demo stand on top of it;
-// it knows none of them.
+// control plane that asks jobgate who a token is and what a job may not do. The tests and the demo use it; it knows
+// neither.
 package sandbox
 
 import (
@@ -37,7 +37,7 @@ type Options struct {
 	JobgateArgs []string
 	// Race says that jobgate was built with the race detector: a race then ends it.
 	Race bool
-	// Step hears what is being started; may be nil.
+	// Step is called with the name of each part before it starts; may be nil.
 	Step func(string)
 }
 

@@ -13,8 +13,8 @@ import (
 	"github.com/jobgate/jobgate/e2e/controlplane"
 )
 
-// recommendation is the AuthorizationConfiguration that jobgate ships, below the repository's folder, and
-// recommendedKubeconfig the one thing in it that is not the same everywhere.
+// recommendation is the AuthorizationConfiguration that jobgate ships, as a path in the repository.
+// recommendedKubeconfig is the one part of it that differs between machines.
 const (
 	recommendation        = "manifests/authorization-configuration.yaml"
 	recommendedKubeconfig = "/etc/kubernetes/jobgate/authorize.kubeconfig"

@@ -30,8 +30,8 @@ type accessEntry struct {
 	config map[string]any  // the same, for the filters; numbers are json.Number
 }
 
-// parseCIAccess reads a config.yaml. What KAS would refuse before it gets to GitLab is an error (bad YAML, an entry
-// that is no mapping or has no id); what only its schema refuses, such as an unknown key, is not.
+// parseCIAccess reads a config.yaml. What KAS refuses before it reaches GitLab is an error (bad YAML, an entry
+// that is not a mapping or has no id). What only the schema of KAS refuses, such as an unknown key, is not.
 func parseCIAccess(config string) (*ciAccess, error) {
 	asJSON, err := yaml.YAMLToJSON([]byte(config))
 	if err != nil {
@@ -103,8 +103,8 @@ func newAccessEntry(path string, config map[string]any) (*accessEntry, error) {
 var impersonation = []string{"ci_job", "ci_user", "impersonate"}
 
 // available is the scope with_available_ci_access_fields (concerns/clusters/agents/authorizations/ci_access/
-// config_scopes.rb): access_as is absent, {} or has an allowed field. An entry that is not available is as good as not
-// there; it is never downgraded. A null counts as absent, since KAS posts no nulls.
+// config_scopes.rb): access_as is absent, {} or has an allowed field. GitLab ignores an entry that is not
+// available; it never downgrades one. A null counts as absent, since KAS posts no nulls.
 func (e *accessEntry) available(licensed bool) bool {
 	accessAs := e.config["access_as"]
 	if fields, ok := accessAs.(map[string]any); accessAs == nil || ok && len(fields) == 0 {

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// lookupReply is the answer of GET /job/allowed_agents (lib/api/ci/jobs.rb). It says no ref, no protection, no
+// lookupReply is the answer of GET /job/allowed_agents (lib/api/ci/jobs.rb). It has no ref, no protection, no
 // environment name, no agent name and no project path.
 type lookupReply struct {
 	AllowedAgents []allowedAgent `json:"allowed_agents"`
@@ -130,7 +130,7 @@ const (
 	levelMaintainer = 40
 )
 
-// roles is cumulative: all roles up to the user's level, or none for someone who is no member.
+// roles is cumulative: all roles up to the user's level, or none for a user who is not a member.
 func (st *state) roles(level int) []string {
 	names := []string{}
 	for _, l := range accessLevels {

@@ -26,7 +26,7 @@ const (
 // maxForm bounds a form body that is read for credentials.
 const maxForm = 64 << 10
 
-// credentials are the carriers that the API looks at. HTTP Basic is none of them on these routes.
+// credentials are what the API looks at. On these routes it does not look at HTTP Basic.
 type credentials struct {
 	bearer       string
 	privateToken string
@@ -129,7 +129,7 @@ func (st *state) permitted(who principal) (principal, error) {
 }
 
 // liveJob is Ci::AuthJobFinder (app/finders/ci/auth_job_finder.rb): the job whose token this is, if the token is good
-// now. Finished, erased, expired, deleted and unknown are all the same nil.
+// now. It is nil for a job that is finished, erased or deleted and for a token that is expired or unknown.
 func (st *state) liveJob(token string) *Job {
 	job := st.jobOfToken(token)
 	if job == nil || job.Erased || st.projects[job.Project].PendingDelete {

@@ -21,7 +21,7 @@ type grants struct {
 	implicit     map[int64][]authorization // by the project the agents are registered in
 }
 
-// refresh pushes one agent's configuration (RefreshService). Paths that name nothing are dropped in silence. GitLab also
+// refresh pushes one agent's configuration (RefreshService). Paths that name nothing are ignored. GitLab also
 // drops what lies outside the agent's hierarchy, or outside its organization with that setting on. The finder checks the
 // same, so here it would make no difference.
 func (st *state) refresh(agent *Agent, access *ciAccess) {
@@ -45,8 +45,8 @@ func (st *state) refresh(agent *Agent, access *ciAccess) {
 }
 
 // authorizations are the agents a project is authorized for, one entry each, the most specific first (Finder,
-// app/finders/clusters/agents/authorizations/ci_access/finder.rb). The licence counts before an agent's entries are
-// reduced to one, so that losing it can bring a wider entry to light; the filters count after.
+// app/finders/clusters/agents/authorizations/ci_access/finder.rb). The licence is checked before an agent's entries
+// are reduced to one, so a wider entry can apply once the licence is lost. The filters are checked after.
 func (st *state) authorizations(p *Project) []authorization {
 	found := slices.Concat(
 		st.projectAuthorizations(p), st.grants.implicit[p.ID], st.groupAuthorizations(p), st.organizationAuthorizations(p))

@@ -66,10 +66,10 @@ type Project struct {
 	Path          string // full path
 	Organization  int64  // 0 is the default organization
 	PendingDelete bool
-	// Public lets anyone read the project and its repository. In a private one it takes membership to see the project
-	// and the reporter role to read environments and the repository.
+	// Public lets everyone read the project and its repository. Only members see a private project, and reading its
+	// environments and repository takes the reporter role.
 	Public bool
-	// PrivatePipelines keeps the jobs of a private project from guests, as "Public pipelines" switched off does.
+	// PrivatePipelines hides the jobs of a private project from guests ("Public pipelines" is off).
 	PrivatePipelines bool
 	// IDTokenSubject are the parts of sub in ID tokens (ci_id_token_sub_claim_components); project_path, ref_type and
 	// ref when empty.
@@ -204,8 +204,8 @@ const (
 
 // Fault is what goes wrong with some calls of an endpoint, instead of or before the real answer.
 //
-// Faults form a queue: of those that concern an endpoint, the earliest alone decides a call, whether by letting it pass
-// (Skip) or by hitting it. Once it has hit Calls calls it is gone and the next one begins, with its own Skip.
+// Faults form a queue. Of those that concern an endpoint, the earliest alone decides each call: it lets the call pass
+// (Skip) or hits it. After it has hit Calls calls it is gone, and the next one begins with its own Skip.
 type Fault struct {
 	Endpoint string // one of the endpoint names, or AnyEndpoint
 	Calls    int    // how many calls it hits, in turn; 0: all until cleared

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// jobEntity is the answer of GET /job (API::Entities::Ci::Job, lib/api/entities/ci/job.rb). It says no protection, no
-// environment and no project path but in its URLs.
+// jobEntity is the answer of GET /job (API::Entities::Ci::Job, lib/api/entities/ci/job.rb). It has no protection and no
+// environment, and the project path only in its URLs.
 type jobEntity struct {
 	ID                int64          `json:"id"`
 	Status            string         `json:"status"`
@@ -200,7 +200,7 @@ func commitOf(sha string) commitEntity {
 	return commitEntity{ID: sha, ShortID: sha[:min(8, len(sha))], Title: "A commit"}
 }
 
-// objectID is an id in the form of git's.
+// objectID is an id that looks like one of git.
 func objectID(of string) string {
 	sum := sha1.Sum([]byte(of)) // see the import
 	return hex.EncodeToString(sum[:])

@@ -101,8 +101,8 @@ func (m *tokenMint) sign(j *Job, p *Project, instancePrefix string) (string, err
 	return prefix + signed, nil
 }
 
-// jobID reads a token that this process signed. ok is false for every other; expired tells a token whose exp has
-// passed.
+// jobID reads a token that this process signed. ok is false for every other token. expired says that its exp
+// has passed.
 func (m *tokenMint) jobID(token, instancePrefix string) (id int64, expired, ok bool) {
 	raw, prefixed := cutTokenPrefix(token, instancePrefix)
 	if !prefixed || strings.Count(raw, ".") != 2 {
@@ -142,7 +142,7 @@ func cutTokenPrefix(token, instancePrefix string) (string, bool) {
 // errJWTChanged is an Instance that changed a JWT's expiry but kept the token that carries the old one.
 var errJWTChanged = errors.New("tokenExpires has changed but the token, which carries it, has not: empty it too")
 
-// base36 is 0-9a-z, or empty for 0: a claim about something that does not exist is left out.
+// base36 is 0-9a-z, or empty for 0: a claim about a thing that does not exist is left out.
 func base36(n int64) string {
 	if n == 0 {
 		return ""

@@ -13,7 +13,7 @@ const (
 	maxPerPage     = 100
 )
 
-// paginated answers with the page that was asked for and says in headers where it is
+// paginated answers with the requested page and describes it in headers
 // (lib/gitlab/pagination/offset_header_builder.rb). X-Next-Page and X-Prev-Page are empty at the ends.
 func paginated[T any](c *call, items []T) (*response, error) {
 	page, err := pageParameter(c, "page", 1)
@@ -42,7 +42,7 @@ func paginated[T any](c *call, items []T) (*response, error) {
 	return out, nil
 }
 
-// pageParameter refuses what is no whole number; what is below 1 counts as the default.
+// pageParameter refuses what is not a whole number. A number below 1 counts as the default.
 func pageParameter(c *call, name string, fallback int) (int, error) {
 	text := c.r.URL.Query().Get(name)
 	if text == "" {

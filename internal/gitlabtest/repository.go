@@ -55,8 +55,8 @@ func (c *call) branches() (*response, error) {
 	return paginated(c, found)
 }
 
-// matchesSearch is the search of branches (GitRefsFinder): ^ wants the beginning, $ the end, * is a wildcard, and
-// anything else is to be found anywhere, all without regard to case.
+// matchesSearch is the search of branches (GitRefsFinder): ^ is the beginning, $ the end, * is a wildcard, and
+// any other text may be anywhere in the name. Case does not matter.
 func matchesSearch(name, search string) bool {
 	name, search = strings.ToLower(name), strings.ToLower(search)
 	begin, anchoredBegin := strings.CutPrefix(search, "^")
@@ -73,7 +73,7 @@ func matchesSearch(name, search string) bool {
 	}
 }
 
-// branch is GET /projects/:id/repository/branches/:branch. It does not take job tokens: one counts as no credential.
+// branch is GET /projects/:id/repository/branches/:branch. It takes no job tokens: a request with one is anonymous.
 func (c *call) branch() (*response, error) {
 	project, err := c.repository()
 	if err != nil {
@@ -105,7 +105,7 @@ func (p *Project) defaultBranch() string {
 	return p.Branches[0]
 }
 
-// tag is GET /projects/:id/repository/tags/:tag_name (lib/api/tags.rb); as for branch, job tokens do not count.
+// tag is GET /projects/:id/repository/tags/:tag_name (lib/api/tags.rb); it takes no job tokens either.
 func (c *call) tag() (*response, error) {
 	project, err := c.repository()
 	if err != nil {

@@ -63,13 +63,12 @@ var (
 	errForbidden    = message(http.StatusForbidden, "403 Forbidden")
 	errNoRoute      = &apiError{status: http.StatusNotFound, body: map[string]string{"error": "404 Not Found"}}
 	errBadMethod    = &apiError{status: http.StatusMethodNotAllowed, body: map[string]string{"error": "405 Not Allowed"}}
-	// errNoRecord is what ActiveRecord::RecordNotFound becomes (lib/api/api.rb). Unlike every other 404 it has a small f.
+	// errNoRecord is what ActiveRecord::RecordNotFound becomes (lib/api/api.rb). Other 404s say "Not Found".
 	errNoRecord = message(http.StatusNotFound, "404 Not found")
 	// An expired or revoked access token (oauth2_bearer_token_error_handler, lib/api/api_guard.rb).
 	errExpiredToken = invalidToken("Token is expired. You can either do re-authorization or token refresh.")
 	errRevokedToken = invalidToken("Token was revoked. You have to re-authorize from the user.")
-	// errInsufficientScope is an access token that is good for something else (RFC 6750 section 3.1, as rack-oauth2 has
-	// it).
+	// errInsufficientScope refuses an access token with other scopes (RFC 6750 section 3.1, as rack-oauth2 has it).
 	errInsufficientScope = &apiError{status: http.StatusForbidden, body: map[string]string{
 		"error":             "insufficient_scope",
 		"error_description": "The request requires higher privileges than provided by the access token.",
@@ -77,7 +76,7 @@ var (
 	}}
 )
 
-// invalidToken is rack-oauth2's answer to a token that was good once.
+// invalidToken is rack-oauth2's answer to a token that is no longer valid.
 func invalidToken(description string) *apiError {
 	return &apiError{
 		status: http.StatusUnauthorized,
@@ -87,7 +86,7 @@ func invalidToken(description string) *apiError {
 	}
 }
 
-// errorResponse renders an apiError; any other error is an exception, which GitLab never explains.
+// errorResponse renders an apiError; any other error is an exception, which GitLab does not explain.
 func errorResponse(err error) *response {
 	var known *apiError
 	if !errors.As(err, &known) {

@@ -67,7 +67,7 @@ func (s *Server) routes() http.Handler {
 	return root
 }
 
-// outside is what lies beside the API: web pages.
+// outside is everything else: web pages.
 func (s *Server) outside(w http.ResponseWriter, r *http.Request) {
 	s.exchange(w, r, "", func() *response { return htmlPage(http.StatusNotFound) })
 }
@@ -84,8 +84,8 @@ func (s *Server) serve(e endpoint) http.HandlerFunc {
 	}
 }
 
-// answer is the real answer, on the state of this moment: like GitLab, which asks its primary database here, it knows
-// at once that a job has ended.
+// answer is the real answer, from the present state: like GitLab, which asks its primary database here, it knows at once
+// that a job has ended.
 func (s *Server) answer(e endpoint, r *http.Request) (*response, error) {
 	c := &call{st: s.state.Load(), r: r, base: s.url, root: s.options.RelativeURLRoot, now: s.options.Now(), keys: s.keys}
 	if e.name != "" && !e.open {

@@ -165,7 +165,7 @@ func (s *Server) Instance() Instance { return s.state.Load().instance.clone() }
 // Fault adds faults behind those that are there.
 func (s *Server) Fault(f ...Fault) { s.faults.add(f...) }
 
-// ClearFaults ends all faults. Calls that one already holds up stay held up.
+// ClearFaults ends all faults. A call that a fault delays already is still delayed.
 func (s *Server) ClearFaults() { s.faults.clear() }
 
 // Calls is how many requests the endpoint has had, or all of them for AnyEndpoint.
@@ -178,7 +178,7 @@ func (s *Server) Requests(endpoint string) []Request { return s.log.requests(end
 // ResetCalls forgets all requests and counts.
 func (s *Server) ResetCalls() { s.log.reset() }
 
-// exchange notes a request and answers it, with a fault or without.
+// exchange logs a request and answers it, with a fault or without.
 func (s *Server) exchange(w http.ResponseWriter, r *http.Request, endpoint string, answer func() *response) {
 	if !s.exchanges.enter() {
 		panic(http.ErrAbortHandler)
@@ -192,7 +192,7 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request, endpoint strin
 	answer().write(w)
 }
 
-// openCount counts what is going on and lets nothing more begin once it is closed.
+// openCount counts the exchanges that are open. Once it is closed no more can begin.
 type openCount struct {
 	mu     sync.Mutex
 	closed bool
@@ -211,7 +211,7 @@ func (c *openCount) enter() bool {
 
 func (c *openCount) leave() { c.open.Done() }
 
-// close returns when everything that had begun has ended.
+// close returns when the last open exchange has ended.
 func (c *openCount) close() {
 	c.mu.Lock()
 	c.closed = true
