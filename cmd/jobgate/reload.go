@@ -77,6 +77,7 @@ func (r *reloader) reload() (accepted bool) {
 		r.logger.Error(err, "Configuration refused, the last good one stays in force", "file", r.file)
 		return false
 	}
+	cfg.LogWarnings(r.logger, r.file)
 	r.results.WithLabelValues("applied").Inc()
 	r.last.SetToCurrentTime()
 	r.logger.Info("Configuration applied", "file", r.file, "agents", len(cfg.Agents))

@@ -64,6 +64,7 @@ func serve(ctx context.Context, o serveOptions) error {
 	if err != nil {
 		return fmt.Errorf("configuration is not valid\n%w", err)
 	}
+	cfg.LogWarnings(klog.FromContext(ctx), o.configFile)
 	keeper, err := newKeeper(ctx, o.pki, metrics)
 	if err != nil {
 		return err
