@@ -39,7 +39,7 @@ func (r release) validate() error {
 	return nil
 }
 
-// config says how the image is run. The Dockerfile says the same.
+// config says how the image is run.
 func (r release) config() v1.Config {
 	return v1.Config{
 		// Numbers: runAsNonRoot cannot judge a name, and there is no /etc/passwd.

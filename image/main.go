@@ -1,8 +1,7 @@
 // Command image assembles jobgate's container image from finished binaries, without a container engine: an OCI layout for
 // a registry, and on request a docker archive for a node without one and a bill of materials for each binary.
 //
-// It knows what is in the image and how it is run, and nothing of how binaries are built. The Dockerfile says the same
-// to container engines; a test holds the two together.
+// It knows what is in the image and how it runs, and nothing about how binaries are built.
 package main
 
 import (
