@@ -4,18 +4,29 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 VERSION ?=
+REVISION ?= $(shell git describe --always --dirty --abbrev=40 --exclude '*')
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
+export SOURCE_DATE_EPOCH
 # Nothing of the machine that builds gets into the binary, so that two builds of one commit are alike (docs/release.md).
 BUILD_FLAGS := -trimpath -ldflags "-s -w -buildid= $(if $(VERSION),-X main.version=$(VERSION))"
-BINARY ?= bin/jobgate
+# Everything that is built goes below it.
+BIN ?= bin
+BINARY ?= $(BIN)/jobgate
+# Platforms of the images, and of the binaries of a release.
 PLATFORMS ?= linux/amd64 linux/arm64
+RELEASE_PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+CI_PROGRAMS ?= $(BIN)
 CA_CERTIFICATES ?= /etc/ssl/certs/ca-certificates.crt
 TOOL := go tool -modfile=$(CURDIR)/tools/go.mod
+# In its own module: it needs other versions of what the other tools need.
+GOLANGCI_LINT := go tool -modfile=$(CURDIR)/tools/golangci-lint/go.mod golangci-lint
 FUZZTIME ?= 2m
 # Without C, as the control plane's programs are built: Kubernetes' packages are then compiled once, and not once for each use.
 PURE := CGO_ENABLED=0
 # kubectl, kube-apiserver and friends are built from their modules; the newest Go found need not be theirs.
 export GOTOOLCHAIN ?= local
-export GOFLAGS ?= -buildvcs=false
+# With the same flags everywhere a package is compiled once for tests, linters and releases, and once more with -race.
+export GOFLAGS ?= -buildvcs=false -trimpath
 
 .PHONY: help
 help: ## list the targets
@@ -25,33 +36,65 @@ help: ## list the targets
 build: ## build bin/jobgate (BINARY), static
 	CGO_ENABLED=0 go build $(BUILD_FLAGS) -o $(BINARY) ./cmd/jobgate
 
+# The binary of a platform, such as bin/linux/amd64/jobgate; on Windows a program's name ends in .exe.
+binary = $(BIN)/$(1)/jobgate$(if $(filter windows/%,$(1)),.exe)
+image = cd image && go run . $(foreach platform,$(PLATFORMS),--binary $(abspath $(call binary,$(platform)))) \
+	--ca-certificates $(abspath $(CA_CERTIFICATES)) --third-party-licenses $(abspath $(BIN))/$@-licenses.txt \
+	--version $(or $(VERSION),devel) --revision $(REVISION) --sbom $(abspath $(BIN))
+
 .PHONY: image
 image: ## assemble bin/image (OCI layout) and a bill of materials for each of PLATFORMS; VERSION=v1.2.3
-	for platform in $(PLATFORMS); do \
-	  GOOS=$${platform%/*} GOARCH=$${platform#*/} $(MAKE) --no-print-directory build BINARY=bin/$$platform/jobgate; done
-	cd image && SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} go run . \
-	  $(foreach platform,$(PLATFORMS),--binary ../bin/$(platform)/jobgate) --ca-certificates $(abspath $(CA_CERTIFICATES)) \
-	  --version $(or $(VERSION),devel) --revision $$(git describe --always --dirty --abbrev=40 --exclude '*') \
-	  --output ../bin/image --sbom ../bin
+	$(foreach platform,$(PLATFORMS),$(MAKE) --no-print-directory binary PLATFORM=$(platform) &&) true
+	cd image && go run ./licenses $(foreach platform,$(PLATFORMS),$(abspath $(call binary,$(platform)))) \
+	  >$(abspath $(BIN))/$@-licenses.txt
+	$(image) --output $(abspath $(BIN))/image
+
+.PHONY: ci-image
+ci-image: image ci-programs ## assemble bin/ci-image: jobgate, kubectl and a shell for CI jobs
+	cd image && go run ./licenses $(foreach platform,$(PLATFORMS),$(abspath $(call binary,$(platform)) $(CI_PROGRAMS)/$(platform)/kubectl)) \
+	  >$(abspath $(BIN))/$@-licenses.txt
+	$(image) --output $(abspath $(BIN))/ci-image \
+	  $(foreach platform,$(PLATFORMS),--kubectl $(abspath $(CI_PROGRAMS))/$(platform)/kubectl --busybox $(abspath $(CI_PROGRAMS))/$(platform)/busybox)
+
+.PHONY: ci-programs
+ci-programs: ## kubectl and busybox of the CI image, for each of PLATFORMS
+	$(foreach platform,$(PLATFORMS),hack/kubectl $(platform) $(CI_PROGRAMS)/$(platform)/kubectl && \
+	  hack/busybox $(notdir $(platform)) .cache/busybox/$(notdir $(platform)) && mkdir -p $(CI_PROGRAMS)/$(platform) && \
+	  rm -rf $(CI_PROGRAMS)/$(platform)/busybox && cp -r .cache/busybox/$(notdir $(platform)) $(CI_PROGRAMS)/$(platform)/busybox &&) true
+
+.PHONY: release
+release: release-files image ci-image ## everything that a release has: bin/release, bin/image, bin/ci-image; VERSION=v1.2.3 is required
+
+.PHONY: release-files
+release-files: # archives, Debian packages, bills of materials, krew's manifest and checksums for RELEASE_PLATFORMS
+	@[ -n "$(VERSION)" ] || { echo "make release needs VERSION=v1.2.3" >&2; exit 1; }
+	$(foreach platform,$(RELEASE_PLATFORMS),$(MAKE) --no-print-directory binary PLATFORM=$(platform) &&) true
+	rm -rf $(BIN)/release $(BIN)/documents
+	CGO_ENABLED=0 go run -tags reference $(BUILD_FLAGS) ./cmd/jobgate reference $(BIN)/documents
+	cd image && go run ./licenses $(foreach platform,$(RELEASE_PLATFORMS),$(abspath $(call binary,$(platform)))) \
+	  >$(abspath $(BIN))/documents/THIRD-PARTY-LICENSES.txt
+	cd image && go run ./release $(foreach platform,$(RELEASE_PLATFORMS),--binary $(abspath $(call binary,$(platform)))) \
+	  --documents $(abspath $(BIN))/documents --third-party-licenses $(abspath $(BIN))/documents/THIRD-PARTY-LICENSES.txt \
+	  --version $(VERSION) --revision $(REVISION) --output $(abspath $(BIN))/release
+
+.PHONY: binary
+binary: # the binary of one PLATFORM, for its oldest processors
+	GOOS=$(patsubst %/,%,$(dir $(PLATFORM))) GOARCH=$(notdir $(PLATFORM)) GOAMD64=v1 GOARM64=v8.0 $(MAKE) --no-print-directory build \
+	  BINARY=$(call binary,$(PLATFORM))
 
 .PHONY: demo
 demo: ## play the main job on a real API server; KEEP=1 leaves it running
 	@cd e2e && go run ./demo
 
 .PHONY: test
-test: lint unit test-image e2e ## everything that must pass: lint, unit tests, the image, end-to-end tests
+test: ## everything that must pass: lint, unit tests, the image, end-to-end tests; says at the end what took how long
+	@hack/timed lint unit test-image e2e-binaries e2e
 
 .PHONY: lint
-lint: ## gofmt, go vet, staticcheck, and govulncheck where its database can be reached
-	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
-	  if [ -n "$$unformatted" ]; then echo "gofmt would change: $$unformatted" >&2; exit 1; fi
-	$(PURE) go vet ./...
-	cd e2e && $(PURE) go vet ./...
-	cd image && $(PURE) go vet ./...
-	$(PURE) $(TOOL) staticcheck ./...
-	cd e2e && $(PURE) $(TOOL) staticcheck ./...
-	cd image && $(PURE) $(TOOL) staticcheck ./...
-	@TOOL="$(TOOL)" hack/vulncheck ./...
+lint: ## golangci-lint (.golangci.yml), actionlint, and govulncheck where its database can be reached
+	for module in . e2e image; do (cd $$module && $(PURE) $(GOLANGCI_LINT) run); done
+	$(PURE) $(TOOL) actionlint
+	@$(PURE) TOOL="$(TOOL)" hack/vulncheck ./...
 
 .PHONY: unit
 unit: ## unit tests with the race detector
@@ -59,8 +102,12 @@ unit: ## unit tests with the race detector
 
 .PHONY: test-image
 test-image: ## assemble the container image and run it, without an engine
-	@hack/need /etc/ssl/certs/ca-certificates.crt
+	@hack/need /etc/ssl/certs/ca-certificates.crt dpkg-deb
 	cd image && $(PURE) $(TOOL) gotestsum --format pkgname-and-test-fails -- -count=1 -timeout 10m ./...
+
+.PHONY: test-release
+test-release: ## make the release for all of RELEASE_PLATFORMS twice, and compare (test-image does so for this machine's alone)
+	cd image && TEST_RELEASE_PLATFORMS="$(RELEASE_PLATFORMS)" $(PURE) go test -count=1 -timeout 45m -run TestMakeRelease ./release
 
 .PHONY: e2e-binaries
 e2e-binaries: ## build kube-apiserver, etcd, kubectl and the rest into .cache (minutes when cold)
@@ -86,6 +133,7 @@ tidy: ## tidy all modules
 	cd e2e && go mod tidy
 	cd image && go mod tidy
 	cd tools && go mod tidy
+	cd tools/golangci-lint && go mod tidy
 
 .PHONY: clean
 clean: ## remove what was built

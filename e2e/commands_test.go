@@ -43,6 +43,9 @@ var (
 	releasePrograms = map[string]string{
 		"git tag":             "a signing key",
 		"git clone":           "GitHub",
+		"git push":            "GitHub",
+		"gh":                  "GitHub",
+		"sha256sum":           "the files of a release",
 		"go tool govulncheck": "the database of vulnerabilities",
 		"go tool crane":       "a registry",
 		"go run":              "a release's binary",

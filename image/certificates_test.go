@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/jobgate/jobgate/image/internal/programtest"
 )
 
 func TestReadCertificates(t *testing.T) {
@@ -29,7 +31,7 @@ func TestReadCertificates(t *testing.T) {
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "ca.crt")
-			write(t, file, row.text)
+			programtest.Write(t, file, row.text)
 			got, err := readCertificates(file)
 			switch {
 			case row.err == "" && err != nil:

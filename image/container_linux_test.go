@@ -14,6 +14,8 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/jobgate/jobgate/image/internal/programtest"
 )
 
 // patience ends a broken run; nothing that works comes near it.
@@ -55,6 +57,12 @@ func extract(t *testing.T, image v1.Image) string {
 	}
 	defer root.Close()
 	for _, e := range contents(t, image) {
+		if e.link != "" {
+			if err := root.Symlink(e.link, e.name); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
 		if e.name[len(e.name)-1] == '/' {
 			err = root.MkdirAll(e.name[:len(e.name)-1], 0o700)
 		} else {
@@ -81,7 +89,7 @@ func extract(t *testing.T, image v1.Image) string {
 func (c *container) mount(t *testing.T, name, text string) {
 	t.Helper()
 	file := filepath.Join(c.root, name)
-	write(t, file, text)
+	programtest.Write(t, file, text)
 	if err := os.Chmod(file, 0o400); err != nil {
 		t.Fatal(err)
 	}

@@ -11,8 +11,6 @@ import (
 	"encoding/pem"
 	"io"
 	"net"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -20,49 +18,12 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
+
+	"github.com/jobgate/jobgate/image/internal/programtest"
 )
 
 // epoch is the SOURCE_DATE_EPOCH of the tests.
 const epoch = "1700000000"
-
-// tiny is a program that does next to nothing and passes for jobgate, so that a build of it takes no time.
-type tiny struct {
-	mainPackage string   // its directory in the module; cmd/jobgate when empty
-	says        string   // makes two of them differ
-	flags       []string // of go build; -trimpath when nil
-	env         []string // over CGO_ENABLED=0 GOOS=linux GOARCH=amd64 GOAMD64=v1
-}
-
-func (p tiny) build(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	if p.mainPackage == "" {
-		p.mainPackage = "cmd/jobgate"
-	}
-	if p.flags == nil {
-		p.flags = []string{"-trimpath"}
-	}
-	write(t, filepath.Join(dir, "go.mod"), "module github.com/jobgate/jobgate\n\ngo 1.26.0\n")
-	write(t, filepath.Join(dir, p.mainPackage, "main.go"), "package main\n\nfunc main() { println(\""+p.says+"\") }\n")
-	binary := filepath.Join(dir, "program")
-	cmd := exec.CommandContext(t.Context(), "go", append(append([]string{"build", "-o", binary}, p.flags...), "./"+p.mainPackage)...)
-	cmd.Dir = dir
-	cmd.Env = append(append(os.Environ(), "GOFLAGS=-buildvcs=false", "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64", "GOAMD64=v1"), p.env...)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%s: %v\n%s", cmd, err, out)
-	}
-	return binary
-}
-
-func write(t *testing.T, file, text string) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // newCertificate is for a server on loopback, and is its own CA.
 func newCertificate(t *testing.T) tls.Certificate {
@@ -106,9 +67,24 @@ func keyPEM(t *testing.T, c tls.Certificate) string {
 func bundle(t *testing.T) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "ca.crt")
-	write(t, file, certificatePEM(newCertificate(t)))
+	programtest.Write(t, file, certificatePEM(newCertificate(t)))
 	return file
 }
+
+// arguments is a command line without outputs, of an image of v1.2.3.
+func arguments(t *testing.T, binaries ...string) []string {
+	t.Helper()
+	modules := filepath.Join(t.TempDir(), "modules.txt")
+	programtest.Write(t, modules, modulesText)
+	args := []string{"--ca-certificates", bundle(t), "--third-party-licenses", modules, "--version", "v1.2.3", "--revision", "abc"}
+	for _, binary := range binaries {
+		args = append(args, "--binary", binary)
+	}
+	return args
+}
+
+// modulesText passes for the licences of the modules.
+const modulesText = "licences of the modules\n"
 
 // assembled is what a run of the command made.
 type assembled struct {

@@ -1,99 +1,115 @@
 package main
 
 import (
+	"bytes"
+	"compress/gzip"
 	"errors"
 	"fmt"
-	"regexp"
-	"slices"
-	"strings"
-	"time"
+	"io"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/jobgate/jobgate/image/internal/pack"
+	"github.com/jobgate/jobgate/image/internal/program"
+	"github.com/jobgate/jobgate/image/internal/stamp"
 )
 
-// Where things lie in the image.
+// user runs every image: a number, since runAsNonRoot cannot judge a name, and there is no /etc/passwd.
+const user = 65532
+
+// What every image has.
 const (
-	programFile      = "jobgate"
 	certificatesFile = "etc/ssl/certs/ca-certificates.crt" // the first place where Go's crypto/x509 looks on Linux
+	licensesFolder   = "licenses/"
 )
 
-// release is what the image says of itself. With the same release, binaries and CA bundle the image is the same, byte for
-// byte.
-type release struct {
-	version  string
-	revision string    // of the source
-	created  time.Time // whole seconds; also the time of every file
+// recipe says what is in an image and how it runs.
+type recipe struct {
+	config v1.Config
+	common []pack.File                        // on every platform
+	layers map[program.Platform][][]pack.File // a layer each, above the common one
 }
 
-// validate holds version and revision to what may stand in an image's tag.
-func (r release) validate() error {
-	pattern := regexp.MustCompile(`^[0-9A-Za-z_][0-9A-Za-z_.-]{0,127}$`)
-	for name, value := range map[string]string{"version": r.version, "revision": r.revision} {
-		if !pattern.MatchString(value) {
-			return fmt.Errorf("--%s is %q, want up to 128 of letters, digits and _ . -, as in an image's tag", name, value)
-		}
+// serviceRecipe is the image of a control plane: jobgate, and nothing else that runs.
+func serviceRecipe(s stamp.Stamp, in inputs) recipe {
+	r := recipe{common: in.common(), layers: map[program.Platform][][]pack.File{}}
+	for _, p := range in.jobgate {
+		r.layers[p.Platform] = [][]pack.File{{{Name: "jobgate", Mode: 0o755, Content: p.Content}}}
 	}
-	return nil
-}
-
-// config says how the image is run.
-func (r release) config() v1.Config {
-	return v1.Config{
-		// Numbers: runAsNonRoot cannot judge a name, and there is no /etc/passwd.
-		User: "65532:65532",
+	r.config = v1.Config{
+		User: fmt.Sprintf("%[1]d:%[1]d", user),
 		// `kubectl exec POD -- jobgate explain` finds it.
 		Env: []string{"PATH=/"},
 		// Reviews; health and metrics.
 		ExposedPorts: map[string]struct{}{"9443/tcp": {}, "9444/tcp": {}},
-		Entrypoint:   []string{"/" + programFile},
+		Entrypoint:   []string{"/jobgate"},
 		WorkingDir:   "/",
 		StopSignal:   "SIGTERM",
-		Labels: map[string]string{
-			"org.opencontainers.image.title":       "jobgate",
-			"org.opencontainers.image.description": "kube-apiserver's authentication and authorization webhook for GitLab CI jobs",
-			"org.opencontainers.image.source":      "https://github.com/jobgate/jobgate",
-			"org.opencontainers.image.licenses":    "Apache-2.0",
-			"org.opencontainers.image.version":     r.version,
-			"org.opencontainers.image.revision":    r.revision,
-		},
+		Labels:       labels(s, "jobgate", "kube-apiserver's authentication and authorization webhook for GitLab CI jobs"),
+	}
+	return r
+}
+
+func labels(s stamp.Stamp, title, description string) map[string]string {
+	return map[string]string{
+		"org.opencontainers.image.title":       title,
+		"org.opencontainers.image.description": description,
+		"org.opencontainers.image.source":      "https://github.com/jobgate/jobgate",
+		"org.opencontainers.image.licenses":    "Apache-2.0",
+		"org.opencontainers.image.version":     s.Version,
+		"org.opencontainers.image.revision":    s.Revision,
 	}
 }
 
 // platformImage is the image for one platform.
 type platformImage struct {
-	platform v1.Platform
+	platform program.Platform
 	image    v1.Image
 }
 
-// assemble makes an image of each program, ordered by platform, so that the order of flags decides nothing.
-func assemble(r release, bundle certificates, programs []program) ([]platformImage, error) {
-	if len(programs) == 0 {
+// assemble makes an image for each of the platforms, in their order.
+func assemble(s stamp.Stamp, r recipe, platforms []program.Platform) ([]platformImage, error) {
+	if len(platforms) == 0 {
 		return nil, errors.New("assemble: no program")
 	}
-	trust, err := newLayer(r.created, file{name: certificatesFile, mode: 0o644, content: bundle.content})
+	common, err := newLayer(s, r.common)
 	if err != nil {
-		return nil, fmt.Errorf("layer of CA certificates: %w", err)
+		return nil, fmt.Errorf("layer of all platforms: %w", err)
 	}
 	var images []platformImage
-	for _, p := range programs {
-		layer, err := newLayer(r.created, file{name: programFile, mode: 0o755, content: p.content})
-		if err != nil {
-			return nil, fmt.Errorf("layer of the program for %s: %w", p.platform, err)
+	for _, platform := range platforms {
+		layers := []v1.Layer{common}
+		for _, files := range r.layers[platform] {
+			layer, err := newLayer(s, files)
+			if err != nil {
+				return nil, fmt.Errorf("layer for %s: %w", platform, err)
+			}
+			layers = append(layers, layer)
 		}
-		image, err := newImage(r, p.platform, trust, layer)
+		image, err := newImage(s, r.config, platform, layers)
 		if err != nil {
-			return nil, fmt.Errorf("image for %s: %w", p.platform, err)
+			return nil, fmt.Errorf("image for %s: %w", platform, err)
 		}
-		images = append(images, platformImage{platform: p.platform, image: image})
+		images = append(images, platformImage{platform: platform, image: image})
 	}
-	slices.SortFunc(images, func(a, b platformImage) int { return strings.Compare(a.platform.String(), b.platform.String()) })
 	return images, nil
 }
 
-func newImage(r release, platform v1.Platform, layers ...v1.Layer) (v1.Image, error) {
+func newLayer(s stamp.Stamp, files []pack.File) (v1.Layer, error) {
+	var buffer bytes.Buffer
+	if err := pack.Tar(&buffer, s.Created, files); err != nil {
+		return nil, err
+	}
+	open := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(buffer.Bytes())), nil }
+	return tarball.LayerFromOpener(open, tarball.WithMediaType(types.OCILayer),
+		tarball.WithCompressionLevel(gzip.DefaultCompression), tarball.WithCompressedCaching)
+}
+
+func newImage(s stamp.Stamp, config v1.Config, platform program.Platform, layers []v1.Layer) (v1.Image, error) {
 	image := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
 	configFile, err := image.ConfigFile()
 	if err != nil {
@@ -101,13 +117,13 @@ func newImage(r release, platform v1.Platform, layers ...v1.Layer) (v1.Image, er
 	}
 	configFile = configFile.DeepCopy()
 	configFile.OS, configFile.Architecture = platform.OS, platform.Architecture
-	configFile.Created = v1.Time{Time: r.created}
-	configFile.Config = r.config()
+	configFile.Created = v1.Time{Time: s.Created}
+	configFile.Config = config
 	if image, err = mutate.ConfigFile(image, configFile); err != nil {
 		return nil, err
 	}
 	for _, layer := range layers {
-		history := v1.History{Created: v1.Time{Time: r.created}, CreatedBy: "github.com/jobgate/jobgate/image"}
+		history := v1.History{Created: v1.Time{Time: s.Created}, CreatedBy: "github.com/jobgate/jobgate/image"}
 		if image, err = mutate.Append(image, mutate.Addendum{Layer: layer, History: history}); err != nil {
 			return nil, err
 		}
@@ -119,7 +135,8 @@ func newImage(r release, platform v1.Platform, layers ...v1.Layer) (v1.Image, er
 func newIndex(images []platformImage) v1.ImageIndex {
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for _, i := range images {
-		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: i.image, Descriptor: v1.Descriptor{Platform: &i.platform}})
+		platform := &v1.Platform{OS: i.platform.OS, Architecture: i.platform.Architecture}
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: i.image, Descriptor: v1.Descriptor{Platform: platform}})
 	}
 	return index
 }

@@ -18,6 +18,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
+
+	"github.com/jobgate/jobgate/image/internal/programtest"
 )
 
 // maxImage bounds what a node pulls, in bytes: half as much again as it was when this was written.
@@ -27,6 +29,7 @@ const maxImage = 16 << 20
 type shipped struct {
 	assembled
 	image  v1.Image
+	file   string // the binary
 	binary []byte
 	bundle string          // its CA bundle
 	gitlab tls.Certificate // in the bundle
@@ -36,28 +39,30 @@ type shipped struct {
 func newShipped(t *testing.T) shipped {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "jobgate")
-	shell(t, copySource(t), "make build VERSION=v9.8.7 BINARY="+out)
+	programtest.Shell(t, programtest.CopySource(t, ".."), "make build VERSION=v9.8.7 BINARY="+out)
 	binary, err := os.ReadFile(out)
 	if err != nil {
 		t.Fatal(err)
 	}
 	gitlab := newCertificate(t)
 	bundle, certificates := certificatePEM(newCertificate(t))+certificatePEM(gitlab), filepath.Join(t.TempDir(), "ca.crt")
-	write(t, certificates, bundle)
+	programtest.Write(t, certificates, bundle)
 	sboms := t.TempDir()
-	a := runImage(t, epoch, "--binary", out, "--ca-certificates", certificates, "--version", "v9.8.7", "--revision", "abc", "--sbom", sboms)
+	a := runImage(t, epoch, append(arguments(t, out), "--ca-certificates", certificates, "--version", "v9.8.7", "--sbom", sboms)...)
 	sbom, err := os.ReadFile(filepath.Join(sboms, "jobgate-linux-"+runtime.GOARCH+".cdx.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return shipped{assembled: a, image: a.image(t, "linux/"+runtime.GOARCH), binary: binary, bundle: bundle, gitlab: gitlab, sbom: sbom}
+	return shipped{
+		assembled: a, image: a.image(t, "linux/"+runtime.GOARCH), file: out, binary: binary, bundle: bundle, gitlab: gitlab, sbom: sbom,
+	}
 }
 
 func TestImage(t *testing.T) {
 	s := newShipped(t)
 	t.Run("is valid", s.testValid)
 	t.Run("says how it is run", s.testConfig)
-	t.Run("has two files and nothing else", s.testContents)
+	t.Run("has the program, the CAs, the licences and nothing else", s.testContents)
 	t.Run("is small", s.testSize)
 	t.Run("its binary does not depend on where it was built", s.testBinary)
 	t.Run("its bill of materials is complete", s.testBOM)
@@ -70,6 +75,7 @@ func TestImage(t *testing.T) {
 	}
 	t.Run("verifies GitLab by its CA bundle", func(t *testing.T) { c.testTrust(t, s.gitlab) })
 	t.Run("serves", c.testServe)
+	t.Run("in the image of CI jobs", func(t *testing.T) { testCI(t, s) })
 }
 
 func (s shipped) testValid(t *testing.T) {
@@ -125,12 +131,19 @@ func (s shipped) testConfig(t *testing.T) {
 }
 
 func (s shipped) testContents(t *testing.T) {
+	license, err := os.ReadFile("../LICENSE")
+	if err != nil {
+		t.Fatal(err)
+	}
 	modified := time.Unix(1700000000, 0)
 	want := []entry{
 		{name: "etc/", mode: 0o755, modified: modified, content: []byte{}},
 		{name: "etc/ssl/", mode: 0o755, modified: modified, content: []byte{}},
 		{name: "etc/ssl/certs/", mode: 0o755, modified: modified, content: []byte{}},
 		{name: "etc/ssl/certs/ca-certificates.crt", mode: 0o644, modified: modified, content: []byte(s.bundle)},
+		{name: "licenses/", mode: 0o755, modified: modified, content: []byte{}},
+		{name: "licenses/LICENSE", mode: 0o644, modified: modified, content: license},
+		{name: "licenses/THIRD-PARTY-LICENSES.txt", mode: 0o644, modified: modified, content: []byte(modulesText)},
 		{name: "jobgate", mode: 0o755, modified: modified, content: s.binary},
 	}
 	same := func(a, b entry) bool {
@@ -163,7 +176,7 @@ func (s shipped) testSize(t *testing.T) {
 // A build in the tree itself, where history, tests and other modules lie about, gives the same bytes.
 func (s shipped) testBinary(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "jobgate")
-	shell(t, "..", "make build VERSION=v9.8.7 BINARY="+out)
+	programtest.Shell(t, "..", "make build VERSION=v9.8.7 BINARY="+out)
 	again, err := os.ReadFile(out)
 	if err != nil {
 		t.Fatal(err)

@@ -1,5 +1,6 @@
-// Command image assembles jobgate's container image from finished binaries, without a container engine: an OCI layout for
-// a registry, and on request a docker archive for a node without one and a bill of materials for each binary.
+// Command image assembles jobgate's container images from finished binaries, without a container engine: the image of a
+// control plane, or, with kubectl and a shell, that of CI jobs. It writes an OCI layout for a registry, and on request a
+// docker archive for a node without one and a bill of materials for each platform.
 //
 // It knows what is in the image and how it runs, and nothing about how binaries are built.
 package main
@@ -10,10 +11,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
-	"time"
+	"path/filepath"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/jobgate/jobgate/image/internal/bom"
+	"github.com/jobgate/jobgate/image/internal/stamp"
 )
 
 func main() {
@@ -29,32 +32,38 @@ func main() {
 
 // options is the command line.
 type options struct {
-	binaries     []string
-	certificates string
-	version      string
-	revision     string
-	output       string
-	archive      string
-	name         string
-	sboms        string
+	binaries, kubectls, busyboxes []string
+	certificates                  string
+	license, modules              string
+	version, revision             string
+	output                        string
+	archive, name                 string
+	sboms                         string
 }
 
 func parse(args []string, stderr io.Writer) (options, error) {
 	var o options
 	f := flag.NewFlagSet("image", flag.ContinueOnError)
 	f.SetOutput(stderr)
-	f.Func("binary", "a jobgate binary `FILE`; its platform is read from it (one for each platform, at least one)", func(file string) error {
-		o.binaries = append(o.binaries, file)
-		return nil
-	})
+	list := func(name, usage string, into *[]string) {
+		f.Func(name, usage, func(value string) error {
+			*into = append(*into, value)
+			return nil
+		})
+	}
+	list("binary", "a jobgate binary `FILE`; its platform is read from it (one for each platform, at least one)", &o.binaries)
+	list("kubectl", "a kubectl binary `FILE` for each platform: makes the image of CI jobs (with --busybox)", &o.kubectls)
+	list("busybox", "a `DIR` with busybox, its version and its copyright for each platform, from hack/busybox (with --kubectl)", &o.busyboxes)
 	f.StringVar(&o.certificates, "ca-certificates", "/etc/ssl/certs/ca-certificates.crt",
 		"the CA bundle `FILE` that verifies GitLab's certificate; Debian's package ca-certificates has it here")
+	f.StringVar(&o.license, "license", "../LICENSE", "jobgate's licence `FILE`")
+	f.StringVar(&o.modules, "third-party-licenses", "", "the licences `FILE` of the modules in the binaries, from ./licenses (required)")
 	f.StringVar(&o.version, "version", "", "the `release` (required)")
 	f.StringVar(&o.revision, "revision", "", "the `commit` that the binaries were built from (required)")
 	f.StringVar(&o.output, "output", "", "write an OCI layout of all platforms to this `DIR`, in place of the one there")
 	f.StringVar(&o.archive, "tar", "", "write a docker archive of the one platform to this `FILE`")
 	f.StringVar(&o.name, "name", "", "the image's `NAME` in the docker archive, without a tag (with --tar)")
-	f.StringVar(&o.sboms, "sbom", "", "write jobgate-OS-ARCH.cdx.json, a CycloneDX bill of materials of each binary, into this `DIR`")
+	f.StringVar(&o.sboms, "sbom", "", "write a CycloneDX bill of materials for each platform into this `DIR`")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
@@ -64,12 +73,12 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	return o, o.validate()
 }
 
-func (o *options) validate() error {
+func (o options) validate() error {
 	switch {
 	case len(o.binaries) == 0:
 		return errors.New("--binary is missing: build one with `make build`")
-	case o.version == "" || o.revision == "":
-		return errors.New("--version and --revision are required: a release without them cannot be traced to its source")
+	case o.modules == "":
+		return errors.New("--third-party-licenses is missing: write them with `make licenses`")
 	case o.output == "" && o.archive == "":
 		return errors.New("nothing to write: give --output or --tar")
 	case o.archive != "" && len(o.binaries) != 1:
@@ -80,64 +89,57 @@ func (o *options) validate() error {
 	return nil
 }
 
-// run does what the command line asks for. epoch is SOURCE_DATE_EPOCH: https://reproducible-builds.org/specs/source-date-epoch/
+// run does what the command line says. epoch is the value of SOURCE_DATE_EPOCH.
 func run(args []string, epoch string, stdout, stderr io.Writer) error {
 	o, err := parse(args, stderr)
 	if err != nil {
 		return err
 	}
-	created, err := parseEpoch(epoch)
+	s, err := stamp.New(o.version, o.revision, epoch)
 	if err != nil {
 		return err
 	}
-	release := release{version: o.version, revision: o.revision, created: created}
-	if err := release.validate(); err != nil {
-		return err
-	}
-	bundle, err := readCertificates(o.certificates)
+	in, err := readInputs(o)
 	if err != nil {
 		return err
 	}
-	programs, err := readPrograms(o.binaries)
+	r := serviceRecipe(s, in)
+	if in.ci() {
+		r = ciRecipe(s, in)
+	}
+	images, err := assemble(s, r, in.platforms())
 	if err != nil {
 		return err
 	}
-	images, err := assemble(release, bundle, programs)
-	if err != nil {
+	if err := o.write(s, in, images); err != nil {
 		return err
 	}
-	if err := o.write(release, programs, images); err != nil {
-		return err
-	}
-	return report(stdout, bundle, images)
+	return report(stdout, in.certificates, images)
 }
 
-func parseEpoch(text string) (time.Time, error) {
-	seconds, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || seconds < 0 {
-		return time.Time{}, fmt.Errorf("SOURCE_DATE_EPOCH is %q, want the commit's time in seconds: "+
-			"export SOURCE_DATE_EPOCH=$(git log -1 --format=%%ct)", text)
-	}
-	return time.Unix(seconds, 0).UTC(), nil
-}
-
-func (o *options) write(r release, programs []program, images []platformImage) error {
+func (o *options) write(s stamp.Stamp, in inputs, images []platformImage) error {
 	if o.sboms != "" {
-		for _, p := range programs {
-			if err := writeBOM(o.sboms, r, p); err != nil {
+		name := "jobgate"
+		if in.ci() {
+			name = "jobgate-ci"
+		}
+		for i, p := range in.platforms() {
+			programs, packages := in.programs(i)
+			file := filepath.Join(o.sboms, fmt.Sprintf("%s-%s-%s.cdx.json", name, p.OS, p.Architecture))
+			if err := bom.Write(file, s, programs, packages...); err != nil {
 				return err
 			}
 		}
 	}
 	if o.archive != "" {
-		if err := writeArchive(o.archive, o.name, r, images[0].image); err != nil {
+		if err := writeArchive(o.archive, o.name, s, images[0].image); err != nil {
 			return err
 		}
 	}
 	if o.output == "" {
 		return nil
 	}
-	return writeLayout(o.output, r, newIndex(images))
+	return writeLayout(o.output, s, newIndex(images))
 }
 
 // report says what was made, by digest; a rebuild is compared with these lines.

@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,41 +19,42 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
+
+	"github.com/jobgate/jobgate/image/internal/program"
+	"github.com/jobgate/jobgate/image/internal/programtest"
 )
 
 func TestRun_Refused(t *testing.T) {
-	binary, ca := tiny{}.build(t), bundle(t)
+	t.Parallel()
+	binary, kubectl := programtest.Tiny{}.Build(t), programtest.Tiny{Package: program.Kubectl}.Build(t)
 	foreign := t.TempDir()
-	write(t, filepath.Join(foreign, "precious"), "")
-	good := func(more ...string) []string {
-		return append([]string{"--binary", binary, "--ca-certificates", ca, "--version", "v1", "--revision", "abc"}, more...)
-	}
+	programtest.Write(t, filepath.Join(foreign, "precious"), "")
 	output := filepath.Join(t.TempDir(), "image")
+	good := func(more ...string) []string { return append(arguments(t, binary), more...) }
 	rows := []struct {
-		name  string
-		args  []string
-		epoch string
-		err   string
+		name string
+		args []string
+		err  string
 	}{
-		{"no binary", []string{"--version", "v1", "--revision", "abc", "--output", output}, epoch, "--binary is missing"},
-		{"no version", []string{"--binary", binary, "--revision", "abc", "--output", output}, epoch, "--version and --revision"},
-		{"no revision", []string{"--binary", binary, "--version", "v1", "--output", output}, epoch, "--version and --revision"},
-		{"nothing to write", good(), epoch, "nothing to write"},
-		{"an argument", good("--output", output, "more"), epoch, `unexpected argument "more"`},
-		{"an unknown flag", good("--colour"), epoch, "colour"},
-		{"a version that is no tag", good("--version", "v1+2", "--output", output), epoch, `--version is "v1+2"`},
-		{"an archive of two platforms", good("--binary", binary, "--tar", output, "--name", "registry.example/jobgate"), epoch, "holds one platform"},
-		{"an archive without a name", good("--tar", output), epoch, "--tar and --name"},
-		{"a name that is none", good("--tar", output, "--name", "Registry/JOBGATE"), epoch, "--name Registry/JOBGATE"},
-		{"no CA bundle", good("--ca-certificates", output, "--output", output), epoch, "ca-certificates"},
-		{"no time", good("--output", output), "", "SOURCE_DATE_EPOCH"},
-		{"a time before 1970", good("--output", output), "-1", "SOURCE_DATE_EPOCH"},
-		{"a time in words", good("--output", output), "yesterday", "SOURCE_DATE_EPOCH"},
-		{"a directory of something else", good("--output", foreign), epoch, "not an OCI layout"},
+		{"no binary", append(arguments(t), "--output", output), "--binary is missing"},
+		{"no version", good("--output", output, "--version", ""), "--version and --revision"},
+		{"no licences of modules", good("--output", output, "--third-party-licenses", ""), "--third-party-licenses is missing"},
+		{"licences that are not there", good("--output", output, "--third-party-licenses", output), "no such file"},
+		{"nothing to write", good(), "nothing to write"},
+		{"an argument", good("--output", output, "more"), `unexpected argument "more"`},
+		{"an unknown flag", good("--colour"), "colour"},
+		{"an archive of two platforms", good("--binary", binary, "--tar", output, "--name", "registry.example/jobgate"), "holds one platform"},
+		{"an archive without a name", good("--tar", output), "--tar and --name"},
+		{"a name that is none", good("--tar", output, "--name", "Registry/JOBGATE"), "--name Registry/JOBGATE"},
+		{"no CA bundle", good("--ca-certificates", output, "--output", output), "ca-certificates"},
+		{"a directory of something else", good("--output", foreign), "not an OCI layout"},
+		{"kubectl in the place of jobgate", append(arguments(t, kubectl), "--output", output), "is k8s.io/kubernetes/cmd/kubectl, want"},
+		{"a CI image without a shell", good("--kubectl", kubectl, "--output", output), "needs all three for each platform"},
+		{"a shell that is not there", good("--busybox", output, "--output", output), "no such file"},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			err := run(row.args, row.epoch, io.Discard, io.Discard)
+			err := run(row.args, epoch, io.Discard, io.Discard)
 			if err == nil || !strings.Contains(err.Error(), row.err) {
 				t.Errorf("error is %v, want %q", err, row.err)
 			}
@@ -67,20 +70,19 @@ func TestRun_Refused(t *testing.T) {
 
 func TestRun_Help(t *testing.T) {
 	var stderr bytes.Buffer
-	if err := run([]string{"--help"}, "", io.Discard, &stderr); err != flag.ErrHelp || !strings.Contains(stderr.String(), "-ca-certificates FILE") {
+	if err := run([]string{"--help"}, "", io.Discard, &stderr); !errors.Is(err, flag.ErrHelp) || !strings.Contains(stderr.String(), "-ca-certificates FILE") {
 		t.Errorf("error is %v: %s", err, stderr.String())
 	}
 }
 
 func TestRun_SameInputSameBytes(t *testing.T) {
-	binary, ca, sboms := tiny{}.build(t), bundle(t), []string{t.TempDir(), t.TempDir()}
+	t.Parallel()
+	args := arguments(t, programtest.Tiny{}.Build(t))
 	var got []map[string]string
-	for _, sbom := range sboms {
-		a := runImage(t, epoch, "--binary", binary, "--ca-certificates", ca, "--version", "v1", "--revision", "abc", "--sbom", sbom)
-		all := files(t, a.dir)
-		for name, content := range files(t, sbom) {
-			all[name] = content
-		}
+	for range 2 {
+		sbom := t.TempDir()
+		all := files(t, runImage(t, epoch, append(args, "--sbom", sbom)...).dir)
+		maps.Copy(all, files(t, sbom))
 		got = append(got, all)
 	}
 	if diff := cmp.Diff(got[0], got[1]); diff != "" {
@@ -92,24 +94,26 @@ func TestRun_SameInputSameBytes(t *testing.T) {
 }
 
 func TestRun_OtherInputOtherDigest(t *testing.T) {
-	binary, ca := tiny{}.build(t), bundle(t)
-	other := filepath.Join(t.TempDir(), "ca.crt")
-	text, err := os.ReadFile(ca)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, other, "# other\n"+string(text))
-	rows := []struct{ name, binary, ca, version, revision, epoch string }{
-		{"the first", binary, ca, "v1", "abc", epoch},
-		{"another binary", tiny{says: "other"}.build(t), ca, "v1", "abc", epoch},
-		{"another CA bundle", binary, other, "v1", "abc", epoch},
-		{"another version", binary, ca, "v2", "abc", epoch},
-		{"another revision", binary, ca, "v1", "abd", epoch},
-		{"another time", binary, ca, "v1", "abc", "1700000001"},
+	t.Parallel()
+	args := arguments(t, programtest.Tiny{}.Build(t))
+	modules := filepath.Join(t.TempDir(), "modules.txt")
+	programtest.Write(t, modules, "other licences\n")
+	rows := []struct {
+		name  string
+		args  []string
+		epoch string
+	}{
+		{"the first", args, epoch},
+		{"another binary", arguments(t, programtest.Tiny{Says: "other"}.Build(t)), epoch},
+		{"another CA bundle", slices.Concat(args, []string{"--ca-certificates", bundle(t)}), epoch},
+		{"other licences", slices.Concat(args, []string{"--third-party-licenses", modules}), epoch},
+		{"another version", slices.Concat(args, []string{"--version", "v2"}), epoch},
+		{"another revision", slices.Concat(args, []string{"--revision", "abd"}), epoch},
+		{"another time", args, "1700000001"},
 	}
 	seen := map[v1.Hash]string{}
 	for _, row := range rows {
-		a := runImage(t, row.epoch, "--binary", row.binary, "--ca-certificates", row.ca, "--version", row.version, "--revision", row.revision)
+		a := runImage(t, row.epoch, row.args...)
 		if same, ok := seen[a.digest]; ok {
 			t.Errorf("%s: the digest is that of %s", row.name, same)
 		}
@@ -118,29 +122,17 @@ func TestRun_OtherInputOtherDigest(t *testing.T) {
 }
 
 func TestRun_Platforms(t *testing.T) {
-	amd64, arm64, ca := tiny{}.build(t), tiny{env: []string{"GOARCH=arm64"}}.build(t), bundle(t)
+	t.Parallel()
+	amd64, arm64 := programtest.Tiny{}.Build(t), programtest.Tiny{Env: []string{"GOARCH=arm64"}}.Build(t)
+	args := arguments(t)
 	var digests []v1.Hash
 	for _, binaries := range [][]string{{amd64, arm64}, {arm64, amd64}} {
-		a := runImage(t, epoch, "--binary", binaries[0], "--binary", binaries[1], "--ca-certificates", ca, "--version", "v1", "--revision", "abc")
+		a := runImage(t, epoch, append(args, "--binary", binaries[0], "--binary", binaries[1])...)
 		if err := validate.Index(a.index); err != nil {
 			t.Error(err)
 		}
 		for platform, binary := range map[string]string{"linux/amd64": amd64, "linux/arm64": arm64} {
-			content, err := os.ReadFile(binary)
-			if err != nil {
-				t.Fatal(err)
-			}
-			entries := contents(t, a.image(t, platform))
-			if last := entries[len(entries)-1]; last.name != "jobgate" || !bytes.Equal(last.content, content) {
-				t.Errorf("the image for %s has another program", platform)
-			}
-			config, err := a.image(t, platform).ConfigFile()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := config.OS + "/" + config.Architecture; got != platform {
-				t.Errorf("the configuration for %s says %s", platform, got)
-			}
+			checkPlatform(t, a.image(t, platform), platform, binary)
 		}
 		digests = append(digests, a.digest)
 	}
@@ -149,12 +141,33 @@ func TestRun_Platforms(t *testing.T) {
 	}
 }
 
+func checkPlatform(t *testing.T, image v1.Image, platform, binary string) {
+	t.Helper()
+	content, err := os.ReadFile(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries := contents(t, image)
+	if last := entries[len(entries)-1]; last.name != "jobgate" || !bytes.Equal(last.content, content) {
+		t.Errorf("the image for %s has another program", platform)
+	}
+	config, err := image.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := config.OS + "/" + config.Architecture; got != platform {
+		t.Errorf("the configuration for %s says %s", platform, got)
+	}
+}
+
 func TestRun_ReplacesTheLayoutOfBefore(t *testing.T) {
-	ca, dir := bundle(t), filepath.Join(t.TempDir(), "image")
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "image")
+	first, second := programtest.Tiny{Says: "first"}.Build(t), programtest.Tiny{Says: "second"}.Build(t)
+	args := append(arguments(t), "--output", dir)
 	var kept []map[string]string
-	for _, says := range []string{"first", "second", "first"} {
-		args := []string{"--output", dir, "--binary", tiny{says: says}.build(t), "--ca-certificates", ca, "--version", "v1", "--revision", "abc"}
-		if err := run(args, epoch, io.Discard, io.Discard); err != nil {
+	for _, binary := range []string{first, second, first} {
+		if err := run(append(args, "--binary", binary), epoch, io.Discard, io.Discard); err != nil {
 			t.Fatal(err)
 		}
 		kept = append(kept, files(t, dir))
@@ -172,7 +185,8 @@ func TestRun_ReplacesTheLayoutOfBefore(t *testing.T) {
 }
 
 func TestRun_LayoutNamesTheVersion(t *testing.T) {
-	a := runImage(t, epoch, "--binary", tiny{}.build(t), "--ca-certificates", bundle(t), "--version", "v1.2.3", "--revision", "abc")
+	t.Parallel()
+	a := runImage(t, epoch, arguments(t, programtest.Tiny{}.Build(t))...)
 	outer, err := layout.ImageIndexFromPath(a.dir)
 	if err != nil {
 		t.Fatal(err)
@@ -187,9 +201,9 @@ func TestRun_LayoutNamesTheVersion(t *testing.T) {
 }
 
 func TestRun_ArchiveHoldsTheSameImage(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "jobgate.tar")
-	a := runImage(t, epoch, "--binary", tiny{}.build(t), "--ca-certificates", bundle(t), "--version", "v1.2.3", "--revision", "abc",
-		"--tar", file, "--name", "registry.example/jobgate")
+	a := runImage(t, epoch, append(arguments(t, programtest.Tiny{}.Build(t)), "--tar", file, "--name", "registry.example/jobgate")...)
 	tag, err := name.NewTag("registry.example/jobgate:v1.2.3")
 	if err != nil {
 		t.Fatal(err)
@@ -227,21 +241,4 @@ func files(t *testing.T, dir string) map[string]string {
 		t.Fatal(err)
 	}
 	return all
-}
-
-func TestParents(t *testing.T) {
-	rows := []struct {
-		name string
-		want []string
-	}{
-		{"jobgate", nil},
-		{"etc/ssl/certs/ca-certificates.crt", []string{"etc", "etc/ssl", "etc/ssl/certs"}},
-	}
-	for _, row := range rows {
-		t.Run(row.name, func(t *testing.T) {
-			if got := parents(row.name); !slices.Equal(got, row.want) {
-				t.Errorf("parents are %q, want %q", got, row.want)
-			}
-		})
-	}
 }

@@ -11,6 +11,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"github.com/jobgate/jobgate/image/internal/stamp"
 )
 
 // refName is how tools find an image in a layout by its tag:
@@ -19,7 +21,7 @@ const refName = "org.opencontainers.image.ref.name"
 
 // writeLayout replaces the OCI layout in dir by one with the index alone. It is made aside and renamed, so that what lies
 // in dir is never half an image, and never has blobs of an earlier one.
-func writeLayout(dir string, r release, index v1.ImageIndex) error {
+func writeLayout(dir string, s stamp.Stamp, index v1.ImageIndex) error {
 	if err := mayReplace(dir); err != nil {
 		return err
 	}
@@ -40,7 +42,7 @@ func writeLayout(dir string, r release, index v1.ImageIndex) error {
 	if err != nil {
 		return fmt.Errorf("write the OCI layout: %w", err)
 	}
-	if err := blobs.AppendIndex(index, layout.WithAnnotations(map[string]string{refName: r.version})); err != nil {
+	if err := blobs.AppendIndex(index, layout.WithAnnotations(map[string]string{refName: s.Version})); err != nil {
 		return fmt.Errorf("write the OCI layout: %w", err)
 	}
 	if err := os.RemoveAll(dir); err != nil {
@@ -70,8 +72,8 @@ func mayReplace(dir string) error {
 }
 
 // writeArchive writes what `docker load` and `ctr images import` read, for a node that no registry reaches.
-func writeArchive(file, repository string, r release, image v1.Image) error {
-	tag, err := name.NewTag(repository+":"+r.version, name.StrictValidation)
+func writeArchive(file, repository string, s stamp.Stamp, image v1.Image) error {
+	tag, err := name.NewTag(repository+":"+s.Version, name.StrictValidation)
 	if err != nil {
 		return fmt.Errorf("--name %s: %w", repository, err)
 	}

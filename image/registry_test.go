@@ -14,12 +14,14 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
+
+	"github.com/jobgate/jobgate/image/internal/programtest"
 )
 
 // What docs/release.md publishes with: the layout goes to a registry as one index, and each platform finds its image.
 func TestPush(t *testing.T) {
-	a := runImage(t, epoch, "--binary", tiny{}.build(t), "--binary", tiny{env: []string{"GOARCH=arm64"}}.build(t),
-		"--ca-certificates", bundle(t), "--version", "v1.2.3", "--revision", "abc")
+	t.Parallel()
+	a := runImage(t, epoch, arguments(t, programtest.Tiny{}.Build(t), programtest.Tiny{Env: []string{"GOARCH=arm64"}}.Build(t))...)
 	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	defer server.Close()
 	tag, err := name.NewTag(strings.TrimPrefix(server.URL, "http://") + "/jobgate/jobgate:v1.2.3")

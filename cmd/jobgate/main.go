@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -14,7 +16,12 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := newCommand().ExecuteContext(ctx)
+	command := newCommand()
+	if strings.HasPrefix(filepath.Base(os.Args[0]), "kubectl-") {
+		// As a plugin it was typed so, and its help must read so.
+		command.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl jobgate"}
+	}
+	err := command.ExecuteContext(ctx)
 	stop()
 	os.Exit(exitStatus(err))
 }
@@ -66,6 +73,7 @@ func newCommand() *cobra.Command {
 		newKubeconfigCommand(), newDoctorCommand(), // in a job
 		newVersionCommand(),
 	)
+	root.AddCommand(developmentCommands()...)
 	for _, cmd := range root.Commands() {
 		setStatuses(cmd)
 	}

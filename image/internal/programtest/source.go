@@ -1,6 +1,8 @@
-package main
+package programtest
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -8,31 +10,45 @@ import (
 	"testing"
 )
 
-// copySource copies the files of the repository, without its history and what was built, into a new directory.
-func copySource(t *testing.T) string {
+// CopySource copies the files of a repository, without its history and what was built, into a new directory.
+func CopySource(t testing.TB, repository string) string {
 	t.Helper()
 	list := exec.CommandContext(t.Context(), "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-	list.Dir = ".."
+	list.Dir = repository
 	names, err := list.Output()
 	if err != nil {
 		t.Fatalf("%s: %v", list, err)
 	}
 	dir := t.TempDir()
 	for name := range strings.SplitSeq(strings.TrimSuffix(string(names), "\x00"), "\x00") {
-		content, err := os.ReadFile(filepath.Join("..", name))
-		if os.IsNotExist(err) {
-			continue // removed, and not yet committed
-		}
-		if err != nil {
+		if err := copyFile(filepath.Join(repository, name), filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
-		write(t, filepath.Join(dir, name), string(content))
 	}
 	return dir
 }
 
-// shell runs a command line in dir.
-func shell(t *testing.T, dir, command string) {
+// copyFile copies a file with its mode. One that is removed and not yet committed is none.
+func copyFile(from, to string) error {
+	info, err := os.Stat(from)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	content, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(to, content, info.Mode())
+}
+
+// Shell runs a command line in a directory.
+func Shell(t testing.TB, dir, command string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", command)
 	cmd.Dir = dir
