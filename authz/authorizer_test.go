@@ -7,44 +7,50 @@ import (
 	"strings"
 	"testing"
 
-	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
 	"github.com/jobgate/jobgate/authz"
-	"github.com/jobgate/jobgate/internal/extras"
-	"github.com/jobgate/jobgate/internal/gitlab"
 	"github.com/jobgate/jobgate/internal/job"
+	"github.com/jobgate/jobgate/internal/policy"
 )
 
+// ended is what the registry says of a job that has ended.
+var ended = registry{err: &job.RejectedError{Rejection: job.NotRunning}}
+
 func TestAuthorize_WhatIsKnownOfTheJob(t *testing.T) {
+	rejected := func(r job.Rejection) registry { return registry{err: &job.RejectedError{Rejection: r}} }
 	rows := []struct {
 		name string
 		jobs authz.Jobs
 		want authz.Rule
 		says string
 	}{
-		{"live", registry{job: knownJob()}, noOpinion, ""},
-		{"never seen here", registry{}, noOpinion, ""},
-		{"never seen here, by a wrapped error", registry{err: fmt.Errorf("look up: %w", job.ErrUnknown)}, noOpinion, ""},
-		{"ended", registry{err: &gitlab.RejectedError{Status: 401}}, authz.RuleEnded, "job 1001 of project 150 has ended"},
-		{"ended, by a wrapped error", registry{err: fmt.Errorf("look up: %w", &gitlab.RejectedError{Status: 401})}, authz.RuleEnded, "has ended"},
-		{"its token is no job's any more", registry{err: &gitlab.RejectedError{Status: 404}}, authz.RuleEnded, "has ended"},
-		{"its user was blocked", registry{err: &gitlab.RejectedError{Status: 403}}, authz.RuleEnded, "the user of job 1001"},
-		{"not confirmed for too long", registry{err: errors.New("GitLab is away")}, authz.RuleUnconfirmed, "GitLab has not confirmed"},
-		{"not confirmed in the request's time", registry{err: context.DeadlineExceeded}, authz.RuleUnconfirmed, "GitLab has not confirmed"},
-		{"an answer without a job", noAnswer{}, authz.RuleUnconfirmed, "GitLab has not confirmed"},
-		{"agent no longer listed", registry{job: knownJob(func(j *job.Job) { j.Agents = nil })}, authz.RuleNotListed,
-			"no longer lets job 1001 of project 150 use agent 4 (path/to:agent)"},
-		{"only another agent listed", registry{job: knownJob(func(j *job.Job) { j.Agents[0].ID = 5 })}, authz.RuleNotListed, "ci_access"},
-		{"the agent's entry has been broken", registry{job: knownJob(func(j *job.Job) {
-			j.Agents[0].Err = fmt.Errorf("%w: 2 modes where one belongs", gitlab.ErrConfiguration)
-		})}, authz.RuleConfiguration, "2 modes where one belongs"},
+		{name: "live", jobs: registry{job: knownJob()}},
+		{name: "never seen here", jobs: registry{}},
+		{name: "never seen here, by a wrapped error", jobs: registry{err: fmt.Errorf("look up: %w", job.ErrUnknown)}},
+		{name: "ended", jobs: ended, want: authz.RuleEnded, says: "job 1001 of project 150 has ended"},
+		{name: "ended, by a wrapped error", jobs: registry{err: fmt.Errorf("look up: %w", ended.err)}, want: authz.RuleEnded, says: "has ended"},
+		{name: "its token is no longer a job's", jobs: rejected(job.NotAJob), want: authz.RuleEnded, says: "has ended"},
+		{name: "its ID token has expired", jobs: rejected(job.Expired), want: authz.RuleEnded, says: "has ended"},
+		{name: "its user was blocked", jobs: rejected(job.ForbiddenUser), want: authz.RuleEnded, says: "the user of job 1001"},
+		{name: "not confirmed for too long", jobs: registry{err: errors.New("GitLab is away")},
+			want: authz.RuleUnconfirmed, says: "GitLab has not confirmed"},
+		{name: "not confirmed in the request's time", jobs: registry{err: context.DeadlineExceeded},
+			want: authz.RuleUnconfirmed, says: "GitLab has not confirmed"},
+		{name: "an answer without a job", jobs: noAnswer{}, want: authz.RuleUnconfirmed, says: "GitLab has not confirmed"},
+		{name: "agent no longer listed", jobs: registry{job: knownJob(func(j *job.Job) { j.Agents = nil })},
+			want: authz.RuleNotListed, says: "no longer lets job 1001 of project 150 use agent 4 (path/to:agent)"},
+		{name: "only another agent listed", jobs: registry{job: knownJob(func(j *job.Job) { j.Agents[0].ID = 5 })},
+			want: authz.RuleNotListed, says: "ci_access"},
+		{name: "the agent's entry has been broken", jobs: registry{job: knownJob(func(j *job.Job) {
+			j.Agents[0].Configuration, j.Agents[0].Err = nil, fmt.Errorf("%w: 2 modes instead of one", job.ErrConfiguration)
+		})}, want: authz.RuleConfiguration, says: "2 modes instead of one"},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			p := policy()
-			p.AgentNames = map[int64]string{agentID: "path/to:agent"}
-			if message := wantRule(t, newAuthorizer(t, row.jobs, p), as(extra()), row.want); !strings.Contains(message, row.says) {
+			r := rules()
+			r.Agents[0].Name = "path/to:agent"
+			if message := wantRule(t, newAuthorizer(row.jobs, r), as(extra()), row.want); !strings.Contains(message, row.says) {
 				t.Errorf("message is %q, want %q in it", message, row.says)
 			}
 		})
@@ -54,27 +60,62 @@ func TestAuthorize_WhatIsKnownOfTheJob(t *testing.T) {
 // noAnswer breaks the contract of Jobs.
 type noAnswer struct{}
 
-func (noAnswer) LookupID(context.Context, int64) (job.Answer, error) { return job.Answer{}, nil }
+func (noAnswer) LookupID(context.Context, job.ByID) (job.Answer, error) { return job.Answer{}, nil }
+
+// asked keeps what a job was looked up by.
+type asked struct{ by *job.ByID }
+
+func (a asked) LookupID(_ context.Context, by job.ByID) (job.Answer, error) {
+	*a.by = by
+	return job.Answer{}, job.ErrUnknown
+}
+
+// A job that was never seen here is asked about by what its identity says: only an ID token leaves its own id there, and
+// such a job ends as soon as it is canceled.
+func TestAuthorize_LooksTheJobUpByWhatItsIdentitySays(t *testing.T) {
+	rows := []struct {
+		name  string
+		extra map[string][]string
+		want  job.ByID
+	}{
+		{name: "through an agent", extra: extra(), want: job.ByID{ID: jobID, ProjectID: 150, Kind: job.JobToken}},
+		{name: "through a grant, by its job token", extra: grantExtra(), want: job.ByID{ID: jobID, ProjectID: 150, Kind: job.JobToken}},
+		{name: "through a grant, by an ID token", extra: grantExtra(credentialKey, "JTI=a-b-c"),
+			want: job.ByID{ID: jobID, ProjectID: 150, Kind: job.IDToken}},
+		{name: "with the id of a certificate", extra: extra(credentialKey, "X509SHA256=abc"),
+			want: job.ByID{ID: jobID, ProjectID: 150, Kind: job.JobToken}},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			var got job.ByID
+			r := rules()
+			r.Grants = []policy.Grant{{Name: "shop", Projects: []int64{150}}}
+			wantRule(t, newAuthorizer(asked{&got}, r), as(row.extra), noOpinion)
+			if got != row.want {
+				t.Errorf("looked up by %+v, want %+v", got, row.want)
+			}
+		})
+	}
+}
 
 func TestAuthorize_DeniedLogin(t *testing.T) {
 	rows := []struct{ name, reason, want string }{
 		{"as given", `its entry is for "production", and the job's is "staging"`,
 			`jobgate: its entry is for "production", and the job's is "staging"`},
-		{"signed only once", "jobgate: no", "jobgate: no"},
+		{"the prefix only once", "jobgate: no", "jobgate: no"},
 		{"no reason", "", "jobgate: job 1001 of project 150 was refused when it logged in, without a reason"},
 		{"control characters", "a\x1b[2Jb\nc", "jobgate: a\ufffd[2Jb\ufffdc"},
 		{"bounded", strings.Repeat("é", 2000), "jobgate: " + strings.Repeat("é", 1024-len("jobgate: ")) + "…"},
 	}
+	identities := map[string]map[string][]string{"agent": extra(), "cluster": grantExtra(grantKey, "-")}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			values := extra()
-			values[deniedKey] = []string{row.reason}
-			for name, jobs := range map[string]registry{
-				"known": {job: knownJob()}, "unknown": {}, "ended": {err: &gitlab.RejectedError{Status: 401}},
-			} {
-				a := newAuthorizer(t, jobs, policy())
-				if got := wantRule(t, a, as(values), authz.RuleDeniedLogin); got != row.want {
-					t.Errorf("%s job: message is %q, want %q", name, got, row.want)
+			for via, values := range identities {
+				values[deniedKey] = []string{row.reason}
+				for name, jobs := range map[string]registry{"known": {job: knownJob()}, "unknown": {}, "ended": ended} {
+					if got := wantRule(t, newAuthorizer(jobs, rules()), as(values), authz.RuleDeniedLogin); got != row.want {
+						t.Errorf("%s job through its %s: message is %q, want %q", name, via, got, row.want)
+					}
 				}
 			}
 		})
@@ -83,32 +124,33 @@ func TestAuthorize_DeniedLogin(t *testing.T) {
 
 func TestAuthorize_ContradictionIsDenied(t *testing.T) {
 	environment := inEnvironment("production", "production", "production")
+	inProduction := []string{slugKey, "production", tierKey, "production"}
+	onMain := func(j *job.Job) { j.Ref.Name = "main" }
 	rows := []struct {
 		name  string
 		job   *job.Job
-		extra map[string][]string
+		extra []string
 		about string // empty: no contradiction
 	}{
-		{"all the same", knownJob(environment), extra(slugKey, "production", tierKey, "production", nameKey, "production"), ""},
-		{"a name that only the registry knows", knownJob(environment), extra(slugKey, "production", tierKey, "production"), ""},
-		{"a name that only the extras know", knownJob(inEnvironment("production", "production", "")),
-			extra(slugKey, "production", tierKey, "production", nameKey, "production"), ""},
-		{"another job", knownJob(func(j *job.Job) { j.ID = 2 }), extra(), "its id"},
-		{"another project", knownJob(func(j *job.Job) { j.ProjectID = 2 }), extra(), "its project"},
-		{"another pipeline", knownJob(func(j *job.Job) { j.PipelineID = 2 }), extra(), "its pipeline"},
-		{"no pipeline in the extras", knownJob(), extra("agent.gitlab.com/ci_pipeline_id", "-"), ""},
-		{"another project of the agent", knownJob(func(j *job.Job) { j.Agents[0].ConfigProjectID = 2 }), extra(), "its agent's project"},
-		{"no project of the agent in the extras", knownJob(), extra("agent.gitlab.com/config_project_id", "-"), ""},
-		{"another slug", knownJob(environment), extra(slugKey, "staging", tierKey, "production"), "its environment"},
-		{"another tier", knownJob(environment), extra(slugKey, "production", tierKey, "other"), "its environment"},
-		{"another name", knownJob(environment), extra(slugKey, "production", tierKey, "production", nameKey, "production-"), "its environment"},
-		{"an environment that is gone", knownJob(), extra(slugKey, "production", tierKey, "production"), "its environment"},
-		{"an environment that is new", knownJob(environment), extra(), "its environment"},
-		{"the same ref", knownJob(func(j *job.Job) { j.Facts.Ref = "main" }), extra(refKey, "main"), ""},
-		{"another ref", knownJob(func(j *job.Job) { j.Facts.Ref = "main" }), extra(refKey, "feature"), "its ref"},
-		{"another protection, which can change", knownJob(func(j *job.Job) { j.Facts.RefProtected = job.Unprotected }),
-			extra(protectedKey, "true"), ""},
-		{"other groups and roles, which can change", knownJob(), extra(groupKey, "1", roleKey, "owner"), ""},
+		{name: "all the same", job: knownJob(environment), extra: append(inProduction, nameKey, "production")},
+		{name: "a name that only the registry knows", job: knownJob(environment), extra: inProduction},
+		{name: "a name that only the extras know", job: knownJob(inEnvironment("production", "production", "")),
+			extra: append(inProduction, nameKey, "production")},
+		{name: "another job", job: knownJob(func(j *job.Job) { j.ID = 2 }), about: "its id"},
+		{name: "another project", job: knownJob(func(j *job.Job) { j.ProjectID = 2 }), about: "its project"},
+		{name: "another pipeline", job: knownJob(func(j *job.Job) { j.PipelineID = 2 }), about: "its pipeline"},
+		{name: "no pipeline in the extras", job: knownJob(), extra: []string{pipelineKey, "-"}},
+		{name: "another project of the agent", job: knownJob(func(j *job.Job) { j.Agents[0].ConfigProjectID = 2 }), about: "its agent's project"},
+		{name: "no project of the agent in the extras", job: knownJob(), extra: []string{configKey, "-"}},
+		{name: "another slug", job: knownJob(environment), extra: []string{slugKey, "staging", tierKey, "production"}, about: "its environment"},
+		{name: "another tier", job: knownJob(environment), extra: []string{slugKey, "production", tierKey, "other"}, about: "its environment"},
+		{name: "another name", job: knownJob(environment), extra: append(inProduction, nameKey, "production-"), about: "its environment"},
+		{name: "an environment that is gone", job: knownJob(), extra: inProduction, about: "its environment"},
+		{name: "an environment that is new", job: knownJob(environment), about: "its environment"},
+		{name: "the same ref", job: knownJob(onMain), extra: []string{refKey, "main"}},
+		{name: "another ref", job: knownJob(onMain), extra: []string{refKey, "feature"}, about: "its ref"},
+		{name: "another protection, which can change", job: knownJob(onRef(job.Unprotected)), extra: []string{protectedKey, "true"}},
+		{name: "other groups and roles, which can change", job: knownJob(), extra: []string{groupKey, "1", roleKey, "owner"}},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -116,7 +158,7 @@ func TestAuthorize_ContradictionIsDenied(t *testing.T) {
 			if row.about == "" {
 				want = noOpinion
 			}
-			message := wantRule(t, newAuthorizer(t, registry{job: row.job}, policy()), as(row.extra), want)
+			message := wantRule(t, newAuthorizer(registry{job: row.job}, rules()), as(extra(row.extra...)), want)
 			if !strings.Contains(message, row.about) {
 				t.Errorf("message is %q, want %q in it", message, row.about)
 			}
@@ -126,137 +168,66 @@ func TestAuthorize_ContradictionIsDenied(t *testing.T) {
 
 // The first rule that fails is the one that denies: each row breaks everything from one rule on.
 func TestAuthorize_OrderOfJudgement(t *testing.T) {
-	broken := policy(
-		authz.Restriction{Name: "first", Namespaces: []string{"*"}, Require: authz.Requirements{Projects: []int64{1}}},
-		authz.Restriction{Name: "second", Require: authz.Requirements{Projects: []int64{1}}})
-	entry := func(j *job.Job) { j.Agents[0].Configuration.Environments = []string{"production"} }
+	r := rules(
+		policy.Restriction{Name: "first", Namespaces: []string{"*"}, Require: unmeetable},
+		policy.Restriction{Name: "second", Require: unmeetable})
+	blocking := r
+	blocking.Blocked.Projects = []int64{150}
+	entry := asking(job.Configuration{AccessAs: job.AsCIJob, Environments: []string{"production"}})
+	broken := func(j *job.Job) { j.Agents[0].Err, j.ProjectID = job.ErrConfiguration, 2 }
 	impersonate := request("impersonate", "", "", "users")
 	rows := []struct {
-		name        string
-		jobs        registry
-		extra       map[string][]string
-		impersonate bool
-		want        authz.Rule
-		says        string
+		name    string
+		jobs    registry
+		rules   policy.Rules
+		extra   map[string][]string
+		request func(*authorizer.AttributesRecord)
+		want    authz.Rule
 	}{
-		{"malformed extras", registry{err: &gitlab.RejectedError{}}, extra("agent.gitlab.com/id", "x", deniedKey, "no"), true, authz.RuleMalformed, ""},
-		{"unknown agent", registry{err: &gitlab.RejectedError{}}, extra("agent.gitlab.com/id", "5", deniedKey, "no"), true, authz.RuleUnknownAgent, ""},
-		{"denied login", registry{err: &gitlab.RejectedError{}}, extra(deniedKey, "no"), true, authz.RuleDeniedLogin, ""},
-		{"ended", registry{err: &gitlab.RejectedError{}}, extra(), true, authz.RuleEnded, ""},
-		{"not listed", registry{job: knownJob(func(j *job.Job) { j.Agents, j.ProjectID = nil, 2 })}, extra(), true, authz.RuleNotListed, ""},
-		{"broken entry", registry{job: knownJob(func(j *job.Job) { j.Agents[0].Err, j.ProjectID = gitlab.ErrConfiguration, 2 })}, extra(), true,
-			authz.RuleConfiguration, ""},
-		{"contradiction", registry{job: knownJob(entry, func(j *job.Job) { j.ProjectID = 2 })}, extra(), true, authz.RuleContradiction, ""},
-		{"ci_access", registry{job: knownJob(entry)}, extra(), true, authz.RuleCIAccess, ""},
-		{"impersonation", registry{job: knownJob()}, extra(), true, authz.RuleImpersonation, `"first"`},
-		{"restrictions, the first first", registry{job: knownJob()}, extra(), false, authz.RuleRestriction, `"first"`},
-		{"restrictions, for an unknown job", registry{}, extra(), false, authz.RuleRestriction, `"first"`},
+		{name: "malformed extras", jobs: ended, rules: blocking, extra: extra(agentKey, "x", deniedKey, "no"), request: impersonate,
+			want: authz.RuleMalformed},
+		{name: "unknown agent", jobs: ended, rules: blocking, extra: extra(agentKey, "5", deniedKey, "no"), request: impersonate,
+			want: authz.RuleUnknownAgent},
+		{name: "unknown cluster", jobs: ended, rules: blocking, extra: grantExtra(clusterKey, "other"), request: impersonate,
+			want: authz.RuleUnknownAgent},
+		{name: "denied login", jobs: ended, rules: blocking, extra: extra(deniedKey, "no"), request: impersonate, want: authz.RuleDeniedLogin},
+		{name: "ended", jobs: ended, rules: blocking, extra: extra(), request: impersonate, want: authz.RuleEnded},
+		{name: "not listed", jobs: registry{job: knownJob(func(j *job.Job) { j.Agents, j.ProjectID = nil, 2 })}, rules: blocking,
+			extra: extra(), request: impersonate, want: authz.RuleNotListed},
+		{name: "broken entry", jobs: registry{job: knownJob(broken)}, rules: blocking, extra: extra(), request: impersonate,
+			want: authz.RuleConfiguration},
+		{name: "contradiction", jobs: registry{job: knownJob(entry, func(j *job.Job) { j.PipelineID = 2 })}, rules: blocking,
+			extra: extra(), request: impersonate, want: authz.RuleContradiction},
+		{name: "blocked", jobs: registry{job: knownJob(entry)}, rules: blocking, extra: extra(), request: impersonate, want: authz.RuleBlocked},
+		{name: "ci_access", jobs: registry{job: knownJob(entry)}, rules: r, extra: extra(), request: impersonate, want: authz.RuleCIAccess},
+		{name: "no grant", jobs: registry{job: knownJob()}, rules: r, extra: grantExtra(), request: impersonate, want: authz.RuleNoGrant},
+		{name: "impersonation", jobs: registry{job: knownJob()}, rules: r, extra: extra(), request: impersonate, want: authz.RuleImpersonation},
+		{name: "restrictions", jobs: registry{job: knownJob()}, rules: r, extra: extra(), request: func(*authorizer.AttributesRecord) {},
+			want: authz.RuleRestriction},
+		{name: "restrictions, for an unknown job", rules: r, extra: extra(), request: func(*authorizer.AttributesRecord) {},
+			want: authz.RuleRestriction},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			attrs := as(row.extra)
-			if row.impersonate {
-				impersonate(&attrs)
-			}
-			message := wantRule(t, newAuthorizer(t, row.jobs, broken), attrs, row.want)
-			if !strings.Contains(message, row.says) {
-				t.Errorf("message is %q, want %q in it", message, row.says)
+			message := wantRule(t, newAuthorizer(row.jobs, row.rules), as(row.extra, row.request), row.want)
+			if strings.Contains(message, `restriction "second"`) {
+				t.Errorf("the first restriction is not the one that denies: %s", message)
 			}
 		})
 	}
 }
 
 func TestConfigure_TakesEffectForTheNextRequest(t *testing.T) {
-	a := newAuthorizer(t, registry{job: knownJob()}, policy())
+	a := newAuthorizer(registry{job: knownJob()}, rules())
 	wantRule(t, a, as(extra()), noOpinion)
-	if err := a.Configure(authz.Policy{Agents: []int64{5}}); err != nil {
-		t.Fatal(err)
-	}
+	a.Configure(policy.Compile(policy.Rules{Agents: []policy.Agent{{ID: 5}}}))
 	wantRule(t, a, as(extra()), authz.RuleUnknownAgent)
-	nobody := authz.Restriction{Name: "nobody", Require: authz.Requirements{Projects: []int64{1}}}
-	if err := a.Configure(policy(nobody)); err != nil {
-		t.Fatal(err)
-	}
+	a.Configure(policy.Compile(rules(policy.Restriction{Name: "closed", Require: unmeetable})))
 	wantRule(t, a, as(extra()), authz.RuleRestriction)
-	if err := a.Configure(policy(nobody, nobody)); err == nil {
-		t.Fatal("two restrictions of one name are accepted")
-	}
-	wantRule(t, a, as(extra()), authz.RuleRestriction)
-}
-
-func TestNew_RefusesWhatWouldHoldNobodyBack(t *testing.T) {
-	require := authz.Requirements{Projects: []int64{1}}
-	rows := []struct {
-		name         string
-		restrictions []authz.Restriction
-		ok           bool
-	}{
-		{"none", nil, true},
-		{"one", []authz.Restriction{{Name: "a", Require: require}}, true},
-		{"the core group", []authz.Restriction{{Name: "a", APIGroups: []string{""}, Require: require}}, true},
-		{"a name twice", []authz.Restriction{{Name: "a", Require: require}, {Name: "b", Require: require}, {Name: "a", Require: require}}, false},
-		{"no name", []authz.Restriction{{Require: require}}, false},
-		{"a blank name", []authz.Restriction{{Name: " ", Require: require}}, false},
-		{"no requirement", []authz.Restriction{{Name: "a"}}, false},
-		{"a blank namespace", []authz.Restriction{{Name: "a", Namespaces: []string{"b", ""}, Require: require}}, false},
-		{"a blank verb", []authz.Restriction{{Name: "a", Verbs: []string{" "}, Require: require}}, false},
-		{"a blank resource", []authz.Restriction{{Name: "a", Resources: []string{""}, Require: require}}, false},
-		{"a blank environment", []authz.Restriction{{Name: "a", Require: authz.Requirements{Environments: []string{""}}}}, false},
-		{"a blank tier", []authz.Restriction{{Name: "a", Require: authz.Requirements{EnvironmentTiers: []string{""}}}}, false},
-		{"a blank role", []authz.Restriction{{Name: "a", Require: authz.Requirements{Roles: []string{""}}}}, false},
-		{"a protected ref alone", []authz.Restriction{{Name: "a", Require: authz.Requirements{ProtectedRef: true}}}, true},
-	}
-	for _, row := range rows {
-		t.Run(row.name, func(t *testing.T) {
-			_, err := authz.New(registry{}, policy(row.restrictions...))
-			if (err == nil) != row.ok {
-				t.Errorf("error is %v", err)
-			}
-		})
-	}
-}
-
-func TestAuthorize_CallerMayChangeThePolicyItGave(t *testing.T) {
-	p := policy(authz.Restriction{Name: "nobody", Verbs: []string{"create"}, Require: authz.Requirements{Projects: []int64{1}}})
-	a := newAuthorizer(t, registry{}, p)
-	p.Agents[0], p.Restrictions[0].Verbs[0], p.Restrictions[0].Require.Projects[0] = 9, "get", 150
-	wantRule(t, a, as(extra()), authz.RuleRestriction)
-}
-
-func TestAuthorize_LogsWhoAndWhatButNotTheRequest(t *testing.T) {
-	a := newAuthorizer(t, registry{err: &gitlab.RejectedError{Status: 401}}, policy())
-	ctx, log := logged(t)
-	attrs := as(extra(), request("create", "prod", "apps", "deployments/"+strings.Repeat("s", 100)), func(r *authorizer.AttributesRecord) {
-		r.Name, r.Path = "the-name", "/the/path"
-	})
-	if a.Decide(ctx, attrs) == nil {
-		t.Fatal("no denial")
-	}
-	line := log.String()
-	for _, field := range []string{`rule="ended"`, "job=1001", "project=150", "agent=4", `verb="create"`, `resource="deployments"`,
-		`namespace="prod"`, `subresource="` + strings.Repeat("s", 64) + `…"`} {
-		if !strings.Contains(line, field) {
-			t.Errorf("the line lacks %s: %s", field, line)
-		}
-	}
-	for _, secret := range []string{"the-name", "the/path", "jdoe", "gitlab:ci_job"} {
-		if strings.Contains(line, secret) {
-			t.Errorf("the line has %q of the request: %s", secret, line)
-		}
-	}
-}
-
-func TestAuthorize_FloodLeavesABoundedLog(t *testing.T) {
-	a := newAuthorizer(t, registry{}, authz.Policy{})
-	ctx, log := logged(t)
-	for range 5000 {
-		if a.Decide(ctx, as(extra())) == nil {
-			t.Fatal("no denial")
-		}
-	}
-	if got := strings.Count(log.String(), "\n"); got < 1000 || got > 2500 {
-		t.Errorf("%d lines for 5,000 denials, want the burst of 1,000 and few more", got)
-	}
+	blocking := rules()
+	blocking.Blocked.Jobs = []int64{jobID}
+	a.Configure(policy.Compile(blocking))
+	wantRule(t, a, as(extra()), authz.RuleBlocked)
 }
 
 // kubectl asks for discovery first: a denial there would keep the reason of the real request from its reader.
@@ -265,32 +236,33 @@ func TestAuthorize_DiscoveryIsLeftToRBAC(t *testing.T) {
 		name, verb, path string
 		denied           bool
 	}{
-		{"core", "get", "/api", false},
-		{"a core version", "get", "/api/v1", false},
-		{"groups", "get", "/apis", false},
-		{"a group", "get", "/apis/apps/v1", false},
-		{"version", "get", "/version", false},
-		{"schemas", "get", "/openapi/v3", false},
-		{"another verb", "post", "/api", true},
-		{"health", "get", "/readyz", true},
-		{"metrics", "get", "/metrics", true},
-		{"a name that only begins alike", "get", "/apiserver", true},
+		{name: "core", verb: "get", path: "/api"},
+		{name: "a core version", verb: "get", path: "/api/v1"},
+		{name: "groups", verb: "get", path: "/apis"},
+		{name: "a group", verb: "get", path: "/apis/apps/v1"},
+		{name: "version", verb: "get", path: "/version"},
+		{name: "version with a slash", verb: "get", path: "/version/"},
+		{name: "schemas", verb: "get", path: "/openapi/v3"},
+		{name: "the root of the schemas", verb: "get", path: "/openapi"},
+		{name: "another verb", verb: "post", path: "/api", denied: true},
+		{name: "health", verb: "get", path: "/readyz", denied: true},
+		{name: "metrics", verb: "get", path: "/metrics", denied: true},
+		{name: "a name that only begins alike", verb: "get", path: "/apiserver", denied: true},
+		{name: "a group's name that only begins alike", verb: "get", path: "/versions/1", denied: true},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			a, err := authz.New(registry{err: &gitlab.RejectedError{Status: 401}}, authz.Policy{Agents: []int64{4}})
-			if err != nil {
-				t.Fatal(err)
+			want := noOpinion
+			if row.denied {
+				want = authz.RuleEnded
 			}
-			denial := a.Decide(t.Context(), authorizer.AttributesRecord{
-				User: &user.DefaultInfo{Extra: map[string][]string{
-					extras.Job: {"1001"}, extras.Agent: {"4"}, extras.Project: {"150"},
-				}},
-				Verb: row.verb, Path: row.path,
-			})
-			if (denial != nil) != row.denied {
-				t.Errorf("denial is %+v, want one: %t", denial, row.denied)
+			for _, values := range []map[string][]string{extra(), grantExtra()} {
+				wantRule(t, newAuthorizer(ended, rules()), as(values, nonResource(row.verb, row.path)), want)
 			}
 		})
 	}
+	t.Run("a resource", func(t *testing.T) {
+		a := newAuthorizer(ended, rules())
+		wantRule(t, a, as(extra(), request("get", "prod", "", "pods"), func(r *authorizer.AttributesRecord) { r.Path = "/api/v1" }), authz.RuleEnded)
+	})
 }

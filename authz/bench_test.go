@@ -6,28 +6,28 @@ import (
 
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
-	"github.com/jobgate/jobgate/authz"
 	"github.com/jobgate/jobgate/internal/job"
+	"github.com/jobgate/jobgate/internal/policy"
 )
 
-// deployingJob is a job whose ci_access entry has a wildcard to match, with facts learnt.
+// deployingJob is a job whose ci_access entry has a wildcard to match, with facts learned.
 func deployingJob() *job.Job {
 	return knownJob(inEnvironment("eu-prod-lb01nz", "production", "eu/prod"), func(j *job.Job) {
-		j.Agents[0].Configuration.Environments = []string{"staging", "eu/*"}
-		j.Facts.Ref, j.Facts.RefProtected = "main", job.Protected
+		j.Agents[0].Configuration = &job.Configuration{AccessAs: job.AsCIJob, Environments: []string{"staging", "eu/*"}}
+		j.Ref = job.Ref{Name: "main", Type: job.Branch, Protection: job.Protected}
 	})
 }
 
 // fiftyRestrictions are as different as an admin would write them. Only the last matches as's request, and the job of
 // deployingJob meets it.
-func fiftyRestrictions() []authz.Restriction {
-	restrictions := make([]authz.Restriction, 0, 50)
+func fiftyRestrictions() []policy.Restriction {
+	restrictions := make([]policy.Restriction, 0, 50)
 	for i := range 49 {
-		r := authz.Restriction{
+		r := policy.Restriction{
 			Name:       fmt.Sprintf("team-%d", i),
 			Namespaces: []string{fmt.Sprintf("team-%d", i), fmt.Sprintf("team-%d-*", i)},
 			Verbs:      []string{"create", "update", "patch", "delete", "deletecollection"},
-			Require:    authz.Requirements{Environments: []string{fmt.Sprintf("team-%d/*", i)}},
+			Require:    policy.Requirements{Environments: policy.Environments{fmt.Sprintf("team-%d/*", i)}},
 		}
 		switch i % 3 {
 		case 0:
@@ -37,56 +37,67 @@ func fiftyRestrictions() []authz.Restriction {
 		}
 		restrictions = append(restrictions, r)
 	}
-	return append(restrictions, authz.Restriction{
-		Name: "production", Agents: []int64{agentID}, Namespaces: []string{"prod", "prod-*"},
+	return append(restrictions, policy.Restriction{
+		Name: "production", Namespaces: []string{"prod", "prod-*"},
 		Verbs: []string{"create", "update", "patch", "delete"}, APIGroups: []string{"apps"},
 		Resources: []string{"statefulsets", "deployments", "deployments/scale"},
-		Require: authz.Requirements{
-			Environments: []string{"production", "*/prod"}, EnvironmentTiers: []string{"production"}, ProtectedRef: true,
-			Projects: []int64{150}, Groups: []int64{23}, Roles: []string{"maintainer", "developer"},
+		Require: policy.Requirements{
+			Environments: policy.Environments{"production", "*/prod"}, EnvironmentTiers: policy.EnvironmentTiers{"production"}, ProtectedRef: true,
+			Refs: policy.Refs{"release/*", "main"}, RefTypes: policy.RefTypes{"branch"},
+			Projects: policy.Projects{150}, Groups: policy.Groups{23}, Roles: policy.Roles{"maintainer", "developer"},
 		},
 	})
 }
 
-// scenarios are the decisions whose cost the design bounds.
-func scenarios() map[string]struct {
-	jobs   registry
-	policy authz.Policy
-} {
-	return map[string]struct {
-		jobs   registry
-		policy authz.Policy
-	}{
-		"known job":          {registry{job: deployingJob()}, policy()},
-		"fifty restrictions": {registry{job: deployingJob()}, policy(fiftyRestrictions()...)},
+// costed are the decisions whose cost the design bounds: a known job, and extras that are all there is to know of a job.
+type costed struct {
+	rules          policy.Rules
+	known, unknown authorizer.Attributes
+}
+
+func costs() map[string]costed {
+	facts := []string{nameKey, "eu/prod", refKey, "main", refTypeKey, "branch", protectedKey, "true", groupKey, "25,23", roleKey, "guest,developer"}
+	byAgent := extraOf(deployingJob())
+	unknown := extraOf(deployingJob(), append(facts, jobKey, "2")...)
+	granting := rules(fiftyRestrictions()...)
+	granting.Grants = []policy.Grant{
+		{Name: "tags", Projects: []int64{150}, Require: policy.Requirements{RefTypes: policy.RefTypes{"tag"}}},
+		{Name: "team", Groups: []int64{23}, Require: policy.Requirements{Refs: policy.Refs{"main"}}},
+	}
+	granting.Blocked = policy.Blocked{Projects: []int64{1, 2}, Groups: []int64{3}, Users: []int64{4}, Jobs: []int64{5}}
+	environment := []string{slugKey, "eu-prod-lb01nz", tierKey, "production"}
+	return map[string]costed{
+		"no restrictions":                {rules: rules(), known: as(byAgent), unknown: as(unknown)},
+		"fifty restrictions":             {rules: rules(fiftyRestrictions()...), known: as(byAgent), unknown: as(unknown)},
+		"fifty restrictions and a grant": {rules: granting, known: as(grantExtra(environment...)), unknown: as(grantExtra(append(append(environment, facts...), jobKey, "2")...))},
 	}
 }
 
-func benchmark(b *testing.B, scenario string) {
-	s := scenarios()[scenario]
-	a := newAuthorizer(b, s.jobs, s.policy)
-	var attrs authorizer.Attributes = as(extraOf(s.jobs.job))
+func benchmark(b *testing.B, name string) {
+	c := costs()[name]
+	a := newAuthorizer(registry{job: deployingJob()}, c.rules)
 	ctx := b.Context()
 	b.ReportAllocs()
 	for b.Loop() {
-		if decision, reason, err := a.Authorize(ctx, attrs); decision != authorizer.DecisionNoOpinion || err != nil {
+		if decision, reason, err := a.Authorize(ctx, c.known); decision != authorizer.DecisionNoOpinion || err != nil {
 			b.Fatal(decision, reason, err)
 		}
 	}
 }
 
-func BenchmarkAuthorize_KnownJob(b *testing.B) { benchmark(b, "known job") }
+func BenchmarkAuthorize_KnownJob(b *testing.B) { benchmark(b, "no restrictions") }
 
 func BenchmarkAuthorize_FiftyRestrictions(b *testing.B) { benchmark(b, "fifty restrictions") }
 
+func BenchmarkAuthorize_FiftyRestrictionsAndAGrant(b *testing.B) {
+	benchmark(b, "fifty restrictions and a grant")
+}
+
 func TestAuthorize_AllocatesNothingUnlessItDenies(t *testing.T) {
-	for name, s := range scenarios() {
+	for name, c := range costs() {
 		t.Run(name, func(t *testing.T) {
-			a := newAuthorizer(t, s.jobs, s.policy)
-			known := as(extraOf(s.jobs.job))
-			unknown := as(extraOf(s.jobs.job, "agent.gitlab.com/ci_job_id", "2", nameKey, "eu/prod", protectedKey, "true",
-				groupKey, "25,23", roleKey, "guest,developer"))
-			for _, attrs := range []authorizer.Attributes{known, unknown, as(nil)} {
+			a := newAuthorizer(registry{job: deployingJob()}, c.rules)
+			for _, attrs := range []authorizer.Attributes{c.known, c.unknown, as(nil)} {
 				ctx := t.Context()
 				wantRule(t, a, attrs, noOpinion)
 				if got := testing.AllocsPerRun(100, func() { a.Decide(ctx, attrs) }); got != 0 {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/jobgate/jobgate/internal/extras"
 	"github.com/jobgate/jobgate/internal/job"
+	"github.com/jobgate/jobgate/internal/policy"
 )
 
 // Outcome is what one rule makes of one request.
@@ -14,53 +15,56 @@ type Outcome string
 const (
 	OK            Outcome = "ok"
 	Denied        Outcome = "denied"
+	WouldDeny     Outcome = "would deny" // a restriction in report mode
 	NotApplicable Outcome = "not applicable"
 )
 
 // Verdict is one rule's answer, for an admin who wants to know why.
 type Verdict struct {
-	Rule Rule
+	Rule Rule `json:"rule"`
 	// Restriction is the restriction's name, where the rule is one.
-	Restriction string
-	Outcome     Outcome
+	Restriction string  `json:"restriction,omitempty"`
+	Outcome     Outcome `json:"outcome"`
 	// Reason is the message of a denial, or why a rule does not apply; empty where the rule is satisfied.
-	Reason string
+	Reason string `json:"reason,omitempty"`
 }
 
 // Explain says what each rule makes of a request, in the order in which Authorize asks, which stops at the first denial.
 // Extras that cannot be used make a single verdict. j is what is known of the job, nil for one that this instance has not
-// seen; whether it has ended, or was not confirmed for too long, is for the caller to say. Nothing is logged.
-func (a *Authorizer) Explain(attrs authorizer.Attributes, j *job.Job) []Verdict {
+// seen; whether it has ended, or was not confirmed for too long, is for the caller to say. Nothing is recorded.
+func Explain(p *policy.Policy, attrs authorizer.Attributes, j *job.Job) []Verdict {
 	info := attrs.GetUser()
-	if info == nil || !isCIJob(info.GetExtra()) {
+	if info == nil || !extras.Is(info.GetExtra()) {
 		return []Verdict{notApplicable(RuleMalformed, "the user is no CI job: it has no extra "+extras.Job)}
 	}
 	if isDiscovery(attrs) {
-		return []Verdict{notApplicable(RuleDiscovery, "discovery is left to RBAC whatever the job")}
+		return []Verdict{notApplicable(RuleDiscovery, "discovery is left to RBAC for every job")}
 	}
-	c := inquiry{policy: a.policy.Load(), request: requestOf(attrs)}
-	if denial := c.read(info.GetExtra()); denial != nil {
+	e := &evaluation{}
+	e.begin(p, requestOf(attrs))
+	if denial := e.readExtras(info.GetExtra()); denial != nil {
 		return []Verdict{verdict(denial.Rule, denial)}
 	}
 	verdicts := []Verdict{verdict(RuleMalformed, nil), verdict(RuleUnknownAgent, nil)}
-	verdicts = append(verdicts, verdict(RuleDeniedLogin, c.judgeLogin()))
-	verdicts = append(verdicts, c.explainAgent(j)...)
-	c.gatherFacts()
-	verdicts = append(verdicts, c.explainCIAccess(), c.explainImpersonation())
-	for i := range c.policy.restrictions {
-		verdicts = append(verdicts, c.explainRestriction(&c.policy.restrictions[i]))
+	verdicts = append(verdicts, verdict(RuleDeniedLogin, e.judgeLogin()))
+	verdicts = append(verdicts, e.explainAgent(j)...)
+	verdicts = append(verdicts, verdict(RuleBlocked, e.judgeBlocked()), e.explainPermission(), e.explainImpersonation())
+	for i := range p.Restrictions {
+		verdicts = append(verdicts, e.explainRestriction(&p.Restrictions[i]))
 	}
 	return verdicts
 }
 
-func (c *inquiry) explainAgent(j *job.Job) []Verdict {
-	c.job = j
-	denial, isJudged := c.judgeAgent(), true
+func (e *evaluation) explainAgent(j *job.Job) []Verdict {
+	e.known = j
+	denial, isJudged := e.judgeAgent(), true
 	var verdicts []Verdict
 	for _, r := range []Rule{RuleNotListed, RuleConfiguration, RuleContradiction} {
 		switch {
 		case j == nil:
 			verdicts = append(verdicts, notApplicable(r, "this instance has not seen the job; its extras alone count"))
+		case e.claims.AgentID == 0 && r != RuleContradiction:
+			verdicts = append(verdicts, notApplicable(r, "the job uses no agent"))
 		case denial != nil && denial.Rule == r:
 			verdicts, isJudged = append(verdicts, verdict(r, denial)), false
 		case isJudged:
@@ -72,29 +76,45 @@ func (c *inquiry) explainAgent(j *job.Job) []Verdict {
 	return verdicts
 }
 
-func (c *inquiry) explainCIAccess() Verdict {
-	if c.agent == nil || c.agent.Err != nil {
+func (e *evaluation) explainPermission() Verdict {
+	if e.claims.AgentID == 0 {
+		return verdict(RuleNoGrant, e.judgePermission())
+	}
+	if e.agent == nil || e.agent.Err != nil {
 		return notApplicable(RuleCIAccess, "no usable entry of the agent for the job is known")
 	}
-	if access := c.agent.CIAccess(c.policy.filtersProtectedBranches); !access.Asks() {
+	if access := e.policy.CIAccess(e.agent); !access.Asks() {
 		return notApplicable(RuleCIAccess, "the agent's entry asks for nothing that is left to check")
 	}
-	return verdict(RuleCIAccess, c.judgeCIAccess())
+	return verdict(RuleCIAccess, e.judgePermission())
 }
 
-func (c *inquiry) explainImpersonation() Verdict {
-	if !c.request.isImpersonation() {
+func (e *evaluation) explainImpersonation() Verdict {
+	if !e.impersonates {
 		return notApplicable(RuleImpersonation, "the request does not impersonate")
 	}
-	return verdict(RuleImpersonation, c.judgeImpersonation())
+	for i := range e.policy.Restrictions {
+		if r := &e.policy.Restrictions[i]; r.Mode == policy.Enforce && e.breaks(r) {
+			return verdict(RuleImpersonation, e.denialBy(r))
+		}
+	}
+	return verdict(RuleImpersonation, nil)
 }
 
-func (c *inquiry) explainRestriction(r *restriction) Verdict {
-	v := notApplicable(RuleRestriction, "the request does not match its filters")
-	if r.matches(&c.request, c.claims.agent) {
-		v = verdict(RuleRestriction, c.judgeRestriction(r))
+func (e *evaluation) explainRestriction(r *policy.CompiledRestriction) Verdict {
+	var v Verdict
+	switch {
+	case !e.concerns(r):
+		v = notApplicable(RuleRestriction, "the request does not match its filters")
+	case !e.breaks(r):
+		v = verdict(RuleRestriction, nil)
+	default:
+		v = verdict(RuleRestriction, e.denialBy(r))
+		if r.Mode == policy.Report {
+			v.Outcome = WouldDeny
+		}
 	}
-	v.Restriction = r.name
+	v.Restriction = r.Name
 	return v
 }
 
@@ -102,7 +122,7 @@ func verdict(r Rule, denial *Denial) Verdict {
 	if denial == nil {
 		return Verdict{Rule: r, Outcome: OK}
 	}
-	return Verdict{Rule: r, Outcome: Denied, Reason: denial.Message}
+	return Verdict{Rule: r, Restriction: denial.Restriction, Outcome: Denied, Reason: denial.Message}
 }
 
 func notApplicable(r Rule, why string) Verdict {

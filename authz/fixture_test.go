@@ -13,29 +13,31 @@ import (
 	"k8s.io/klog/v2/textlogger"
 
 	"github.com/jobgate/jobgate/authz"
-	"github.com/jobgate/jobgate/internal/gitlab"
+	"github.com/jobgate/jobgate/internal/decision"
 	"github.com/jobgate/jobgate/internal/job"
+	"github.com/jobgate/jobgate/internal/policy"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// The one agent of the cluster, and the one job that uses it, of most tests.
+// The one agent of the cluster, the one job that uses it, and the cluster's name, of most tests.
 const (
 	agentID = 4
 	jobID   = 1001
+	cluster = "prod-eu"
 )
 
-// registry stands at the job registry's place: one answer for one job, and none for any other.
+// registry takes the place of the job registry: one answer for one job, and none for any other.
 type registry struct {
 	job *job.Job
 	err error
 }
 
-func (r registry) LookupID(_ context.Context, id int64) (job.Answer, error) {
+func (r registry) LookupID(_ context.Context, by job.ByID) (job.Answer, error) {
 	switch {
 	case r.err != nil:
 		return job.Answer{}, r.err
-	case r.job == nil || id != jobID:
+	case r.job == nil || by.ID != jobID:
 		return job.Answer{}, job.ErrUnknown
 	default:
 		return job.Answer{Job: r.job}, nil
@@ -45,10 +47,10 @@ func (r registry) LookupID(_ context.Context, id int64) (job.Answer, error) {
 // knownJob is a job of project 150 without environment, whose agent asks for nothing.
 func knownJob(changes ...func(*job.Job)) *job.Job {
 	j := &job.Job{
-		ID: jobID, PipelineID: 501, ProjectID: 150, GroupIDs: []int64{25, 23}, UserID: 9, Username: "jdoe",
-		Roles: []string{"guest", "reporter", "developer"},
+		ID: jobID, PipelineID: 501, ProjectID: 150, UserID: 9, Username: "jdoe",
+		Groups: job.KnownFact([]int64{25, 23}), Roles: job.KnownFact([]string{"guest", "reporter", "developer"}),
 		Agents: []job.Agent{{
-			ID: agentID, ConfigProjectID: 7, Configuration: gitlab.Configuration{AccessAs: gitlab.AsCIJob},
+			ID: agentID, ConfigProjectID: 7, Configuration: &job.Configuration{AccessAs: job.AsCIJob},
 		}},
 	}
 	for _, change := range changes {
@@ -60,16 +62,53 @@ func knownJob(changes ...func(*job.Job)) *job.Job {
 // inEnvironment puts a job into an environment; the name is empty where it is not known.
 func inEnvironment(slug, tier, name string) func(*job.Job) {
 	return func(j *job.Job) {
-		j.Environment, j.Facts.EnvironmentName = &gitlab.Environment{Slug: slug, Tier: tier}, name
+		j.Environment = job.Environment{Slug: slug, Tier: tier}
+		if name != "" {
+			j.Environment.Name = job.KnownFact(name)
+		}
 	}
 }
+
+// onRef gives a job the ref feature with this protection.
+func onRef(p job.Protection) func(*job.Job) {
+	return func(j *job.Job) { j.Ref.Name, j.Ref.Protection = "feature", p }
+}
+
+// asking gives the job's agent an entry of ci_access.
+func asking(c job.Configuration) func(*job.Job) {
+	return func(j *job.Job) { j.Agents[0].Configuration = &c }
+}
+
+// Keys of extras.
+const (
+	agentKey      = "agent.gitlab.com/id"
+	configKey     = "agent.gitlab.com/config_project_id"
+	projectKey    = "agent.gitlab.com/project_id"
+	pipelineKey   = "agent.gitlab.com/ci_pipeline_id"
+	jobKey        = "agent.gitlab.com/ci_job_id"
+	usernameKey   = "agent.gitlab.com/username"
+	slugKey       = "agent.gitlab.com/environment_slug"
+	tierKey       = "agent.gitlab.com/environment_tier"
+	clusterKey    = "jobgate.io/cluster"
+	grantKey      = "jobgate.io/grant"
+	deniedKey     = "jobgate.io/denied"
+	nameKey       = "jobgate.io/environment"
+	guardedKey    = "jobgate.io/environment-protected"
+	refKey        = "jobgate.io/ref"
+	refTypeKey    = "jobgate.io/ref-type"
+	protectedKey  = "jobgate.io/ref-protected"
+	sourceKey     = "jobgate.io/pipeline-source"
+	groupKey      = "jobgate.io/group"
+	roleKey       = "jobgate.io/role"
+	userKey       = "jobgate.io/user-id"
+	credentialKey = "authentication.kubernetes.io/credential-id"
+)
 
 // extra is an identity's extras: those of knownJob, and then pairs of a key and its values, which are separated by commas. A
 // value of "-" leaves the key out, and "[]" leaves it without a value.
 func extra(pairs ...string) map[string][]string {
 	extra := map[string][]string{
-		"agent.gitlab.com/id": {"4"}, "agent.gitlab.com/config_project_id": {"7"}, "agent.gitlab.com/project_id": {"150"},
-		"agent.gitlab.com/ci_pipeline_id": {"501"}, "agent.gitlab.com/ci_job_id": {"1001"}, "agent.gitlab.com/username": {"jdoe"},
+		agentKey: {"4"}, configKey: {"7"}, projectKey: {"150"}, pipelineKey: {"501"}, jobKey: {"1001"}, usernameKey: {"jdoe"},
 	}
 	for i := 0; i < len(pairs); i += 2 {
 		switch pairs[i+1] {
@@ -84,24 +123,18 @@ func extra(pairs ...string) map[string][]string {
 	return extra
 }
 
+// grantExtra is extra for a job that logged in through the grant shop.
+func grantExtra(pairs ...string) map[string][]string {
+	return extra(append([]string{agentKey, "-", configKey, "-", clusterKey, cluster, grantKey, "shop"}, pairs...)...)
+}
+
 // extraOf is the extras that jobgate gives the identity of a job, nil for knownJob, and pairs as for extra.
 func extraOf(j *job.Job, pairs ...string) map[string][]string {
-	if j != nil && j.Environment != nil {
+	if j != nil && j.Environment.Exists() {
 		pairs = append([]string{slugKey, j.Environment.Slug, tierKey, j.Environment.Tier}, pairs...)
 	}
 	return extra(pairs...)
 }
-
-const (
-	slugKey      = "agent.gitlab.com/environment_slug"
-	tierKey      = "agent.gitlab.com/environment_tier"
-	nameKey      = "jobgate.io/environment"
-	refKey       = "jobgate.io/ref"
-	protectedKey = "jobgate.io/ref-protected"
-	groupKey     = "jobgate.io/group"
-	roleKey      = "jobgate.io/role"
-	deniedKey    = "jobgate.io/denied"
-)
 
 // as is a request to create a Deployment in the namespace prod, by a user with these extras.
 func as(extra map[string][]string, changes ...func(*authorizer.AttributesRecord)) authorizer.AttributesRecord {
@@ -115,7 +148,7 @@ func as(extra map[string][]string, changes ...func(*authorizer.AttributesRecord)
 	return r
 }
 
-// request changes what is asked for; fields are verb, namespace, group, resource and, after a slash, subresource.
+// request changes what is requested; fields are verb, namespace, group, resource and, after a slash, subresource.
 func request(verb, namespace, group, resource string) func(*authorizer.AttributesRecord) {
 	return func(r *authorizer.AttributesRecord) {
 		r.Verb, r.Namespace, r.APIGroup = verb, namespace, group
@@ -123,24 +156,25 @@ func request(verb, namespace, group, resource string) func(*authorizer.Attribute
 	}
 }
 
-// nonResource asks for a path.
+// nonResource requests a path.
 func nonResource(verb, path string) func(*authorizer.AttributesRecord) {
 	return func(r *authorizer.AttributesRecord) {
 		*r = authorizer.AttributesRecord{User: r.User, Verb: verb, Path: path}
 	}
 }
 
-func policy(restrictions ...authz.Restriction) authz.Policy {
-	return authz.Policy{Agents: []int64{agentID}, FiltersProtectedBranches: true, Restrictions: restrictions}
+// rules are a cluster's with one agent and no grants.
+func rules(restrictions ...policy.Restriction) policy.Rules {
+	return policy.Rules{
+		Agents: []policy.Agent{{ID: agentID}}, Cluster: cluster, FiltersProtectedBranches: true, Restrictions: restrictions,
+	}
 }
 
-func newAuthorizer(t testing.TB, jobs authz.Jobs, p authz.Policy) *authz.Authorizer {
-	t.Helper()
-	a, err := authz.New(jobs, p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
+// unmeetable is a requirement that no job of these tests meets, so that a restriction denies whatever it matches.
+var unmeetable = policy.Requirements{Projects: policy.Projects{1}}
+
+func newAuthorizer(jobs authz.Jobs, r policy.Rules) *authz.Authorizer {
+	return authz.New(jobs, policy.Compile(r), decision.NewLog(nil, nil), nil)
 }
 
 // logged is a context whose log is kept.
@@ -152,7 +186,7 @@ func logged(t testing.TB) (context.Context, *bytes.Buffer) {
 // noOpinion is the rule of a request that is not denied.
 const noOpinion authz.Rule = ""
 
-// wantRule asks about a request by every way there is, and returns the message of the denial.
+// wantRule asks about a request in every way there is, and returns the message of the denial.
 func wantRule(t testing.TB, a *authz.Authorizer, attrs authorizer.Attributes, want authz.Rule) string {
 	t.Helper()
 	ctx, log := logged(t)
@@ -181,11 +215,11 @@ func wantRule(t testing.TB, a *authz.Authorizer, attrs authorizer.Attributes, wa
 	return message
 }
 
-// wantReadable checks what holds for every message: bounded, of one line, printable, and signed.
+// wantReadable checks what holds for every message: bounded, on one line, printable, and with the prefix once.
 func wantReadable(t testing.TB, message string) {
 	t.Helper()
 	if !strings.HasPrefix(message, "jobgate: ") || strings.Contains(message[9:], "jobgate: ") {
-		t.Errorf("the message is not signed once: %s", message)
+		t.Errorf("the message does not have the prefix exactly once: %s", message)
 	}
 	if n := len([]rune(message)); n > 1025 {
 		t.Errorf("the message has %d characters", n)

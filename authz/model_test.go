@@ -10,58 +10,99 @@ import (
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
 	"github.com/jobgate/jobgate/authz"
-	"github.com/jobgate/jobgate/internal/gitlab"
 	"github.com/jobgate/jobgate/internal/job"
+	"github.com/jobgate/jobgate/internal/policy"
 )
 
-// model judges a request as the design tells it, sentence by sentence, without a thought for cost. It shares no code with
-// the package: patterns are regular expressions here, and numbers are big.
+// model judges a request as the design tells it, sentence by sentence, without regard to cost. It shares no code with the
+// package: patterns are regular expressions here, and numbers are big.
 type model struct {
-	policy authz.Policy
-	jobs   registry
+	rules policy.Rules
+	jobs  registry
 }
 
-// judge returns the rule that denies, and, where it is about a restriction, that one's name.
-func (m model) judge(attrs authorizer.AttributesRecord) (authz.Rule, string) {
+// ruling is what the model decides: the rule that denies, the name of the restriction where it is one, and the restrictions
+// in report mode that would have denied.
+type ruling struct {
+	rule        authz.Rule
+	restriction string
+	reported    []string
+}
+
+// identity is what the model reads of a request's extras and of the known job: the same as the package's, in another form.
+type identity struct {
+	agent, project         int64
+	slug, tier, name       string
+	nameRefused            bool
+	ref, refType, source   string
+	isMergeRequest         bool
+	isProtected, isGuarded bool // the ref, the environment
+	groups                 []int64
+	roles                  []string
+	job, user              int64
+	entry                  *job.Configuration // nil: not known, or no agent
+}
+
+func (m model) judge(attrs authorizer.AttributesRecord) ruling {
 	x := attrs.User.GetExtra()
-	if _, isJob := x["agent.gitlab.com/ci_job_id"]; !isJob {
-		return noOpinion, ""
+	if x[jobKey] == nil && !slices.Contains(keys(x), jobKey) {
+		return ruling{}
+	}
+	if !attrs.ResourceRequest && attrs.Verb == "get" && regexp.MustCompile(`^/(api|apis|openapi|version)(/|$)`).MatchString(attrs.Path) {
+		return ruling{}
 	}
 	if !wellFormed(x) {
-		return authz.RuleMalformed, ""
+		return ruling{rule: authz.RuleMalformed}
 	}
-	agent := number(x["agent.gitlab.com/id"][0])
-	if !slices.Contains(m.policy.Agents, agent) {
-		return authz.RuleUnknownAgent, ""
+	agent := number(first(x[agentKey]))
+	isOurs := slices.ContainsFunc(m.rules.Agents, func(a policy.Agent) bool { return a.ID == agent })
+	if agent == 0 {
+		isOurs = first(x[clusterKey]) == m.rules.Cluster
 	}
-	if _, isDenied := x[deniedKey]; isDenied {
-		return authz.RuleDeniedLogin, ""
+	if !isOurs {
+		return ruling{rule: authz.RuleUnknownAgent}
 	}
-	var rejected *gitlab.RejectedError
+	if x[deniedKey] != nil {
+		return ruling{rule: authz.RuleDeniedLogin}
+	}
 	known := m.jobs.job
-	if number(x["agent.gitlab.com/ci_job_id"][0]) != jobID {
+	if number(x[jobKey][0]) != jobID || errors.Is(m.jobs.err, job.ErrUnknown) {
 		known = nil
 	}
+	var rejected *job.RejectedError
 	switch {
 	case errors.As(m.jobs.err, &rejected):
-		return authz.RuleEnded, ""
-	case errors.Is(m.jobs.err, job.ErrUnknown):
-		known = nil
-	case m.jobs.err != nil:
-		return authz.RuleUnconfirmed, ""
+		return ruling{rule: authz.RuleEnded}
+	case m.jobs.err != nil && !errors.Is(m.jobs.err, job.ErrUnknown):
+		return ruling{rule: authz.RuleUnconfirmed}
 	}
 	if known != nil {
-		if rule := m.judgeKnown(known, agent, x); rule != noOpinion {
-			return rule, ""
+		if rule := judgeKnown(known, agent, x); rule != noOpinion {
+			return ruling{rule: rule}
 		}
 	}
-	return m.judgeRestrictions(attrs, agent, known, x)
+	id := identify(agent, x, known)
+	if rule := m.judgePermission(id); rule != noOpinion {
+		return ruling{rule: rule}
+	}
+	return m.judgeRestrictions(attrs, id)
+}
+
+func keys(x map[string][]string) (all []string) {
+	for k := range x {
+		all = append(all, k)
+	}
+	return all
 }
 
 var (
 	idForm    = regexp.MustCompile(`^[1-9][0-9]*$`)
 	labelForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
-	slugForm  = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
+	forms     = map[string]*regexp.Regexp{
+		slugKey: labelForm, tierKey: labelForm, clusterKey: labelForm, deniedKey: regexp.MustCompile(`(?s)^.*$`),
+		protectedKey: regexp.MustCompile(`^(true|false)$`), guardedKey: regexp.MustCompile(`^(true|false)$`),
+		refTypeKey: regexp.MustCompile(`^(branch|tag)$`),
+	}
 )
 
 func number(text string) int64 {
@@ -73,36 +114,28 @@ func number(text string) int64 {
 }
 
 func wellFormed(x map[string][]string) bool {
-	for _, key := range []string{"id", "ci_job_id", "project_id"} {
-		if len(x["agent.gitlab.com/"+key]) == 0 {
-			return false
-		}
-	}
 	for key, values := range x {
-		short, isAgents := strings.CutPrefix(key, "agent.gitlab.com/")
+		isNumber := strings.HasPrefix(key, "agent.gitlab.com/") && strings.HasSuffix(key, "id") || key == groupKey || key == userKey
 		isList := key == groupKey || key == roleKey
-		if !isAgents && !strings.HasPrefix(key, "jobgate.io/") {
+		if !strings.HasPrefix(key, "agent.gitlab.com/") && !strings.HasPrefix(key, "jobgate.io/") {
 			continue
 		}
 		if !isList && len(values) != 1 || len(values) > 64 {
 			return false
 		}
 		for _, v := range values {
-			ok := len(v) <= 4096 && (v != "" || key == deniedKey)
+			form := forms[key]
 			switch {
-			case isAgents && strings.HasSuffix(short, "id"), key == groupKey:
-				ok = number(v) > 0
-			case key == slugKey, key == tierKey:
-				ok = len(v) <= 63 && labelForm.MatchString(v)
-			case key == protectedKey:
-				ok = v == "true" || v == "false"
-			}
-			if !ok {
+			case len(v) > 4096, isNumber && number(v) == 0, form == labelForm && len(v) > 63, form != nil && !form.MatchString(v):
+				return false
+			case form == nil && v == "":
 				return false
 			}
 		}
 	}
-	return (x[slugKey] == nil) == (x[tierKey] == nil) && (x[nameKey] == nil || x[slugKey] != nil)
+	has := func(key string) bool { return x[key] != nil }
+	return has(jobKey) && has(projectKey) && has(agentKey) != has(clusterKey) && has(grantKey) == (has(clusterKey) && !has(deniedKey)) &&
+		has(slugKey) == has(tierKey) && (!has(nameKey) || has(slugKey))
 }
 
 func first(values []string) string {
@@ -112,54 +145,115 @@ func first(values []string) string {
 	return values[0]
 }
 
-func (m model) judgeKnown(j *job.Job, agent int64, x map[string][]string) authz.Rule {
-	at := slices.IndexFunc(j.Agents, func(a job.Agent) bool { return a.ID == agent })
-	if at < 0 {
-		return authz.RuleNotListed
-	}
-	entry := j.Agents[at]
-	if entry.Err != nil {
-		return authz.RuleConfiguration
-	}
-	environment := gitlab.Environment{}
-	if j.Environment != nil {
-		environment = *j.Environment
-	}
+func judgeKnown(j *job.Job, agent int64, x map[string][]string) authz.Rule {
 	contradicts := func(known int64, key string) bool { return x[key] != nil && number(x[key][0]) != known }
+	if agent != 0 {
+		at := slices.IndexFunc(j.Agents, func(a job.Agent) bool { return a.ID == agent })
+		if at < 0 {
+			return authz.RuleNotListed
+		}
+		if j.Agents[at].Err != nil {
+			return authz.RuleConfiguration
+		}
+		if contradicts(j.Agents[at].ConfigProjectID, configKey) {
+			return authz.RuleContradiction
+		}
+	}
 	differ := func(known, key string) bool { return known != "" && x[key] != nil && x[key][0] != known }
-	if contradicts(j.ProjectID, "agent.gitlab.com/project_id") || contradicts(j.PipelineID, "agent.gitlab.com/ci_pipeline_id") ||
-		contradicts(entry.ConfigProjectID, "agent.gitlab.com/config_project_id") ||
-		environment.Slug != first(x[slugKey]) || environment.Tier != first(x[tierKey]) ||
-		differ(j.Facts.EnvironmentName, nameKey) || differ(j.Facts.Ref, refKey) {
+	if contradicts(j.ProjectID, projectKey) || contradicts(j.PipelineID, pipelineKey) ||
+		j.Environment.Slug != first(x[slugKey]) || j.Environment.Tier != first(x[tierKey]) ||
+		differ(j.Environment.Name.Value, nameKey) || differ(j.Ref.Name, refKey) {
 		return authz.RuleContradiction
 	}
-	list := entry.Configuration.Environments
-	if len(list) > 0 && environment.Slug == "" {
+	return noOpinion
+}
+
+// identify takes the extras, and puts what is known of the job in the place of what they say; but of protections the worse
+// counts, and a merge request's pipeline is one as soon as either says so.
+func identify(agent int64, x map[string][]string, j *job.Job) identity {
+	id := identity{
+		agent: agent, project: number(x[projectKey][0]), job: number(x[jobKey][0]), user: number(first(x[userKey])),
+		slug: first(x[slugKey]), tier: first(x[tierKey]), name: first(x[nameKey]), isGuarded: first(x[guardedKey]) == "true",
+		ref: first(x[refKey]), refType: first(x[refTypeKey]), source: first(x[sourceKey]), roles: x[roleKey],
+	}
+	for _, g := range x[groupKey] {
+		id.groups = append(id.groups, number(g))
+	}
+	id.isMergeRequest = id.source == "merge_request_event" || strings.HasPrefix(id.ref, "refs/merge-requests/")
+	protections := []string{first(x[protectedKey])}
+	if j != nil {
+		id.user = j.UserID
+		if j.Groups.Known {
+			id.groups = j.Groups.Value
+		}
+		if j.Roles.Known {
+			id.roles = j.Roles.Value
+		}
+		if j.Environment.Name.Known {
+			id.name = j.Environment.Name.Value
+		}
+		id.nameRefused = id.name == "" && j.Environment.Name.Refused
+		if j.Environment.Protected.Known {
+			id.isGuarded = j.Environment.Protected.Value
+		}
+		if j.Ref.Name != "" {
+			id.ref = j.Ref.Name
+		}
+		if j.Ref.Type != "" {
+			id.refType = string(j.Ref.Type)
+		}
+		if j.PipelineSource.Known {
+			id.source = j.PipelineSource.Value
+		}
+		id.isMergeRequest = id.isMergeRequest || j.Ref.MergeRequest
+		protections = append(protections, map[job.Protection]string{job.Protected: "true", job.Unprotected: "false"}[j.Ref.Protection])
+		for _, a := range j.Agents {
+			if a.ID == agent {
+				id.entry = a.Configuration
+			}
+		}
+	}
+	id.isProtected = slices.Contains(protections, "true") && !slices.Contains(protections, "false") && !id.isMergeRequest
+	return id
+}
+
+func overlap[T comparable](a, b []T) bool {
+	return slices.ContainsFunc(a, func(item T) bool { return slices.Contains(b, item) })
+}
+
+func (m model) judgePermission(id identity) authz.Rule {
+	b := m.rules.Blocked
+	if slices.Contains(b.Jobs, id.job) || slices.Contains(b.Projects, id.project) || slices.Contains(b.Users, id.user) || overlap(b.Groups, id.groups) {
+		return authz.RuleBlocked
+	}
+	if id.agent == 0 {
+		for _, g := range m.rules.Grants {
+			if (slices.Contains(g.Projects, id.project) || overlap(g.Groups, id.groups)) && meets(g.Require, id) {
+				return noOpinion
+			}
+		}
+		return authz.RuleNoGrant
+	}
+	if id.entry == nil {
+		return noOpinion
+	}
+	list := id.entry.Environments
+	if len(list) > 0 && id.slug == "" {
 		return authz.RuleCIAccess
 	}
-	name := fullName(j, x)
-	if name != "" && strings.Contains(strings.Join(list, ""), "*") && !anyMatches(list, name) {
+	if strings.Contains(strings.Join(list, ""), "*") && !isNamed(list, id) && !id.nameRefused {
 		return authz.RuleCIAccess
 	}
-	if entry.Configuration.ProtectedBranchesOnly && !m.policy.FiltersProtectedBranches && !isProtected(j, x) {
+	if id.entry.ProtectedBranchesOnly && !m.rules.FiltersProtectedBranches && !id.isProtected {
 		return authz.RuleCIAccess
 	}
 	return noOpinion
 }
 
-func fullName(j *job.Job, x map[string][]string) string {
-	if j != nil && j.Facts.EnvironmentName != "" {
-		return j.Facts.EnvironmentName
-	}
-	return first(x[nameKey])
-}
-
-func isProtected(j *job.Job, x map[string][]string) bool {
-	says := []string{first(x[protectedKey])}
-	if j != nil {
-		says = append(says, map[job.Protection]string{job.Protected: "true", job.Unprotected: "false"}[j.Facts.RefProtected])
-	}
-	return slices.Contains(says, "true") && !slices.Contains(says, "false")
+// isNamed says whether the environment's name is proven to match. Nothing but stars needs no name.
+func isNamed(patterns []string, id identity) bool {
+	isAny := func(p string) bool { return regexp.MustCompile(`^\*+$`).MatchString(p) }
+	return id.slug != "" && (slices.ContainsFunc(patterns, isAny) || anyMatches(patterns, id.name))
 }
 
 func anyMatches(patterns []string, name string) bool {
@@ -172,26 +266,30 @@ func anyMatches(patterns []string, name string) bool {
 	})
 }
 
-func (m model) judgeRestrictions(a authorizer.AttributesRecord, agent int64, j *job.Job, x map[string][]string) (authz.Rule, string) {
-	for _, r := range m.policy.Restrictions {
-		isImpersonation := regexp.MustCompile(`^impersonate($|:|-on:)`).MatchString(a.Verb)
-		if isImpersonation && aboutResources(r) && (len(r.Agents) == 0 || slices.Contains(r.Agents, agent)) {
-			return authz.RuleImpersonation, r.Name
+// judgeRestrictions asks them in order. One that is not met denies what it matches, and, whatever it filters by besides the
+// agent, every impersonation.
+func (m model) judgeRestrictions(a authorizer.AttributesRecord, id identity) ruling {
+	isImpersonation := regexp.MustCompile(`^impersonate($|:|-on:)`).MatchString(a.Verb)
+	var result ruling
+	for _, r := range m.rules.Restrictions {
+		isForAgent := len(r.Agents) == 0 || slices.Contains(r.Agents, id.agent)
+		if meets(r.Require, id) || !isForAgent || !isImpersonation && !matchesRequest(r, a) {
+			continue
 		}
-	}
-	for _, r := range m.policy.Restrictions {
-		if matchesRequest(r, a, agent) && !meets(r.Require, j, x) {
-			return authz.RuleRestriction, r.Name
+		if r.Mode == policy.Report {
+			result.reported = append(result.reported, r.Name)
+			continue
 		}
+		result.rule, result.restriction = authz.RuleRestriction, r.Name
+		if isImpersonation {
+			result.rule = authz.RuleImpersonation
+		}
+		return result
 	}
-	return noOpinion, ""
+	return result
 }
 
-func aboutResources(r authz.Restriction) bool {
-	return len(r.Namespaces) > 0 || len(r.APIGroups) > 0 || len(r.Resources) > 0
-}
-
-func matchesRequest(r authz.Restriction, a authorizer.AttributesRecord, agent int64) bool {
+func matchesRequest(r policy.Restriction, a authorizer.AttributesRecord) bool {
 	combined := a.Resource
 	if a.Subresource != "" {
 		combined += "/" + a.Subresource
@@ -203,35 +301,21 @@ func matchesRequest(r authz.Restriction, a authorizer.AttributesRecord, agent in
 	if a.Subresource != "" {
 		resources = append(resources, "*/"+a.Subresource)
 	}
-	return (len(r.Agents) == 0 || slices.Contains(r.Agents, agent)) &&
-		(a.ResourceRequest || !aboutResources(r)) &&
+	isAboutResources := len(r.Namespaces) > 0 || len(r.APIGroups) > 0 || len(r.Resources) > 0
+	return (a.ResourceRequest || !isAboutResources) &&
 		(len(r.Namespaces) == 0 || anyMatches(r.Namespaces, a.Namespace)) &&
 		among(r.Verbs, a.Verb) && among(r.APIGroups, a.APIGroup) && among(r.Resources, resources...)
 }
 
-func meets(r authz.Requirements, j *job.Job, x map[string][]string) bool {
-	slug, name := first(x[slugKey]), fullName(j, x)
-	var groups []int64
-	for _, g := range x[groupKey] {
-		groups = append(groups, number(g))
-	}
-	roles := x[roleKey]
-	if j != nil {
-		groups, roles = j.GroupIDs, j.Roles
-	}
-	isIn := slug != "" && slices.ContainsFunc(r.Environments, func(pattern string) bool {
-		if name != "" || strings.Trim(pattern, "*") == "" {
-			return anyMatches([]string{pattern}, name+strings.Repeat("x", 1-min(1, len(name))))
-		}
-		return pattern == slug && slugForm.MatchString(pattern) && len(pattern) <= 24
-	})
-	overlap := func(a, b []int64) bool {
-		return slices.ContainsFunc(a, func(n int64) bool { return slices.Contains(b, n) })
-	}
-	return (len(r.Environments) == 0 || isIn) &&
-		(len(r.EnvironmentTiers) == 0 || slices.Contains(r.EnvironmentTiers, first(x[tierKey]))) &&
-		(!r.ProtectedRef || isProtected(j, x)) &&
-		(len(r.Projects) == 0 || slices.Contains(r.Projects, number(x["agent.gitlab.com/project_id"][0]))) &&
-		(len(r.Groups) == 0 || overlap(groups, r.Groups)) &&
-		(len(r.Roles) == 0 || slices.ContainsFunc(roles, func(role string) bool { return slices.Contains(r.Roles, role) }))
+func meets(r policy.Requirements, id identity) bool {
+	return (len(r.Environments) == 0 || isNamed(r.Environments, id)) &&
+		(len(r.EnvironmentTiers) == 0 || slices.Contains(r.EnvironmentTiers, id.tier)) &&
+		(!bool(r.EnvironmentProtected) || id.isGuarded && id.slug != "") &&
+		(!bool(r.ProtectedRef) || id.isProtected) &&
+		(len(r.Refs) == 0 || anyMatches(r.Refs, id.ref) && !id.isMergeRequest) &&
+		(len(r.RefTypes) == 0 || slices.Contains(r.RefTypes, id.refType)) &&
+		(len(r.PipelineSources) == 0 || slices.Contains(r.PipelineSources, id.source)) &&
+		(len(r.Projects) == 0 || slices.Contains(r.Projects, id.project)) &&
+		(len(r.Groups) == 0 || overlap(id.groups, r.Groups)) &&
+		(len(r.Roles) == 0 || overlap(id.roles, r.Roles))
 }

@@ -6,189 +6,173 @@ import (
 
 	"github.com/jobgate/jobgate/authz"
 	"github.com/jobgate/jobgate/internal/job"
+	"github.com/jobgate/jobgate/internal/policy"
 )
 
-// Each requirement, for a job that this instance knows and for one that it has to judge by its extras.
+// Package policy tests each requirement. Here it is met by what this instance knows of the job, or by what the extras say,
+// and where both say something, by one of them.
 func TestRequirements(t *testing.T) {
-	environments := func(patterns ...string) authz.Requirements { return authz.Requirements{Environments: patterns} }
-	inProd := inEnvironment("production", "production", "")
-	protection := func(p job.Protection) func(*job.Job) {
-		return func(j *job.Job) { j.Facts.Ref, j.Facts.RefProtected = "feature", p }
-	}
+	environments := func(patterns ...string) policy.Requirements { return policy.Requirements{Environments: patterns} }
+	protectedRef := policy.Requirements{ProtectedRef: true}
+	main := policy.Requirements{Refs: policy.Refs{"main"}}
+	maintainer := policy.Requirements{Roles: policy.Roles{"maintainer", "developer"}}
+	group := policy.Requirements{Groups: policy.Groups{22, 23}}
+	inReview := inEnvironment("review-1-x", "other", "")
+	const reviewIsUnknown = `the full name of the job's environment (slug "review-1-x") is not known: jobgate could not ask`
+	named := func(slug, name string) []string { return []string{slugKey, slug, tierKey, "other", nameKey, name} }
+	mergeRequest := func(j *job.Job) { j.Ref.Name, j.Ref.MergeRequest = "main", true }
 	rows := []struct {
 		name    string
-		require authz.Requirements
+		require policy.Requirements
 		job     *job.Job // nil: unknown here
-		extra   map[string][]string
+		extra   []string
 		refused string // a part of the reason; empty: met
 	}{
-		{"environment by its slug", environments("production"), knownJob(inProd), nil, ""},
-		{"environment by the extras' slug", environments("production"), nil, extra(slugKey, "production", tierKey, "other"), ""},
-		{"another environment", environments("production"), knownJob(inEnvironment("staging", "staging", "")), nil, `slug "staging"`},
-		{"no environment", environments("production", "*"), knownJob(), nil, `one of "production", "*", and the job has none`},
-		{"no environment in the extras", environments("production", "*"), nil, extra(), "the job has none"},
-		{"any environment", environments("*"), knownJob(inProd), nil, ""},
-		{"folder", environments("review/*"), knownJob(inEnvironment("review-1-x", "other", "review/1")), nil, ""},
-		{"folder, by the extras' name", environments("review/*"), nil, extra(slugKey, "review-1-x", tierKey, "other", nameKey, "review/1"), ""},
-		{"folder, by the extras' name of a known job", environments("review/*"), knownJob(inEnvironment("review-1-x", "other", "")),
-			extra(slugKey, "review-1-x", tierKey, "other", nameKey, "review/1"), ""},
-		{"prefix is anchored", environments("prod*"), knownJob(inEnvironment("preprod", "other", "preprod")), nil, `the job's is "preprod"`},
-		{"slug of another name", environments("eu/prod"), knownJob(inEnvironment("eu-prod-lb01nz", "other", "eu-prod-lb01nz")), nil, "eu-prod-lb01nz"},
-		{"slug of the name, which is not known", environments("eu/prod"), knownJob(inEnvironment("eu-prod-lb01nz", "other", "")), nil,
-			"could not be learnt: let the project's job tokens read environments"},
-		{"slug of the name, in the extras alone", environments("eu/prod"), nil, extra(slugKey, "eu-prod-lb01nz", tierKey, "other"), "could not be learnt"},
-		{"name not known, with the learner's hint", environments("eu/*"), knownJob(inProd, func(j *job.Job) {
-			j.Facts.EnvironmentUnknown = "the job token may not read environments"
-		}), nil, "could not be learnt: the job token may not read environments"},
-		{"name that only looks like the slug's", environments("production"), knownJob(inEnvironment("production", "other", "production-")), nil,
-			`the job's is "production-"`},
+		{name: "environment, known here", require: environments("review/*"), job: knownJob(inEnvironment("review-1-x", "other", "review/1"))},
+		{name: "environment, by the extras", require: environments("review/*"), extra: named("review-1-x", "review/1")},
+		{name: "environment, by a known job's extras", require: environments("review/*"), job: knownJob(inReview),
+			extra: named("review-1-x", "review/1")},
+		{name: "environment's name known to neither", require: environments("review/*"), job: knownJob(inReview), refused: reviewIsUnknown},
+		{name: "environment's name not in the extras", require: environments("review/*"),
+			extra: []string{slugKey, "review-1-x", tierKey, "other"}, refused: reviewIsUnknown},
+		{name: "a slug that is also a name proves nothing", require: environments("production"),
+			extra: []string{slugKey, "production", tierKey, "production"}, refused: `(slug "production") is not known: jobgate could not ask`},
+		{name: "a name that only the slug resembles", require: environments("production"), extra: named("production", "production-"),
+			refused: `the job's is "production-"`},
+		{name: "environment's name not known, with the reason", require: environments("eu/*"),
+			job: knownJob(inEnvironment("eu-prod-lb01nz", "other", ""), func(j *job.Job) {
+				j.Environment.Name = job.Fact[string]{Why: "the job token may not read environments", Refused: true}
+			}), refused: "is not known: the job token may not read environments"},
+		{name: "no environment in the extras", require: environments("*"), refused: "the job has none"},
 
-		{"tier", authz.Requirements{EnvironmentTiers: []string{"staging", "production"}}, knownJob(inProd), nil, ""},
-		{"tier by the extras", authz.Requirements{EnvironmentTiers: []string{"production"}}, nil, extra(slugKey, "x", tierKey, "production"), ""},
-		{"another tier", authz.Requirements{EnvironmentTiers: []string{"staging"}}, knownJob(inProd), nil,
-			`tier must be one of "staging", and the job's is "production"`},
-		{"no tier", authz.Requirements{EnvironmentTiers: []string{"staging"}}, knownJob(), nil, "the job has no environment"},
+		{name: "tier by the extras", require: policy.Requirements{EnvironmentTiers: policy.EnvironmentTiers{"production"}},
+			extra: []string{slugKey, "x", tierKey, "production"}},
+		{name: "protected environment by the extras", require: policy.Requirements{EnvironmentProtected: true},
+			extra: append(named("x", "x"), guardedKey, "true")},
+		{name: "unprotected environment by the extras", require: policy.Requirements{EnvironmentProtected: true},
+			extra: append(named("x", "x"), guardedKey, "false"), refused: "must be protected in GitLab, and the job's is not"},
 
-		{"protected ref", authz.Requirements{ProtectedRef: true}, knownJob(protection(job.Protected)), nil, ""},
-		{"protected ref by the extras", authz.Requirements{ProtectedRef: true}, nil, extra(protectedKey, "true"), ""},
-		{"protected ref by a known job's extras", authz.Requirements{ProtectedRef: true}, knownJob(), extra(protectedKey, "true"), ""},
-		{"unprotected ref", authz.Requirements{ProtectedRef: true}, knownJob(protection(job.Unprotected)), nil, `the ref "feature" is not protected`},
-		{"unprotected ref by the extras", authz.Requirements{ProtectedRef: true}, nil, extra(refKey, "feature", protectedKey, "false"),
-			`the ref "feature" is not protected`},
-		{"unprotected since the login", authz.Requirements{ProtectedRef: true}, knownJob(protection(job.Unprotected)), extra(protectedKey, "true"),
-			"is not protected"},
-		{"unprotected at the login", authz.Requirements{ProtectedRef: true}, knownJob(protection(job.Protected)), extra(protectedKey, "false"),
-			"is not protected"},
-		{"protection not known", authz.Requirements{ProtectedRef: true}, knownJob(protection(job.ProtectionNotKnown)), nil,
-			`whether the ref "feature" is protected could not be learnt: give jobgate a tokenFile`},
-		{"protection not known, with the learner's hint", authz.Requirements{ProtectedRef: true}, knownJob(func(j *job.Job) {
-			j.Facts.ProtectionUnknown = "a job token may not read tags"
-		}), nil, "could not be learnt: a job token may not read tags"},
-		{"protection not in the extras", authz.Requirements{ProtectedRef: true}, nil, extra(refKey, "main"), "could not be learnt"},
+		{name: "protected ref, known here", require: protectedRef, job: knownJob(onRef(job.Protected))},
+		{name: "protected ref, by the extras", require: protectedRef, extra: []string{protectedKey, "true"}},
+		{name: "protected ref, by a known job's extras", require: protectedRef, job: knownJob(), extra: []string{protectedKey, "true"}},
+		{name: "unprotected ref, known here", require: protectedRef, job: knownJob(onRef(job.Unprotected)), refused: `the job's ref "feature" is not`},
+		{name: "unprotected ref, by the extras", require: protectedRef, extra: []string{refKey, "feature", protectedKey, "false"},
+			refused: `the job's ref "feature" is not`},
+		{name: "unprotected since the login", require: protectedRef, job: knownJob(onRef(job.Unprotected)), extra: []string{protectedKey, "true"},
+			refused: `the job's ref "feature" is not`},
+		{name: "unprotected at the login", require: protectedRef, job: knownJob(onRef(job.Protected)), extra: []string{protectedKey, "false"},
+			refused: `the job's ref "feature" is not`},
+		{name: "protection known to neither", require: protectedRef, job: knownJob(onRef(job.ProtectionUnknown)),
+			refused: `whether the job's ref "feature" is protected is not known: jobgate could not ask`},
+		{name: "protection not known, with the reason", require: protectedRef, job: knownJob(func(j *job.Job) {
+			j.Ref.ProtectionWhy = "a job token may not read tags"
+		}), refused: "is not known: a job token may not read tags"},
 
-		{"project", authz.Requirements{Projects: []int64{149, 150}}, knownJob(), nil, ""},
-		{"project by the extras", authz.Requirements{Projects: []int64{150}}, nil, extra(), ""},
-		{"another project", authz.Requirements{Projects: []int64{15, 1500}}, knownJob(), nil, "its project must be one of 15, 1500"},
+		{name: "ref, known here", require: main, job: knownJob(func(j *job.Job) { j.Ref.Name = "main" })},
+		{name: "ref, by the extras", require: main, extra: []string{refKey, "main"}},
+		{name: "ref not in the extras", require: main, refused: "is not known: jobgate could not ask"},
+		{name: "a merge request's ref, by the extras' source", require: main, extra: []string{refKey, "main", sourceKey, "merge_request_event"},
+			refused: "in a merge request's pipeline"},
+		{name: "a merge request's ref, by the extras' ref", require: policy.Requirements{Refs: policy.Refs{"*"}},
+			extra: []string{refKey, "refs/merge-requests/1/head"}, refused: "in a merge request's pipeline"},
+		{name: "a merge request's ref, known here alone", require: main, job: knownJob(mergeRequest), extra: []string{refKey, "main"},
+			refused: "in a merge request's pipeline"},
+		{name: "a merge request's ref, by a known job's extras", require: main, job: knownJob(func(j *job.Job) { j.Ref.Name = "main" }),
+			extra: []string{refKey, "main", sourceKey, "merge_request_event"}, refused: "in a merge request's pipeline"},
+		{name: "a merge request's protection never counts", require: protectedRef, job: knownJob(mergeRequest), extra: []string{protectedKey, "true"},
+			refused: "in a merge request's pipeline"},
+		{name: "a merge request's protection never counts in the extras", require: protectedRef,
+			extra: []string{protectedKey, "true", sourceKey, "merge_request_event"}, refused: "in a merge request's pipeline"},
+		{name: "ref type by the extras", require: policy.Requirements{RefTypes: policy.RefTypes{"tag"}}, extra: []string{refTypeKey, "tag"}},
+		{name: "ref type, which is known better here", require: policy.Requirements{RefTypes: policy.RefTypes{"tag"}},
+			job: knownJob(func(j *job.Job) { j.Ref.Type = job.Branch }), extra: []string{refTypeKey, "tag"}, refused: "the job runs for a branch"},
+		{name: "pipeline source by the extras", require: policy.Requirements{PipelineSources: policy.PipelineSources{"push"}},
+			extra: []string{sourceKey, "push"}},
 
-		{"group", authz.Requirements{Groups: []int64{22, 23}}, knownJob(), nil, ""},
-		{"group by the extras", authz.Requirements{Groups: []int64{23}}, nil, extra(groupKey, "25,23"), ""},
-		{"another group", authz.Requirements{Groups: []int64{22}}, knownJob(), nil, "in one of the groups 22"},
-		{"a group of the extras that is no more", authz.Requirements{Groups: []int64{22}}, knownJob(), extra(groupKey, "22"), "in one of the groups 22"},
-		{"no groups", authz.Requirements{Groups: []int64{22}}, knownJob(func(j *job.Job) { j.GroupIDs = nil }), nil, "in one of the groups 22"},
-		{"another group by the extras", authz.Requirements{Groups: []int64{22}}, nil, extra(groupKey, "25,23"), "in one of the groups 22"},
-		{"no groups by the extras", authz.Requirements{Groups: []int64{22}}, nil, extra(groupKey, "[]"), "in one of the groups 22"},
-		{"groups not in the extras", authz.Requirements{Groups: []int64{22}}, nil, extra(), "the groups are not known here yet"},
+		{name: "another project", require: policy.Requirements{Projects: policy.Projects{15, 1500}}, refused: "its project must be one of 15, 1500"},
 
-		{"role", authz.Requirements{Roles: []string{"maintainer", "developer"}}, knownJob(), nil, ""},
-		{"role by the extras", authz.Requirements{Roles: []string{"maintainer"}}, nil, extra(roleKey, "guest,maintainer"), ""},
-		{"another role", authz.Requirements{Roles: []string{"maintainer", "owner"}}, knownJob(), nil, `the roles "maintainer", "owner"`},
-		{"a role of the extras that is no more", authz.Requirements{Roles: []string{"owner"}}, knownJob(), extra(roleKey, "owner"), `the roles "owner"`},
-		{"another role by the extras", authz.Requirements{Roles: []string{"owner"}}, nil, extra(roleKey, "guest"), `the roles "owner"`},
-		{"roles not in the extras", authz.Requirements{Roles: []string{"owner"}}, nil, extra(), "the roles are not known here yet"},
+		{name: "group, known here", require: group, job: knownJob()},
+		{name: "group by the extras", require: group, extra: []string{groupKey, "25,23"}},
+		{name: "a group of the extras that is no longer one", require: policy.Requirements{Groups: policy.Groups{22}}, job: knownJob(),
+			extra: []string{groupKey, "22"}, refused: "in one of the groups 22"},
+		{name: "no groups by the extras", require: group, extra: []string{groupKey, "[]"}, refused: "in one of the groups 22, 23"},
+		{name: "groups not in the extras", require: group, refused: "the project's groups are not known: jobgate could not ask"},
+		{name: "groups known by the extras alone", require: group,
+			job: knownJob(func(j *job.Job) { j.Groups = job.Fact[[]int64]{Why: "no access token"} }), extra: []string{groupKey, "23"}},
+
+		{name: "role, known here", require: maintainer, job: knownJob()},
+		{name: "role by the extras", require: maintainer, extra: []string{roleKey, "guest,maintainer"}},
+		{name: "a role of the extras that is no longer one", require: policy.Requirements{Roles: policy.Roles{"owner"}}, job: knownJob(),
+			extra: []string{roleKey, "owner"}, refused: `the roles "owner"`},
+		{name: "roles not in the extras", require: maintainer, refused: "the user's roles are not known: jobgate could not ask"},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			if row.extra == nil {
-				row.extra = extraOf(row.job)
-			}
 			want := authz.RuleRestriction
 			if row.refused == "" {
 				want = noOpinion
 			}
-			a := newAuthorizer(t, registry{job: row.job}, policy(authz.Restriction{Name: "r", Require: row.require}))
-			if message := wantRule(t, a, as(row.extra), want); !strings.Contains(message, row.refused) {
+			a := newAuthorizer(registry{job: row.job}, rules(policy.Restriction{Name: "r", Require: row.require}))
+			if message := wantRule(t, a, as(extraOf(row.job, row.extra...)), want); !strings.Contains(message, row.refused) {
 				t.Errorf("message is %q, want %q in it", message, row.refused)
 			}
 		})
 	}
 }
 
-// Of six requirements that a job meets, each denies alone as soon as it is not met, and its reason names it alone.
-func TestRequirements_AllMustHold(t *testing.T) {
-	all := authz.Requirements{
-		Environments: []string{"production"}, EnvironmentTiers: []string{"production"}, ProtectedRef: true,
-		Projects: []int64{150}, Groups: []int64{23}, Roles: []string{"developer"},
-	}
-	j := knownJob(inEnvironment("production", "production", "production"), func(j *job.Job) { j.Facts.RefProtected = job.Protected })
-	unprotected := *j
-	unprotected.Facts.RefProtected = job.Unprotected
-	rows := []struct {
-		name   string
-		job    *job.Job
-		change func(*authz.Requirements)
-		says   string
-	}{
-		{"all met", j, func(*authz.Requirements) {}, ""},
-		{"environment", j, func(r *authz.Requirements) { r.Environments = []string{"staging"} }, "environment must"},
-		{"tier", j, func(r *authz.Requirements) { r.EnvironmentTiers = []string{"staging"} }, "tier must"},
-		{"ref", &unprotected, func(*authz.Requirements) {}, "ref must"},
-		{"project", j, func(r *authz.Requirements) { r.Projects = []int64{1} }, "project must be one"},
-		{"group", j, func(r *authz.Requirements) { r.Groups = []int64{1} }, "project must be in"},
-		{"role", j, func(r *authz.Requirements) { r.Roles = []string{"owner"} }, "user must"},
-	}
-	for _, row := range rows {
-		t.Run(row.name, func(t *testing.T) {
-			require, want := all, authz.RuleRestriction
-			if row.change(&require); row.says == "" {
-				want = noOpinion
-			}
-			a := newAuthorizer(t, registry{job: row.job}, policy(authz.Restriction{Name: "r", Require: require}))
-			message := wantRule(t, a, as(extraOf(row.job)), want)
-			if !strings.Contains(message, row.says) || strings.Count(message, " must ") > 1 {
-				t.Errorf("message is %q, want %q in it and nothing else that must be", message, row.says)
-			}
-		})
-	}
-}
-
-// The agent's own entry, as GitLab returned it last. Package rule tests the rule itself.
+// The agent's own entry, as GitLab returned it last. Package policy tests the rule itself.
 func TestCIAccess_IsJudgedForKnownJobs(t *testing.T) {
-	entry := func(environments []string, protectedOnly bool) func(*job.Job) {
-		return func(j *job.Job) {
-			j.Agents[0].Configuration.Environments = environments
-			j.Agents[0].Configuration.ProtectedBranchesOnly = protectedOnly
-		}
+	wildcard := asking(job.Configuration{AccessAs: job.AsCIJob, Environments: []string{"prod*"}})
+	literal := asking(job.Configuration{AccessAs: job.AsCIJob, Environments: []string{"production"}})
+	protectedOnly := asking(job.Configuration{AccessAs: job.AsCIJob, ProtectedBranchesOnly: true})
+	preprod := inEnvironment("preprod", "other", "")
+	refusing := func(j *job.Job) {
+		j.Environment.Name = job.Fact[string]{Why: "the job token may not read environments", Refused: true}
 	}
 	rows := []struct {
-		name    string
-		job     *job.Job
-		filters bool
-		extra   map[string][]string
-		refused string // a part of the reason; empty: satisfied
+		name       string
+		job        *job.Job
+		ignores    bool // GitLab does not filter by protected_branches_only
+		extra      []string
+		refused    string // a part of the reason; empty: satisfied
+		unverified float64
 	}{
-		{"no list", knownJob(), true, nil, ""},
-		{"match", knownJob(entry([]string{"production"}, false), inEnvironment("production", "other", "")), true, nil, ""},
-		{"mismatch", knownJob(entry([]string{"prod*"}, false), inEnvironment("preprod", "other", "preprod")), true, nil, `the job's is "preprod"`},
-		{"mismatch by the extras' name", knownJob(entry([]string{"prod*"}, false), inEnvironment("preprod", "other", "")), true,
-			extra(slugKey, "preprod", tierKey, "other", nameKey, "preprod"), `the job's is "preprod"`},
-		{"name not known", knownJob(entry([]string{"prod*"}, false), inEnvironment("preprod", "other", "")), true, nil, ""},
-		{"no environment", knownJob(entry([]string{"*"}, false)), true, nil, "the job has none"},
-		{"blank entry", knownJob(entry([]string{""}, false)), true, nil, "the job has none"},
-		{"protected refs, vouched for", knownJob(entry(nil, true)), true, nil, ""},
-		{"protected refs, not known", knownJob(entry(nil, true)), false, nil, "could not be learnt"},
-		{"protected refs, protected", knownJob(entry(nil, true), func(j *job.Job) { j.Facts.RefProtected = job.Protected }), false, nil, ""},
-		{"protected refs, by the extras", knownJob(entry(nil, true)), false, extra(protectedKey, "true"), ""},
-		{"protected refs, not protected", knownJob(entry(nil, true), func(j *job.Job) { j.Facts.RefProtected = job.Unprotected }), false,
-			extra(protectedKey, "true"), "is not protected"},
-		{"another agent's entry", knownJob(func(j *job.Job) {
-			j.Agents = append(j.Agents, job.Agent{ID: 5, ConfigProjectID: 7})
-			j.Agents[1].Configuration.Environments = []string{"production"}
-		}), true, nil, ""},
+		{name: "no list", job: knownJob()},
+		{name: "match", job: knownJob(literal, inEnvironment("production", "other", ""))},
+		{name: "mismatch", job: knownJob(wildcard, inEnvironment("preprod", "other", "preprod")), refused: `the job's is "preprod"`},
+		{name: "mismatch by the extras' name", job: knownJob(wildcard, preprod), extra: []string{nameKey, "preprod"}, refused: `the job's is "preprod"`},
+		{name: "match by the extras' name", job: knownJob(wildcard, inEnvironment("prod-eu", "other", "")), extra: []string{nameKey, "prod-eu"}},
+		{name: "name not known while GitLab is in trouble", job: knownJob(wildcard, preprod), refused: "is not known: jobgate could not ask"},
+		{name: "name that GitLab refuses to say", job: knownJob(wildcard, preprod, refusing), unverified: 1},
+		{name: "name that GitLab refuses to say, and the extras tell", job: knownJob(wildcard, preprod, refusing),
+			extra: []string{nameKey, "preprod"}, refused: `the job's is "preprod"`},
+		{name: "no environment", job: knownJob(asking(job.Configuration{Environments: []string{"*"}})), refused: "the job has none"},
+		{name: "blank entry", job: knownJob(asking(job.Configuration{Environments: []string{""}})), refused: "the job has none"},
+		{name: "protected refs, filtered by GitLab", job: knownJob(protectedOnly)},
+		{name: "protected refs, not known", job: knownJob(protectedOnly), ignores: true, refused: "is protected is not known"},
+		{name: "protected refs, protected", job: knownJob(protectedOnly, onRef(job.Protected)), ignores: true},
+		{name: "protected refs, by the extras", job: knownJob(protectedOnly), ignores: true, extra: []string{protectedKey, "true"}},
+		{name: "protected refs, not protected", job: knownJob(protectedOnly, onRef(job.Unprotected)), ignores: true,
+			extra: []string{protectedKey, "true"}, refused: `the job's ref "feature" is not`},
+		{name: "another agent's entry", job: knownJob(func(j *job.Job) {
+			j.Agents = append(j.Agents, job.Agent{ID: 5, ConfigProjectID: 7, Configuration: &job.Configuration{Environments: []string{"production"}}})
+		})},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			if row.extra == nil {
-				row.extra = extraOf(row.job)
-			}
 			want := authz.RuleCIAccess
 			if row.refused == "" {
 				want = noOpinion
 			}
-			p := policy()
-			p.FiltersProtectedBranches = row.filters
-			message := wantRule(t, newAuthorizer(t, registry{job: row.job}, p), as(row.extra), want)
+			r := rules()
+			r.FiltersProtectedBranches = !row.ignores
+			attrs := as(extraOf(row.job, row.extra...))
+			message := wantRule(t, newAuthorizer(registry{job: row.job}, r), attrs, want)
 			if !strings.Contains(message, row.refused) {
 				t.Errorf("message is %q, want %q in it", message, row.refused)
+			}
+			if got := unverified(t, registry{job: row.job}, r, attrs); got != row.unverified {
+				t.Errorf("%v requests are counted as admitted by GitLab's match alone, want %v", got, row.unverified)
 			}
 		})
 	}

@@ -1,167 +1,238 @@
 package authz_test
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/jobgate/jobgate/authz"
+	"github.com/jobgate/jobgate/internal/decision"
+	"github.com/jobgate/jobgate/internal/policy"
 )
 
-// unmeetable is a requirement that no job of these tests meets, so that a restriction denies whatever it matches.
-var unmeetable = authz.Requirements{Projects: []int64{1}}
-
-func TestRestriction_Filters(t *testing.T) {
-	type change = func(*authorizer.AttributesRecord)
-	none := func(*authorizer.AttributesRecord) {}
+func TestRestriction_ReasonNamesJobAgentRestrictionAndTheWayOut(t *testing.T) {
+	r := rules(policy.Restriction{Name: "production", Require: policy.Requirements{
+		Environments: policy.Environments{"production", "prod/*"}, Projects: policy.Projects{23, 24},
+	}})
+	r.Agents[0].Name = "path/to:agent"
+	r.Grants = []policy.Grant{{Name: "shop", Projects: []int64{150}}}
+	const rest = ` do this: its environment must be one of "production", "prod/*", and the job's is "staging"; ` +
+		`its project must be one of 23, 24, and the job's is 150`
+	j := knownJob(inEnvironment("staging", "staging", "staging"))
 	rows := []struct {
-		name        string
-		restriction authz.Restriction
-		request     change
-		matches     bool
+		name  string
+		extra map[string][]string
+		want  string
 	}{
-		{"no filter", authz.Restriction{}, none, true},
-		{"no filter, cluster-scoped", authz.Restriction{}, request("delete", "", "", "nodes"), true},
-		{"no filter, non-resource", authz.Restriction{}, nonResource("get", "/metrics"), true},
-		{"no filter, a subresource", authz.Restriction{}, request("create", "prod", "", "pods/exec"), true},
-
-		{"agent", authz.Restriction{Agents: []int64{3, 4}}, none, true},
-		{"another agent", authz.Restriction{Agents: []int64{3, 5}}, none, false},
-		{"agent, non-resource", authz.Restriction{Agents: []int64{4}}, nonResource("get", "/metrics"), true},
-
-		{"namespace", authz.Restriction{Namespaces: []string{"prod"}}, none, true},
-		{"another namespace", authz.Restriction{Namespaces: []string{"staging"}}, none, false},
-		{"one of the namespaces", authz.Restriction{Namespaces: []string{"staging", "prod"}}, none, true},
-		{"namespace pattern", authz.Restriction{Namespaces: []string{"prod-*"}}, request("create", "prod-eu", "", "pods"), true},
-		{"namespace pattern is anchored", authz.Restriction{Namespaces: []string{"prod*"}}, request("create", "preprod", "", "pods"), false},
-		{"any namespace", authz.Restriction{Namespaces: []string{"*"}}, none, true},
-		{"any namespace, cluster-scoped", authz.Restriction{Namespaces: []string{"*"}}, request("create", "", "", "nodes"), false},
-		{"any namespace, non-resource", authz.Restriction{Namespaces: []string{"*"}}, nonResource("get", "/metrics"), false},
-		{"the namespace itself", authz.Restriction{Namespaces: []string{"prod"}}, request("delete", "prod", "", "namespaces"), true},
-
-		{"verb", authz.Restriction{Verbs: []string{"get", "create"}}, none, true},
-		{"another verb", authz.Restriction{Verbs: []string{"get", "Create"}}, none, false},
-		{"any verb", authz.Restriction{Verbs: []string{"*"}}, none, true},
-		{"a star in a verb is none", authz.Restriction{Verbs: []string{"cre*"}}, none, false},
-		{"verb, non-resource", authz.Restriction{Verbs: []string{"post"}}, nonResource("post", "/x"), true},
-		{"another verb, non-resource", authz.Restriction{Verbs: []string{"create"}}, nonResource("post", "/x"), false},
-
-		{"group", authz.Restriction{APIGroups: []string{"", "apps"}}, none, true},
-		{"another group", authz.Restriction{APIGroups: []string{"", "batch"}}, none, false},
-		{"core group", authz.Restriction{APIGroups: []string{""}}, request("create", "prod", "", "pods"), true},
-		{"core group is not any", authz.Restriction{APIGroups: []string{""}}, none, false},
-		{"any group", authz.Restriction{APIGroups: []string{"*"}}, none, true},
-		{"any group, core", authz.Restriction{APIGroups: []string{"*"}}, request("create", "prod", "", "pods"), true},
-		{"any group, non-resource", authz.Restriction{APIGroups: []string{"*"}}, nonResource("get", "/apis"), false},
-		{"core group, non-resource", authz.Restriction{APIGroups: []string{""}}, nonResource("get", "/apis"), false},
-
-		{"resource", authz.Restriction{Resources: []string{"pods", "deployments"}}, none, true},
-		{"another resource", authz.Restriction{Resources: []string{"pods"}}, none, false},
-		{"any resource", authz.Restriction{Resources: []string{"*"}}, none, true},
-		{"any resource, a subresource", authz.Restriction{Resources: []string{"*"}}, request("create", "prod", "", "pods/exec"), true},
-		{"any resource, non-resource", authz.Restriction{Resources: []string{"*"}}, nonResource("get", "/apis"), false},
-		{"resource, its subresource", authz.Restriction{Resources: []string{"pods"}}, request("create", "prod", "", "pods/exec"), false},
-		{"subresource", authz.Restriction{Resources: []string{"pods/exec"}}, request("create", "prod", "", "pods/exec"), true},
-		{"subresource, its resource", authz.Restriction{Resources: []string{"pods/exec"}}, request("create", "prod", "", "pods"), false},
-		{"another subresource", authz.Restriction{Resources: []string{"pods/exec"}}, request("create", "prod", "", "pods/log"), false},
-		{"another's subresource", authz.Restriction{Resources: []string{"deployments/scale"}}, request("update", "prod", "apps", "statefulsets/scale"), false},
-		{"any's subresource", authz.Restriction{Resources: []string{"*/scale"}}, request("update", "prod", "apps", "statefulsets/scale"), true},
-		{"any's other subresource", authz.Restriction{Resources: []string{"*/scale"}}, request("update", "prod", "apps", "statefulsets/status"), false},
-		{"any's subresource, a resource", authz.Restriction{Resources: []string{"*/scale"}}, none, false},
-		{"any's subresource, a resource of that name", authz.Restriction{Resources: []string{"*/scale"}}, request("get", "prod", "", "scale"), false},
-		{"the end of a subresource's name", authz.Restriction{Resources: []string{"*/scale", "pods/ale"}}, request("update", "prod", "", "pods/rescale"), false},
-		{"any subresource is none of RBAC's", authz.Restriction{Resources: []string{"pods/*"}}, request("create", "prod", "", "pods/exec"), false},
-		{"a subresource with a slash", authz.Restriction{Resources: []string{"userextras/example.com/team"}},
-			request("get", "prod", "", "userextras/example.com/team"), true},
-
-		{"all filters", authz.Restriction{Agents: []int64{4}, Namespaces: []string{"prod"}, Verbs: []string{"create"},
-			APIGroups: []string{"apps"}, Resources: []string{"deployments"}}, none, true},
-		{"all filters but the agent", authz.Restriction{Agents: []int64{5}, Namespaces: []string{"prod"}, Verbs: []string{"create"},
-			APIGroups: []string{"apps"}, Resources: []string{"deployments"}}, none, false},
-		{"all filters but the namespace", authz.Restriction{Agents: []int64{4}, Namespaces: []string{"dev"}, Verbs: []string{"create"},
-			APIGroups: []string{"apps"}, Resources: []string{"deployments"}}, none, false},
-		{"all filters but the verb", authz.Restriction{Agents: []int64{4}, Namespaces: []string{"prod"}, Verbs: []string{"get"},
-			APIGroups: []string{"apps"}, Resources: []string{"deployments"}}, none, false},
-		{"all filters but the group", authz.Restriction{Agents: []int64{4}, Namespaces: []string{"prod"}, Verbs: []string{"create"},
-			APIGroups: []string{""}, Resources: []string{"deployments"}}, none, false},
-		{"all filters but the resource", authz.Restriction{Agents: []int64{4}, Namespaces: []string{"prod"}, Verbs: []string{"create"},
-			APIGroups: []string{"apps"}, Resources: []string{"pods"}}, none, false},
-		{"stars everywhere", authz.Restriction{Namespaces: []string{"*"}, Verbs: []string{"*"}, APIGroups: []string{"*"},
-			Resources: []string{"*"}}, none, true},
+		{"by an agent", extraOf(j), `jobgate: restriction "production" does not let job 1001 of project 150 (agent 4 (path/to:agent))` + rest},
+		{"by a grant", grantExtra(slugKey, "staging", tierKey, "staging"),
+			`jobgate: restriction "production" does not let job 1001 of project 150` + rest},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			row.restriction.Name, row.restriction.Require = "unmeetable", unmeetable
-			want := noOpinion
-			if row.matches {
-				want = authz.RuleRestriction
-			}
-			for _, jobs := range []registry{{job: knownJob()}, {}} {
-				wantRule(t, newAuthorizer(t, jobs, policy(row.restriction)), as(extra(), row.request), want)
+			if got := wantRule(t, newAuthorizer(registry{job: j}, r), as(row.extra), authz.RuleRestriction); got != row.want {
+				t.Errorf("message is\n%s, want\n%s", got, row.want)
 			}
 		})
 	}
 }
 
-func TestRestriction_ReasonNamesJobAgentRestrictionAndTheWayOut(t *testing.T) {
-	p := policy(authz.Restriction{Name: "production", Require: authz.Requirements{
-		Environments: []string{"production", "prod/*"}, Projects: []int64{23, 24},
-	}})
-	p.AgentNames = map[int64]string{agentID: "path/to:agent"}
-	j := knownJob(inEnvironment("staging", "staging", "staging"))
-	got := wantRule(t, newAuthorizer(t, registry{job: j}, p), as(extraOf(j)), authz.RuleRestriction)
-	want := `jobgate: restriction "production" does not let job 1001 of project 150 (agent 4 (path/to:agent)) do this: ` +
-		`its environment must be one of "production", "prod/*", and the job's is "staging"; its project must be one of 23, 24`
-	if got != want {
-		t.Errorf("message is\n%s, want\n%s", got, want)
+// Whatever a request is about, a restriction of an agent denies it for jobs of that agent alone.
+func TestRestriction_AgentsFilter(t *testing.T) {
+	r := rules(policy.Restriction{Name: "agents", Agents: []int64{3, agentID}, Require: unmeetable})
+	r.Agents = append(r.Agents, policy.Agent{ID: 5})
+	r.Grants = []policy.Grant{{Name: "shop", Projects: []int64{150}}}
+	rows := []struct {
+		name  string
+		extra map[string][]string
+		want  authz.Rule
+	}{
+		{"its agent", extra(), authz.RuleRestriction},
+		{"another agent", extra(agentKey, "5"), noOpinion},
+		{"a grant", grantExtra(), noOpinion},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			for _, change := range []func(*authorizer.AttributesRecord){
+				request("get", "prod", "", "pods"), request("delete", "", "", "nodes"), nonResource("get", "/metrics"),
+			} {
+				wantRule(t, newAuthorizer(registry{}, r), as(row.extra, change), row.want)
+			}
+		})
 	}
 }
 
-func TestRestriction_ImpersonationWouldWalkAroundIt(t *testing.T) {
-	met := authz.Requirements{Projects: []int64{150}}
+// What a job impersonates carries no extras, so nothing would restrict it any more: a job may impersonate only if it meets
+// the requirements of each restriction that applies to its agent, whatever else that restriction filters by.
+func TestImpersonation_WouldEscapeARestriction(t *testing.T) {
 	rows := []struct {
 		name        string
-		restriction authz.Restriction
+		restriction policy.Restriction
 		request     func(*authorizer.AttributesRecord)
 		denied      bool
 	}{
-		{"users, about namespaces", authz.Restriction{Namespaces: []string{"dev"}}, request("impersonate", "", "", "users"), true},
-		{"groups, about groups of resources", authz.Restriction{APIGroups: []string{"apps"}}, request("impersonate", "", "", "groups"), true},
-		{"service accounts, about resources", authz.Restriction{Resources: []string{"secrets"}}, request("impersonate", "dev", "", "serviceaccounts"), true},
-		{"extras", authz.Restriction{Resources: []string{"secrets"}},
-			request("impersonate", "", "authentication.k8s.io", "userextras/agent.gitlab.com/ci_job_id"), true},
-		{"uids", authz.Restriction{Resources: []string{"secrets"}}, request("impersonate", "", "authentication.k8s.io", "uids"), true},
-		{"stars", authz.Restriction{APIGroups: []string{"*"}}, request("impersonate", "", "", "users"), true},
-		{"for other verbs", authz.Restriction{Verbs: []string{"delete"}, Resources: []string{"secrets"}}, request("impersonate", "", "", "users"), true},
-		{"for the job's agent", authz.Restriction{Agents: []int64{3, 4}, Resources: []string{"secrets"}}, request("impersonate", "", "", "users"), true},
-		{"for another agent", authz.Restriction{Agents: []int64{3}, Resources: []string{"secrets"}}, request("impersonate", "", "", "users"), false},
-		{"about verbs alone", authz.Restriction{Verbs: []string{"delete"}}, request("impersonate", "", "", "users"), false},
-		{"about everything", authz.Restriction{}, request("impersonate", "", "", "users"), false},
+		{name: "users, namespaces restricted", restriction: policy.Restriction{Namespaces: []string{"dev"}},
+			request: request("impersonate", "", "", "users"), denied: true},
+		{name: "groups, groups of resources restricted", restriction: policy.Restriction{APIGroups: []string{"apps"}},
+			request: request("impersonate", "", "", "groups"), denied: true},
+		{name: "service accounts, resources restricted", restriction: policy.Restriction{Resources: []string{"secrets"}},
+			request: request("impersonate", "dev", "", "serviceaccounts"), denied: true},
+		{name: "the service account default, only verbs restricted", restriction: policy.Restriction{Verbs: []string{"create"}},
+			request: request("impersonate", "default", "", "serviceaccounts"), denied: true},
+		{name: "users, only verbs restricted", restriction: policy.Restriction{Verbs: []string{"delete"}},
+			request: request("impersonate", "", "", "users"), denied: true},
+		{name: "users, everything restricted", restriction: policy.Restriction{}, request: request("impersonate", "", "", "users"), denied: true},
+		{name: "extras", restriction: policy.Restriction{Resources: []string{"secrets"}},
+			request: request("impersonate", "", "authentication.k8s.io", "userextras/agent.gitlab.com/ci_job_id"), denied: true},
+		{name: "uids", restriction: policy.Restriction{Resources: []string{"secrets"}},
+			request: request("impersonate", "", "authentication.k8s.io", "uids"), denied: true},
+		{name: "stars", restriction: policy.Restriction{APIGroups: []string{"*"}}, request: request("impersonate", "", "", "users"), denied: true},
+		{name: "the job's agent restricted", restriction: policy.Restriction{Agents: []int64{3, 4}, Resources: []string{"secrets"}},
+			request: request("impersonate", "", "", "users"), denied: true},
+		{name: "another agent restricted", restriction: policy.Restriction{Agents: []int64{3}, Resources: []string{"secrets"}},
+			request: request("impersonate", "", "", "users")},
 
-		{"constrained to a kind of user", authz.Restriction{Resources: []string{"secrets"}},
-			request("impersonate:user-info", "", "authentication.k8s.io", "users"), true},
-		{"constrained to service accounts", authz.Restriction{Resources: []string{"secrets"}},
-			request("impersonate:serviceaccount", "dev", "authentication.k8s.io", "serviceaccounts"), true},
-		{"constrained to a request", authz.Restriction{Resources: []string{"secrets"}},
-			request("impersonate-on:user-info:get", "dev", "", "pods"), true},
-		{"a verb that only begins alike", authz.Restriction{Resources: []string{"secrets"}}, request("impersonates", "", "", "users"), false},
-		{"another verb on users", authz.Restriction{Resources: []string{"secrets"}}, request("get", "", "", "users"), false},
+		{name: "constrained to a kind of user", restriction: policy.Restriction{Resources: []string{"secrets"}},
+			request: request("impersonate:user-info", "", "authentication.k8s.io", "users"), denied: true},
+		{name: "constrained to service accounts", restriction: policy.Restriction{Verbs: []string{"create"}},
+			request: request("impersonate:serviceaccount", "dev", "authentication.k8s.io", "serviceaccounts"), denied: true},
+		{name: "constrained to a node", restriction: policy.Restriction{Verbs: []string{"create"}},
+			request: request("impersonate:arbitrary-node", "", "authentication.k8s.io", "nodes"), denied: true},
+		{name: "constrained to a request", restriction: policy.Restriction{Resources: []string{"secrets"}},
+			request: request("impersonate-on:user-info:get", "dev", "", "pods"), denied: true},
+		{name: "a verb that only begins alike", restriction: policy.Restriction{Resources: []string{"secrets"}},
+			request: request("impersonates", "", "", "users")},
+		{name: "another verb on users", restriction: policy.Restriction{Resources: []string{"secrets"}}, request: request("get", "", "", "users")},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			row.restriction.Name, row.restriction.Require = "guard", met
-			want, says := noOpinion, ""
-			if row.denied {
-				want, says = authz.RuleImpersonation, `job 1001 of project 150 (agent 4) may not impersonate, because that would `+
-					`walk around restriction "guard"`
-			}
+			const says = `job 1001 of project 150 (agent 4) may not impersonate, because that would escape restriction "guard", ` +
+				`whose requirements it does not meet: its project must be one of 1, and the job's is 150`
 			for _, jobs := range []registry{{job: knownJob()}, {}} {
-				message := wantRule(t, newAuthorizer(t, jobs, policy(row.restriction)), as(extra(), row.request), want)
-				if !strings.Contains(message, says) {
+				r := row.restriction
+				r.Name, r.Require = "guard", unmeetable
+				want := noOpinion
+				if row.denied {
+					want = authz.RuleImpersonation
+				}
+				if message := wantRule(t, newAuthorizer(jobs, rules(r)), as(extra(), row.request), want); row.denied && !strings.Contains(message, says) {
 					t.Errorf("message is %q, want %q in it", message, says)
 				}
+				r.Require = policy.Requirements{Projects: policy.Projects{150}}
+				wantRule(t, newAuthorizer(jobs, rules(r)), as(extra(), row.request), noOpinion)
 			}
 		})
 	}
+}
+
+// A restriction in report mode denies nothing. It counts each request that it would have denied, and records the first of
+// each job.
+func TestRestriction_ReportModeCountsAndRecordsButNeverDenies(t *testing.T) {
+	var stream bytes.Buffer
+	metrics := prometheus.NewRegistry()
+	a := authz.New(registry{}, policy.Compile(rules(
+		policy.Restriction{Name: "tried", Mode: policy.Report, Namespaces: []string{"prod"}, Require: unmeetable},
+		policy.Restriction{Name: "met", Mode: policy.Report, Require: policy.Requirements{Projects: policy.Projects{150}}},
+		policy.Restriction{Name: "second", Mode: policy.Report, Verbs: []string{"delete"}, Require: unmeetable},
+	)), decision.NewLog(&stream, nil), metrics)
+	ctx, _ := logged(t)
+	remove := request("delete", "prod", "apps", "deployments")
+	for _, attrs := range []authorizer.Attributes{
+		as(extra()), as(extra()), as(extra(), remove), as(extra(jobKey, "1002")), as(extra(), request("get", "dev", "", "pods")),
+		as(extra(), request("impersonate", "", "", "users")), // would have been denied by both, as it would escape both
+	} {
+		if denial := a.Decide(ctx, attrs); denial != nil {
+			t.Errorf("denied: %s", denial.Message)
+		}
+	}
+	const want = `
+		# HELP jobgate_restriction_would_deny_total Requests that a restriction in report mode would have denied, by restriction.
+		# TYPE jobgate_restriction_would_deny_total counter
+		jobgate_restriction_would_deny_total{restriction="second"} 2
+		jobgate_restriction_would_deny_total{restriction="tried"} 5
+	`
+	if err := testutil.GatherAndCompare(metrics, strings.NewReader(want), "jobgate_restriction_would_deny_total"); err != nil {
+		t.Error(err)
+	}
+	type line struct {
+		Kind        decision.Kind
+		Restriction string
+		Job         int64
+	}
+	var got []line
+	for _, r := range records(t, &stream) {
+		got = append(got, line{r.Decision, r.Restriction, r.Job})
+		wantReadable(t, r.Message)
+	}
+	if diff := cmp.Diff([]line{
+		{decision.WouldDeny, "tried", 1001}, {decision.WouldDeny, "second", 1001}, {decision.WouldDeny, "tried", 1002},
+	}, got); diff != "" {
+		t.Errorf("records (-want +got):\n%s", diff)
+	}
+}
+
+func TestRestriction_ReportModeBeforeOneThatDenies(t *testing.T) {
+	got := recorded(t, registry{}, rules(
+		policy.Restriction{Name: "tried", Mode: policy.Report, Require: unmeetable},
+		policy.Restriction{Name: "enforced", Mode: policy.Enforce, Require: unmeetable},
+		policy.Restriction{Name: "never asked", Mode: policy.Report, Require: unmeetable},
+	), as(extra()))
+	var kinds []string
+	for _, r := range got {
+		kinds = append(kinds, string(r.Decision)+" "+r.Restriction)
+	}
+	if diff := cmp.Diff([]string{"would_deny tried", "denied enforced"}, kinds); diff != "" {
+		t.Errorf("records (-want +got):\n%s", diff)
+	}
+}
+
+// A record that the log has dropped for want of budget is written at the job's next request.
+func TestRestriction_ReportThatWasDroppedIsWrittenLater(t *testing.T) {
+	var stream failing
+	a := authz.New(registry{}, policy.Compile(rules(policy.Restriction{Name: "tried", Mode: policy.Report, Require: unmeetable})),
+		decision.NewLog(&stream, nil), nil)
+	ctx, _ := logged(t)
+	stream.fails = true
+	a.Decide(ctx, as(extra()))
+	stream.fails = false
+	for range 3 {
+		a.Decide(ctx, as(extra()))
+	}
+	if got := strings.Count(stream.String(), "would_deny"); got != 1 {
+		t.Errorf("%d records, want 1:\n%s", got, stream.String())
+	}
+}
+
+// A changed configuration reports every job again: the restriction may be another one.
+func TestRestriction_ReportsAgainAfterAChange(t *testing.T) {
+	var stream bytes.Buffer
+	p := policy.Compile(rules(policy.Restriction{Name: "tried", Mode: policy.Report, Require: unmeetable}))
+	a := authz.New(registry{}, p, decision.NewLog(&stream, nil), nil)
+	ctx, _ := logged(t)
+	a.Decide(ctx, as(extra()))
+	a.Configure(p)
+	a.Decide(ctx, as(extra()))
+	if got := strings.Count(stream.String(), "would_deny"); got != 2 {
+		t.Errorf("%d records, want 2:\n%s", got, stream.String())
+	}
+}
+
+// failing is a stream that can refuse to be written.
+type failing struct {
+	bytes.Buffer
+
+	fails bool
+}
+
+func (f *failing) Write(p []byte) (int, error) {
+	if f.fails {
+		return 0, bytes.ErrTooLarge
+	}
+	return f.Buffer.Write(p)
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/jobgate/jobgate/internal/config"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
+	"github.com/jobgate/jobgate/internal/policy"
 )
 
 // The part of GitLab that the tests of authorization use. Its jobs may do what testdata/authorization.yaml says, by
@@ -201,18 +202,18 @@ func configureAuthorization(c *config.Configuration) {
 }
 
 // restrictions name the agents that they concern, so that other tests do not meet them.
-func restrictions() []config.Restriction {
-	production := config.Requirements{EnvironmentTiers: []string{"production"}}
-	return []config.Restriction{
-		requires("environment", config.Requirements{Environments: []string{"production", "eu/*"}}),
-		requires("any-environment", config.Requirements{Environments: []string{"*"}}),
+func restrictions() []policy.Restriction {
+	production := policy.Requirements{EnvironmentTiers: []string{"production"}}
+	return []policy.Restriction{
+		requires("environment", policy.Requirements{Environments: []string{"production", "eu/*"}}),
+		requires("any-environment", policy.Requirements{Environments: []string{"*"}}),
 		requires("tier", production),
-		requires("ref", config.Requirements{ProtectedRef: true}),
-		requires("project", config.Requirements{Projects: []int64{projectOne, projectTwo}}),
-		requires("group", config.Requirements{Groups: []int64{outerGroup}}),
-		requires("other-group", config.Requirements{Groups: []int64{groupOne}}),
-		requires("role", config.Requirements{Roles: []string{"maintainer", "owner"}}),
-		requires("everything", config.Requirements{
+		requires("ref", policy.Requirements{ProtectedRef: true}),
+		requires("project", policy.Requirements{Projects: []int64{projectOne, projectTwo}}),
+		requires("group", policy.Requirements{Groups: []int64{outerGroup}}),
+		requires("other-group", policy.Requirements{Groups: []int64{groupOne}}),
+		requires("role", policy.Requirements{Roles: []string{"maintainer", "owner"}}),
+		requires("everything", policy.Requirements{
 			Environments: []string{"production"}, EnvironmentTiers: []string{"production"}, ProtectedRef: true,
 			Projects: []int64{shopProject}, Groups: []int64{innerGroup}, Roles: []string{"maintainer"},
 		}),
@@ -244,8 +245,8 @@ func restrictions() []config.Restriction {
 }
 
 // requires is a restriction in the namespace of its name.
-func requires(name string, r config.Requirements) config.Restriction {
-	return config.Restriction{
+func requires(name string, r policy.Requirements) policy.Restriction {
+	return policy.Restriction{
 		Name: "by " + name, Agents: []int64{requiringAgent}, Namespaces: []string{name}, Require: r,
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/jobgate/jobgate/internal/config"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 	"github.com/jobgate/jobgate/internal/pkitest"
+	"github.com/jobgate/jobgate/internal/policy"
 )
 
 // The exit codes of jobgate doctor. A warning does not fail a job.
@@ -158,10 +159,10 @@ func TestCIAuthor_Doctor(t *testing.T) {
 func TestCIAuthor_DoctorShowsRestrictions(t *testing.T) {
 	authors(t)
 	reconfigure(t, func(c *config.Configuration) {
-		c.Restrictions = append(c.Restrictions, config.Restriction{
+		c.Restrictions = append(c.Restrictions, policy.Restriction{
 			Name: "author's production", Agents: []int64{authorAgent}, Namespaces: []string{authorNamespace},
 			Verbs: []string{"create"}, APIGroups: []string{"apps"},
-			Require: config.Requirements{EnvironmentTiers: []string{"production"}},
+			Require: policy.Requirements{EnvironmentTiers: []string{"production"}},
 		})
 	})
 	faultyJob{

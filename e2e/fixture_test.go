@@ -7,6 +7,7 @@ import (
 
 	"github.com/jobgate/jobgate/internal/config"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
+	"github.com/jobgate/jobgate/internal/policy"
 )
 
 // The example of GitLab's page on impersonation: project 150 in group 25 in group 23, environment prod of tier
@@ -113,11 +114,11 @@ func configure(c *config.Configuration) {
 		{ID: ciJobAgent, Name: ciJobContext},
 		{ID: serviceAccountAgent, ServiceAccount: config.ServiceAccount{Namespace: "deploy", Name: "deployer"}},
 		{ID: bareAgent},
-		{ID: impersonateAgent, Impersonate: config.Impersonate{
+		{ID: impersonateAgent, Impersonate: policy.Impersonate{
 			Users: []string{"deploy-*"}, Groups: []string{"deployers"}, UIDs: []string{"42"},
 			ExtraKeys: []string{"example.com/team"},
 		}},
-		{ID: overreachingAgent, Impersonate: config.Impersonate{
+		{ID: overreachingAgent, Impersonate: policy.Impersonate{
 			Users: []string{"deploy-*"}, Groups: []string{"deployers"},
 		}},
 		{ID: unknownModeAgent},

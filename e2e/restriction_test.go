@@ -5,6 +5,7 @@ import (
 
 	"github.com/jobgate/jobgate/internal/config"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
+	"github.com/jobgate/jobgate/internal/policy"
 )
 
 // Each requirement is asked for in the namespace of its name.
@@ -196,9 +197,9 @@ func TestRestriction_TakesEffectWithoutARestart(t *testing.T) {
 	isAllowed.of(t, j.Workspace, frozen)
 	t.Run("while it is configured", func(t *testing.T) {
 		reconfigure(t, func(c *config.Configuration) {
-			c.Restrictions = append(c.Restrictions, config.Restriction{
+			c.Restrictions = append(c.Restrictions, policy.Restriction{
 				Name: "freeze", Namespaces: []string{"frozen"},
-				Require: config.Requirements{Projects: []int64{projectOne}},
+				Require: policy.Requirements{Projects: []int64{projectOne}},
 			})
 		})
 		outcome(`restriction "freeze" does not let`).soon(t, j.Workspace, frozen)

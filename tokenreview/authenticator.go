@@ -1,17 +1,21 @@
 // Package tokenreview implements k8s.io/apiserver's authenticator.Token for the credentials of GitLab CI jobs.
 //
-// It knows what a credential looks like, which agents stand for this cluster, and which user, groups and extras a job
-// becomes. It must not know HTTP, nor what the identity may then do: it identifies, and never grants.
+// It knows which agents and which name this cluster has, and which user, groups and extras a job becomes. It must not know
+// HTTP, nor what the identity may then do: it identifies, and never grants.
 //
-// A credential is "ci:<agent id>:<CI_JOB_TOKEN>", and is judged in this order:
+// A credential is "ci:<agent id>:<CI_JOB_TOKEN>", "ci:<cluster name>:<CI_JOB_TOKEN>" or a GitLab ID token for this
+// cluster. It is judged in this order:
 //
-//  1. What does not begin with "ci:" is somebody else's token: no identity, no error, no trace of it anywhere.
-//  2. The grammar, the agents of this cluster and a JWT's own expiry are checked here; GitLab is not asked.
-//  3. GitLab says whose token it is (package internal/job remembers), and which agents list the job.
-//  4. The agent's configuration picks the identity; what the cluster's admin did not allow is refused.
+//  1. Any other token belongs to another authenticator: no identity, no error, no trace of it anywhere.
+//  2. The grammar, the agent or cluster, and the token's own end are checked here; GitLab is not asked.
+//  3. The source says whose token it is; package internal/job remembers.
+//  4. A job that the cluster's admin blocks is refused.
+//  5. Permission. With an agent: GitLab lists it for the job, and its configuration picks the identity. Without: a grant
+//     admits the job as itself. A live job that fails a restriction of either gets a denied identity, which carries the
+//     reason to where kubectl shows it.
 //
 // It fails closed on every doubt about identity, with a *RejectedError. When GitLab could not be asked it says nothing
-// about the token: the error is then of another type, and nothing is learnt from it.
+// about the token: the error is then of another type, and nothing is learned from it.
 package tokenreview
 
 import (
@@ -25,166 +29,225 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/klog/v2"
 
-	"github.com/jobgate/jobgate/internal/gitlab"
+	"github.com/jobgate/jobgate/internal/credential"
+	"github.com/jobgate/jobgate/internal/decision"
+	"github.com/jobgate/jobgate/internal/extras"
 	"github.com/jobgate/jobgate/internal/job"
-	"github.com/jobgate/jobgate/internal/samplelog"
+	"github.com/jobgate/jobgate/internal/policy"
 )
 
 // Jobs is where jobs are found.
 type Jobs interface {
-	// Lookup returns the live job behind a job token that ends by its own word at expires (zero: it does not say). A
-	// *gitlab.RejectedError is a definite no; any other error decides nothing.
-	Lookup(ctx context.Context, jobToken string, expires time.Time) (job.Answer, error)
+	// Lookup returns the live job behind a credential. A *job.RejectedError is a definite no; any other error decides
+	// nothing.
+	Lookup(ctx context.Context, c job.Credential) (job.Answer, error)
 }
 
-// Agent is what the cluster's admin says of one agent that stands for this cluster.
+// IDTokens tells ID tokens for this cluster from other tokens, without verifying them.
+type IDTokens interface {
+	// Ours says whether the token claims to be for this cluster, and when it ends.
+	Ours(token string) (expires time.Time, ours bool)
+}
+
+// Agent is what the cluster's admin says of one agent of this cluster.
 type Agent struct {
 	ID int64
 	// ServiceAccountNamespace and ServiceAccountName are the identity of access_as agent; empty for gitlab:agent:<id>.
 	ServiceAccountNamespace string
 	ServiceAccountName      string
 	// Impersonate is what access_as impersonate may become. Its zero value allows nothing.
-	Impersonate Allowed
-	// FactExtras are the facts that this cluster's rules judge the agent's jobs by.
-	FactExtras FactExtras
+	Impersonate policy.Impersonate
 }
 
 // Config is what an Authenticator goes by.
 type Config struct {
+	Policy *policy.Policy
 	Agents []Agent
-	// ExplainRejections gives a live job that GitLab does not list for the agent a denied identity, whose every request is
-	// refused with the reason, instead of a rejection, of which kubectl shows only "Unauthorized".
+	// IDTokens is nil where the cluster takes none.
+	IDTokens IDTokens
+	// ExplainRejections gives a live job that nothing lists a denied identity, whose every request is refused with the
+	// reason, instead of a rejection, of which kubectl shows only "Unauthorized".
 	ExplainRejections bool
-	// FiltersProtectedBranches says that GitLab itself withholds an agent with protected_branches_only.
-	FiltersProtectedBranches bool
 }
 
 // Authenticator turns a credential into a user. It is safe for concurrent use.
 type Authenticator struct {
 	jobs   Jobs
-	agents atomic.Pointer[map[int64]*policy]
-	log    *samplelog.Log
+	config atomic.Pointer[config]
+	log    *decision.Log
 }
 
 var _ authenticator.Token = (*Authenticator)(nil)
 
-// policy is an Agent with its lists compiled, and what is common to all of them.
-type policy struct {
-	Agent
-	allowed                  allowlists
-	explainRejections        bool
-	filtersProtectedBranches bool
+// config is a Config with its lists compiled.
+type config struct {
+	Config
+	agents map[int64]*agent
 }
 
-// New returns an authenticator for the agents in the configuration.
-func New(jobs Jobs, c Config) *Authenticator {
-	a := &Authenticator{jobs: jobs, log: samplelog.New()}
+type agent struct {
+	Agent
+	impersonation policy.Impersonation
+}
+
+// New returns an authenticator.
+func New(jobs Jobs, c Config, log *decision.Log) *Authenticator {
+	a := &Authenticator{jobs: jobs, log: log}
 	a.Configure(c)
 	return a
 }
 
 // Configure replaces the configuration. Requests already being judged end under the old one.
 func (a *Authenticator) Configure(c Config) {
-	policies := make(map[int64]*policy, len(c.Agents))
-	for _, agent := range c.Agents {
-		policies[agent.ID] = &policy{
-			Agent:                    agent,
-			allowed:                  compile(agent.Impersonate),
-			explainRejections:        c.ExplainRejections,
-			filtersProtectedBranches: c.FiltersProtectedBranches,
-		}
+	compiled := &config{Config: c, agents: make(map[int64]*agent, len(c.Agents))}
+	for _, one := range c.Agents {
+		compiled.agents[one.ID] = &agent{Agent: one, impersonation: policy.CompileImpersonate(one.Impersonate)}
 	}
-	a.agents.Store(&policies)
+	a.config.Store(compiled)
 }
 
-// AuthenticateToken judges a token. It returns the user and true, or false without an error for somebody else's token,
-// or an error: a *RejectedError where the token is refused, anything else where that could not be decided.
-// The response's audiences are empty: a job token has none, and the API server then applies its own.
+// AuthenticateToken judges a token. It returns the user and true, or false without an error for another authenticator's
+// token, or an error: a *RejectedError where the token is refused, anything else where that could not be decided.
+// The response's audiences are empty: the API server then applies its own.
 func (a *Authenticator) AuthenticateToken(ctx context.Context, token string) (*authenticator.Response, bool, error) {
-	if !isCredential(token) {
+	c := a.config.Load()
+	logger := klog.FromContext(ctx)
+	v, presented, err := c.read(token)
+	if err == nil && v.isForeign() {
 		return nil, false, nil
 	}
-	logger := klog.FromContext(ctx)
-	l, err := a.authenticate(ctx, token)
+	var info *user.DefaultInfo
+	var answer job.Answer
+	if err == nil {
+		info, answer, err = a.login(ctx, c, v, presented)
+	}
 	var rejected *RejectedError
 	switch {
 	case errors.As(err, &rejected):
-		a.logRejection(logger, rejected)
+		a.log.Write(logger, rejectionRecord(rejected, v))
 		return nil, false, err
 	case err != nil:
-		a.logUndecided(logger, err)
+		a.log.Write(logger, decision.Record{Decision: decision.Undecided, Agent: v.agentID, Cluster: v.cluster, Message: err.Error()})
 		return nil, false, err
 	}
-	if l.answer.FirstUse() {
-		a.logLogin(logger, l.answer.Job, l.agentID, l.user)
-	}
-	return &authenticator.Response{User: l.user}, true, nil
+	answer.RecordOnce(func() bool { return a.log.Write(logger, loginRecord(answer.Job, v, info)) })
+	return &authenticator.Response{User: info}, true, nil
 }
 
-// Identify gives a live job the identity that it would get with a token for the agent. The error is a *RejectedError.
+// via is what a job logs in through: an agent, or the cluster's own grants.
+type via struct {
+	agentID int64
+	cluster string
+	name    string // for messages
+}
+
+func (v via) isForeign() bool { return v == via{} }
+
+// read tells what a token is. A foreign one has the zero via.
+func (c *config) read(token string) (via, job.Credential, error) {
+	if !credential.Is(token) {
+		if c.IDTokens == nil {
+			return via{}, job.Credential{}, nil
+		}
+		expires, ours := c.IDTokens.Ours(token)
+		if !ours {
+			return via{}, job.Credential{}, nil
+		}
+		return c.viaCluster(), job.Credential{Kind: job.IDToken, Token: token, Expires: expires}, nil
+	}
+	parsed, err := credential.Parse(token)
+	if err != nil {
+		return via{}, job.Credential{}, &RejectedError{Reason: ReasonMalformed, message: err.Error()}
+	}
+	v, err := c.via(parsed)
+	if err != nil {
+		return v, job.Credential{}, err
+	}
+	if !parsed.Expires.IsZero() && !time.Now().Before(parsed.Expires) {
+		return v, job.Credential{}, expired(v, nil)
+	}
+	return v, job.Credential{Kind: job.JobToken, Token: parsed.JobToken, Expires: parsed.Expires}, nil
+}
+
+func (c *config) viaCluster() via {
+	return via{cluster: c.Policy.Cluster, name: "cluster " + c.Policy.Cluster}
+}
+
+func (c *config) viaAgent(id int64) via { return via{agentID: id, name: c.Policy.Label(id)} }
+
+// via finds the agent, or checks the cluster's name.
+func (c *config) via(parsed credential.Credential) (via, error) {
+	if parsed.Cluster != "" {
+		if parsed.Cluster != c.Policy.Cluster {
+			v := via{cluster: parsed.Cluster, name: "cluster " + parsed.Cluster}
+			return v, reject(ReasonUnknownCluster, v, nil, "the token is for the cluster %s, and this is %s; use this cluster's context",
+				parsed.Cluster, c.clusterName())
+		}
+		return c.viaCluster(), nil
+	}
+	v := c.viaAgent(parsed.AgentID)
+	if _, ok := c.agents[parsed.AgentID]; !ok {
+		return v, reject(ReasonUnknownAgent, v, nil, "agent %d is not an agent of this cluster; use the context of an agent of this "+
+			"cluster, or ask the cluster's admin to add the agent to jobgate's configuration", parsed.AgentID)
+	}
+	return v, nil
+}
+
+func (c *config) clusterName() string {
+	if c.Policy.Cluster == "" {
+		return "a cluster that jobs log in to through agents"
+	}
+	return "the cluster " + c.Policy.Cluster
+}
+
+func (a *Authenticator) login(ctx context.Context, c *config, v via, presented job.Credential) (*user.DefaultInfo, job.Answer, error) {
+	answer, err := a.jobs.Lookup(ctx, presented)
+	if err != nil {
+		return nil, answer, explain(err, v)
+	}
+	info, err := c.identify(answer.Job, v)
+	return info, answer, err
+}
+
+// Identify gives a live job the identity that it would get with a token for the agent, or, where agentID is 0, by a
+// grant. The error is a *RejectedError.
 func (a *Authenticator) Identify(j *job.Job, agentID int64) (user.Info, error) {
-	agent, err := a.agent(agentID)
+	c := a.config.Load()
+	v := c.viaCluster()
+	if agentID != 0 {
+		var err error
+		if v, err = c.via(credential.Credential{AgentID: agentID}); err != nil {
+			return nil, err
+		}
+	}
+	info, err := c.identify(j, v)
 	if err != nil {
 		return nil, err
 	}
-	return identify(j, agent)
+	return info, nil
 }
 
-func (a *Authenticator) agent(id int64) (*policy, error) {
-	agent, ok := (*a.agents.Load())[id]
-	if !ok {
-		return nil, reject(ReasonUnknownAgent, id, nil,
-			"agent %d does not stand for this cluster; use a context of one that does, or add it to jobgate's agents", id)
+func loginRecord(j *job.Job, v via, info *user.DefaultInfo) decision.Record {
+	r := decision.Record{Decision: decision.Login, Agent: v.agentID, Cluster: v.cluster, As: info.Name}
+	r.About(j)
+	if grant := info.Extra[extras.Grant]; len(grant) > 0 {
+		r.Grant = grant[0]
 	}
-	return agent, nil
+	if reason := info.Extra[extras.Denied]; len(reason) > 0 {
+		r.Decision, r.Message = decision.DeniedLogin, reason[0]
+	}
+	return r
 }
 
-// login is a token that was accepted.
-type login struct {
-	agentID int64
-	answer  job.Answer
-	user    user.Info
+func rejectionRecord(e *RejectedError, v via) decision.Record {
+	r := decision.Record{
+		Decision: decision.Rejected, Reason: string(e.Reason), Message: e.message, Agent: v.agentID, Cluster: v.cluster,
+	}
+	if e.Job != nil {
+		r.About(e.Job)
+	}
+	return r
 }
 
-func (a *Authenticator) authenticate(ctx context.Context, token string) (login, error) {
-	c, err := parse(token)
-	if err != nil {
-		return login{}, err
-	}
-	agent, err := a.agent(c.agentID)
-	if err != nil {
-		return login{}, err
-	}
-	expires := expiry(c.jobToken)
-	if !expires.IsZero() && !time.Now().Before(expires) {
-		return login{}, reject(ReasonExpired, c.agentID, nil,
-			"the job token presented for agent %d has expired: the job is over, start it again", c.agentID)
-	}
-	answer, err := a.jobs.Lookup(ctx, c.jobToken, expires)
-	if err != nil {
-		return login{}, explain(err, c.agentID)
-	}
-	info, err := identify(answer.Job, agent)
-	return login{agentID: c.agentID, answer: answer, user: info}, err
-}
-
-// explain turns GitLab's definite refusals into rejections, and leaves everything else undecided.
-func explain(err error, agentID int64) error {
-	var refused *gitlab.RejectedError
-	if !errors.As(err, &refused) {
-		return fmt.Errorf("look up the job that presents agent %d: %w", agentID, err)
-	}
-	switch refused.Status {
-	case 403:
-		return reject(ReasonForbiddenUser, agentID, nil,
-			"GitLab does not let the user of the job that presents agent %d use its API (403, %q); mend the account in GitLab",
-			agentID, refused.Message)
-	case 404:
-		return reject(ReasonNotAJobToken, agentID, nil,
-			"what was presented for agent %d is a GitLab token, but no job's (404); use $CI_JOB_TOKEN of a running job", agentID)
-	default:
-		return reject(ReasonNotRunning, agentID, nil,
-			"the token presented for agent %d belongs to no running job (GitLab answered %d): the job has ended, "+
-				"or this is not its $CI_JOB_TOKEN", agentID, refused.Status)
-	}
-}
+// describe names the job for a message.
+func describe(j *job.Job) string { return fmt.Sprintf("job %d of project %d", j.ID, j.ProjectID) }

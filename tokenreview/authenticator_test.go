@@ -17,9 +17,11 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/klog/v2/textlogger"
 
+	"github.com/jobgate/jobgate/internal/decision"
 	"github.com/jobgate/jobgate/internal/gitlab"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 	"github.com/jobgate/jobgate/internal/job"
+	"github.com/jobgate/jobgate/internal/policy"
 	"github.com/jobgate/jobgate/tokenreview"
 )
 
@@ -48,14 +50,11 @@ func newBench(t *testing.T, world gitlabtest.Instance, agents ...tokenreview.Age
 	if err != nil {
 		t.Fatal(err)
 	}
-	settings := job.Settings{
+	config := configOf(agents...)
+	registry, err := job.NewRegistry(job.Sources{JobTokens: client, Facts: client, Statuses: client}, job.Settings{
 		FreshFor: time.Minute, StaleFor: time.Minute, RejectedFor: time.Minute, MaxJobs: 100, MaxRejected: 100,
-		Timeout: 10 * time.Second,
-	}
-	for _, a := range agents {
-		settings.Agents = append(settings.Agents, job.ServedAgent{ID: a.ID, FiltersProtectedBranches: true})
-	}
-	registry, err := job.NewRegistry(client, settings, nil)
+		Timeout: 10 * time.Second, Needs: config.Policy.Needs,
+	}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,10 +62,19 @@ func newBench(t *testing.T, world gitlabtest.Instance, agents ...tokenreview.Age
 	var running sync.WaitGroup
 	running.Go(func() { registry.Run(ctx) })
 	t.Cleanup(func() { stop(); running.Wait(); client.Close() })
-	b.Authenticator = tokenreview.New(registry, tokenreview.Config{Agents: agents, FiltersProtectedBranches: true})
+	b.Authenticator = tokenreview.New(registry, config, decision.NewLog(nil, nil))
 	b.ctx = klog.NewContext(t.Context(),
 		textlogger.NewLogger(textlogger.NewConfig(textlogger.Output(b.log), textlogger.Verbosity(10))))
 	return b
+}
+
+// configOf is the configuration of a cluster with these agents, and no rules.
+func configOf(agents ...tokenreview.Agent) tokenreview.Config {
+	rules := policy.Rules{FiltersProtectedBranches: true}
+	for _, a := range agents {
+		rules.Agents = append(rules.Agents, policy.Agent{ID: a.ID})
+	}
+	return tokenreview.Config{Policy: policy.Compile(rules), Agents: agents}
 }
 
 // reply makes GitLab answer every lookup with this body.
@@ -127,7 +135,7 @@ var prodExtra = []string{"agent.gitlab.com/environment_slug", "prod", "agent.git
 func TestAuthenticateToken_Identity(t *testing.T) {
 	bare := identity{Name: "gitlab:agent:123", Groups: []string{"gitlab:agent"}, Extra: e0()}
 	deployer := tokenreview.Agent{ID: agentID, ServiceAccountNamespace: "ns", ServiceAccountName: "deployer"}
-	anyone := tokenreview.Agent{ID: agentID, Impersonate: tokenreview.Allowed{
+	anyone := tokenreview.Agent{ID: agentID, Impersonate: policy.Impersonate{
 		Users: []string{"*"}, Groups: []string{"*"}, UIDs: []string{"*"}, ExtraKeys: []string{"*"},
 	}}
 	rows := []struct {
@@ -383,8 +391,10 @@ func TestAuthenticateToken_OneLogLinePerJob(t *testing.T) {
 	wantNoTrace(t, b, nil, state.Job(1001).Token)
 }
 
-func TestAuthenticateToken_FloodLeavesABoundedLog(t *testing.T) {
-	b := newBench(t, gitlabtest.Instance{}, tokenreview.Agent{ID: agentID})
+// A flood of bad tokens leaves a bounded log, and the line of a login in it.
+func TestAuthenticateToken_FloodDoesNotEraseLogins(t *testing.T) {
+	b := newBench(t, world(""), tokenreview.Agent{ID: agentID})
+	state := b.gitlab.Instance()
 	for range 5000 {
 		if _, _, err := b.AuthenticateToken(b.ctx, "ci:0:x"); err == nil {
 			t.Fatal("no error")
@@ -392,6 +402,12 @@ func TestAuthenticateToken_FloodLeavesABoundedLog(t *testing.T) {
 	}
 	if got := strings.Count(b.log.String(), "\n"); got < 1000 || got > 2500 {
 		t.Errorf("%d lines for 5,000 bad tokens, want the burst of 1,000 and few more", got)
+	}
+	if _, _, err := b.AuthenticateToken(b.ctx, "ci:123:"+state.Job(1001).Token); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(b.log.String(), "Job logged in") {
+		t.Error("the login after the flood has no line")
 	}
 }
 
@@ -402,6 +418,6 @@ func TestConfigure_TakesEffectForTheNextToken(t *testing.T) {
 	if _, ok, err := b.AuthenticateToken(b.ctx, credential); !ok || err != nil {
 		t.Fatal(err)
 	}
-	b.Configure(tokenreview.Config{Agents: []tokenreview.Agent{{ID: 124}}})
+	b.Configure(configOf(tokenreview.Agent{ID: 124}))
 	wantRejected(t, b, credential, tokenreview.ReasonUnknownAgent)
 }

@@ -19,7 +19,7 @@ func TestAuthenticateToken_Grammar(t *testing.T) {
 		want             tokenreview.Reason
 	}{
 		{"KAS 4: no colon, which KAS rejects", "asdfadsf", foreign},
-		{"KAS 5: id is a word", "ci:asdf:as", tokenreview.ReasonMalformed},
+		{"KAS 5: id is a word, which names a cluster", "ci:asdf:as", tokenreview.ReasonUnknownCluster},
 		{"KAS 6: empty token", "ci:123:", tokenreview.ReasonMalformed},
 		{"KAS 7: unknown type, which KAS rejects", "blabla:1:asd", foreign},
 		{"KAS 8: personal token type, which KAS knows", "pat:asdf:as", foreign},
@@ -51,8 +51,8 @@ func TestAuthenticateToken_Grammar(t *testing.T) {
 		{"letters outside of ASCII", "ci:123:abcäöü", tokenreview.ReasonMalformed},
 		{"digits outside of ASCII", "ci:１２３:abc", tokenreview.ReasonMalformed},
 		{"every character of a token", "ci:123:Az09._~+/=-", accepted},
-		{"longest token", "ci:123:" + strings.Repeat("a", 4096), accepted},
-		{"token one too long", "ci:123:" + strings.Repeat("a", 4097), tokenreview.ReasonMalformed},
+		{"longest token", "ci:123:" + strings.Repeat("a", 16384), accepted},
+		{"token one too long", "ci:123:" + strings.Repeat("a", 16385), tokenreview.ReasonMalformed},
 		{"a mebibyte of token", "ci:123:" + strings.Repeat("a", 1<<20), tokenreview.ReasonMalformed},
 		{"a mebibyte of id", "ci:" + strings.Repeat("1", 1<<20) + ":abc", tokenreview.ReasonMalformed},
 		{"empty", "", foreign},
@@ -75,7 +75,7 @@ func TestAuthenticateToken_Grammar(t *testing.T) {
 					t.Errorf("response is %+v, ok is %t, error is %v; want no opinion", response, ok, err)
 				}
 				if b.log.Len() > 0 {
-					t.Errorf("somebody else's token left a line in the log: %s", b.log)
+					t.Errorf("another authenticator's token left a line in the log: %s", b.log)
 				}
 			default:
 				wantRejected(t, b, row.credential, row.want)

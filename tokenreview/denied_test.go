@@ -4,34 +4,43 @@ import (
 	"context"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/jobgate/jobgate/internal/gitlab"
+	"github.com/jobgate/jobgate/internal/decision"
 	"github.com/jobgate/jobgate/internal/job"
+	"github.com/jobgate/jobgate/internal/policy"
 	"github.com/jobgate/jobgate/tokenreview"
 )
 
 // known is a registry that knows one job.
 type known struct{ job *job.Job }
 
-func (k known) Lookup(context.Context, string, time.Time) (job.Answer, error) {
+func (k known) Lookup(context.Context, job.Credential) (job.Answer, error) {
 	return job.Answer{Job: k.job}, nil
 }
 
 // aJob is a job in environment eu/prod on a protected ref, whose agent 4 has this configuration.
-func aJob(c gitlab.Configuration, facts job.Facts) *job.Job {
+func aJob(c job.Configuration) *job.Job {
 	return &job.Job{
-		ID: 1001, PipelineID: 501, ProjectID: 150, GroupIDs: []int64{25, 23}, UserID: 9, Username: "jdoe",
-		Roles:       []string{"guest", "developer"},
-		Environment: &gitlab.Environment{Slug: "eu-prod-lb01nz", Tier: "production"},
-		Agents:      []job.Agent{{ID: 4, ConfigProjectID: 7, Configuration: c}},
-		Facts:       facts,
+		ID: 1001, PipelineID: 501, ProjectID: 150, UserID: 9, Username: "jdoe",
+		Groups:         job.KnownFact([]int64{25, 23}),
+		Roles:          job.KnownFact([]string{"guest", "developer"}),
+		Environment:    job.Environment{Slug: "eu-prod-lb01nz", Tier: "production", Name: job.KnownFact("eu/prod")},
+		Ref:            job.Ref{Name: "main", Type: job.Branch, Protection: job.Protected},
+		PipelineSource: job.KnownFact("push"),
+		Commit:         "0ff3ae198f8601a285adcf5c0fff204ee6fba5fd",
+		URL:            "https://gitlab.example.com/group1/project1/-/jobs/1001",
+		Agents:         []job.Agent{{ID: 4, ConfigProjectID: 7, Configuration: &c}},
 	}
 }
 
-var learnt = job.Facts{EnvironmentName: "eu/prod", Ref: "main", RefProtected: job.Protected}
+// nameless is aJob without what had to be asked for.
+func nameless(c job.Configuration) *job.Job {
+	j := aJob(c)
+	j.Environment.Name, j.Ref, j.PipelineSource = job.Fact[string]{}, job.Ref{}, job.Fact[string]{}
+	return j
+}
 
 // ofJob are the documented extras of aJob, and more.
 func ofJob(more map[string][]string) map[string][]string {
@@ -48,39 +57,51 @@ func ofJob(more map[string][]string) map[string][]string {
 	return extra
 }
 
-func authenticate(t *testing.T, j *job.Job, c tokenreview.Config) (identity, error) {
+func authenticate(t *testing.T, j *job.Job, c tokenreview.Config, credential string) (identity, error) {
 	t.Helper()
-	response, _, err := tokenreview.New(known{j}, c).AuthenticateToken(t.Context(), "ci:4:token")
+	response, _, err := tokenreview.New(known{j}, c, decision.NewLog(nil, nil)).AuthenticateToken(t.Context(), credential)
 	if err != nil {
 		return identity{}, err
 	}
 	return of(response.User), nil
 }
 
+const viaAgent, viaCluster = "ci:4:token", "ci:prod:token"
+
 // A listed job that fails the agent's ci_access has a name, the extras and the reason, and no group for RBAC to grant.
 func TestAuthenticateToken_DeniedByCIAccess(t *testing.T) {
+	unprotected := func(j *job.Job) { j.Ref.Protection = job.Unprotected }
+	unnamed := func(j *job.Job) { j.Environment.Name = job.Fact[string]{} }
+	refused := func(j *job.Job) { j.Environment.Name = job.Fact[string]{Why: "no permission", Refused: true} }
+	unknownRef := func(j *job.Job) { j.Ref = job.Ref{} }
 	rows := []struct {
 		name    string
-		c       gitlab.Configuration
-		facts   job.Facts
+		c       job.Configuration
+		change  func(*job.Job)
 		filters bool
 		denied  bool
 	}{
-		{"no restriction", gitlab.Configuration{}, learnt, true, false},
-		{"wildcard that matches", gitlab.Configuration{Environments: []string{"eu/*"}}, learnt, true, false},
-		{"wildcard that GitLab matches somewhere inside", gitlab.Configuration{Environments: []string{"u/*"}}, learnt, true, true},
-		{"wildcard, and the name is not known: GitLab's word stands", gitlab.Configuration{Environments: []string{"u/*"}}, job.Facts{}, true, false},
-		{"protected, vouched for by GitLab", gitlab.Configuration{ProtectedBranchesOnly: true}, job.Facts{RefProtected: job.Unprotected}, true, false},
-		{"protected, to be known here", gitlab.Configuration{ProtectedBranchesOnly: true}, learnt, false, false},
-		{"unprotected, to be known here", gitlab.Configuration{ProtectedBranchesOnly: true}, job.Facts{Ref: "x", RefProtected: job.Unprotected}, false, true},
-		{"not known, to be known here", gitlab.Configuration{ProtectedBranchesOnly: true}, job.Facts{}, false, true},
+		{name: "no restriction", filters: true},
+		{name: "wildcard that matches", c: job.Configuration{Environments: []string{"eu/*"}}, filters: true},
+		{name: "wildcard that GitLab matches somewhere inside", c: job.Configuration{Environments: []string{"u/*"}}, filters: true, denied: true},
+		{name: "wildcard, while the name is not known", c: job.Configuration{Environments: []string{"u/*"}}, change: unnamed, filters: true, denied: true},
+		{name: "wildcard, and GitLab refuses the name: its own match counts", c: job.Configuration{Environments: []string{"u/*"}}, change: refused, filters: true},
+		{name: "protected, vouched for by GitLab", c: job.Configuration{ProtectedBranchesOnly: true}, change: unprotected, filters: true},
+		{name: "protected, to be known here", c: job.Configuration{ProtectedBranchesOnly: true}},
+		{name: "unprotected, to be known here", c: job.Configuration{ProtectedBranchesOnly: true}, change: unprotected, denied: true},
+		{name: "not known, to be known here", c: job.Configuration{ProtectedBranchesOnly: true}, change: unknownRef, denied: true},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			row.c.AccessAs = gitlab.AsAgent
-			got, err := authenticate(t, aJob(row.c, row.facts), tokenreview.Config{
-				Agents: []tokenreview.Agent{{ID: 4}}, FiltersProtectedBranches: row.filters,
-			})
+			row.c.AccessAs = job.AsAgent
+			j := aJob(row.c)
+			if row.change != nil {
+				row.change(j)
+			}
+			got, err := authenticate(t, j, tokenreview.Config{
+				Agents: []tokenreview.Agent{{ID: 4}},
+				Policy: policy.Compile(policy.Rules{Agents: []policy.Agent{{ID: 4}}, FiltersProtectedBranches: row.filters}),
+			}, viaAgent)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -99,12 +120,14 @@ func TestAuthenticateToken_DeniedByCIAccess(t *testing.T) {
 }
 
 func TestAuthenticateToken_ExplainRejections(t *testing.T) {
-	j := aJob(gitlab.Configuration{}, learnt)
+	j := aJob(job.Configuration{})
 	j.Agents = nil
-	if _, err := authenticate(t, j, tokenreview.Config{Agents: []tokenreview.Agent{{ID: 4}}}); err == nil {
+	config := configOf(tokenreview.Agent{ID: 4})
+	if _, err := authenticate(t, j, config, viaAgent); err == nil {
 		t.Error("by default an unlisted agent is rejected, but there is no error")
 	}
-	got, err := authenticate(t, j, tokenreview.Config{Agents: []tokenreview.Agent{{ID: 4}}, ExplainRejections: true})
+	config.ExplainRejections = true
+	got, err := authenticate(t, j, config, viaAgent)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,35 +143,49 @@ func TestAuthenticateToken_ExplainRejections(t *testing.T) {
 	}
 }
 
+// Facts travel only where a rule asks for them, or extraFacts does.
 func TestAuthenticateToken_FactExtras(t *testing.T) {
+	everything := policy.Requirements{
+		Environments: policy.Environments{"eu/*"}, ProtectedRef: true, RefTypes: policy.RefTypes{"branch"},
+		PipelineSources: policy.PipelineSources{"push"}, Groups: policy.Groups{23}, Roles: policy.Roles{"developer"},
+	}
 	rows := []struct {
 		name  string
-		asked tokenreview.FactExtras
-		facts job.Facts
+		rules policy.Rules
+		job   func(job.Configuration) *job.Job
 		want  map[string][]string
 	}{
-		{"none are asked for", tokenreview.FactExtras{}, learnt, nil},
-		{"all", tokenreview.FactExtras{Environment: true, Ref: true, Groups: true, Roles: true}, learnt, map[string][]string{
-			"jobgate.io/environment": {"eu/prod"}, "jobgate.io/ref": {"main"}, "jobgate.io/ref-protected": {"true"},
-			"jobgate.io/group": {"25", "23"}, "jobgate.io/role": {"guest", "developer"},
-		}},
-		{"unprotected", tokenreview.FactExtras{Ref: true}, job.Facts{Ref: "x", RefProtected: job.Unprotected}, map[string][]string{
-			"jobgate.io/ref": {"x"}, "jobgate.io/ref-protected": {"false"},
-		}},
-		{"what is not known is left out", tokenreview.FactExtras{Environment: true, Ref: true}, job.Facts{Ref: "x"}, map[string][]string{
-			"jobgate.io/ref": {"x"},
-		}},
+		{name: "no rule asks", job: aJob},
+		{name: "a restriction asks for all", job: aJob, rules: policy.Rules{Restrictions: []policy.Restriction{{Name: "r", Require: everything}}},
+			want: map[string][]string{
+				"jobgate.io/environment": {"eu/prod"}, "jobgate.io/ref": {"main"}, "jobgate.io/ref-type": {"branch"},
+				"jobgate.io/ref-protected": {"true"}, "jobgate.io/pipeline-source": {"push"},
+				"jobgate.io/group": {"25", "23"}, "jobgate.io/role": {"guest", "developer"},
+			}},
+		{name: "a restriction for another agent asks", job: aJob, rules: policy.Rules{Restrictions: []policy.Restriction{
+			{Name: "r", Agents: []int64{5}, Require: everything}}}},
+		{name: "what is not known is left out", job: nameless, rules: policy.Rules{Restrictions: []policy.Restriction{{Name: "r", Require: everything}}},
+			want: map[string][]string{"jobgate.io/group": {"25", "23"}, "jobgate.io/role": {"guest", "developer"}}},
+		{name: "blocked lists ask", job: aJob, rules: policy.Rules{Blocked: policy.Blocked{Groups: []int64{1}, Users: []int64{1}}},
+			want: map[string][]string{"jobgate.io/group": {"25", "23"}, "jobgate.io/user-id": {"9"}}},
+		{name: "extraFacts", job: aJob, rules: policy.Rules{ExtraFacts: job.FactCommit | job.FactURL},
+			want: map[string][]string{
+				"jobgate.io/commit":  {"0ff3ae198f8601a285adcf5c0fff204ee6fba5fd"},
+				"jobgate.io/job-url": {"https://gitlab.example.com/group1/project1/-/jobs/1001"},
+			}},
 	}
 	for _, row := range rows {
-		for name, mode := range map[string]gitlab.Configuration{
-			"agent":       {AccessAs: gitlab.AsAgent},
-			"ci_job":      {AccessAs: gitlab.AsCIJob},
-			"impersonate": {AccessAs: gitlab.AsImpersonated, Impersonate: gitlab.Impersonate{Username: "u"}},
+		for name, mode := range map[string]job.Configuration{
+			"agent":       {AccessAs: job.AsAgent},
+			"ci_job":      {AccessAs: job.AsCIJob},
+			"impersonate": {AccessAs: job.AsImpersonated, Impersonate: job.Impersonate{Username: "u"}},
 		} {
 			t.Run(row.name+", access_as "+name, func(t *testing.T) {
-				got, err := authenticate(t, aJob(mode, row.facts), tokenreview.Config{Agents: []tokenreview.Agent{{
-					ID: 4, FactExtras: row.asked, Impersonate: tokenreview.Allowed{Users: []string{"u"}},
-				}}})
+				row.rules.Agents = []policy.Agent{{ID: 4}}
+				got, err := authenticate(t, row.job(mode), tokenreview.Config{
+					Policy: policy.Compile(row.rules),
+					Agents: []tokenreview.Agent{{ID: 4, Impersonate: policy.Impersonate{Users: []string{"u"}}}},
+				}, viaAgent)
 				if err != nil {
 					t.Fatal(err)
 				}

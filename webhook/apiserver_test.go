@@ -30,8 +30,8 @@ func TestServer_AsKubeAPIServerSeesIt(t *testing.T) {
 		isError       bool
 		first, second int64
 	}{
-		{"a job is cached", answerWith(&authenticator.Response{User: somebody}, true, nil), true, false, 1, 0},
-		{"somebody else's token is cached", answerWith(nil, false, nil), false, false, 1, 0},
+		{"a job is cached", answerWith(&authenticator.Response{User: someUser}, true, nil), true, false, 1, 0},
+		{"another authenticator's token is cached", answerWith(nil, false, nil), false, false, 1, 0},
 		{"a rejection is asked again", answerWith(nil, false, rejected), false, true, 1, 1},
 		{"an outage fails at once and is asked again", answerWith(nil, false, errors.New("down")), false, true, 1, 1},
 	}
@@ -62,10 +62,10 @@ func TestServer_AsKubeAPIServerSeesIt(t *testing.T) {
 					if !ok {
 						continue
 					}
-					if diff := cmp.Diff(somebody.Groups, response.User.GetGroups()); diff != "" {
+					if diff := cmp.Diff(someUser.Groups, response.User.GetGroups()); diff != "" {
 						t.Errorf("groups (-want +got):\n%s", diff)
 					}
-					if diff := cmp.Diff(somebody.Extra, response.User.GetExtra()); diff != "" {
+					if diff := cmp.Diff(someUser.Extra, response.User.GetExtra()); diff != "" {
 						t.Errorf("extra (-want +got):\n%s", diff)
 					}
 				}

@@ -23,7 +23,7 @@ func FuzzReviews(f *testing.F) {
 	var seen string
 	h := webhook.NewHandler(tokens(func(_ context.Context, token string) (*authenticator.Response, bool, error) {
 		seen = token
-		return &authenticator.Response{User: somebody}, true, nil
+		return &authenticator.Response{User: someUser}, true, nil
 	}), noOpinion, nil)
 	f.Fuzz(func(t *testing.T, path, body string) {
 		if path != "/authenticate" && path != "/authorize" {

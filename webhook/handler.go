@@ -23,7 +23,6 @@ import (
 // NewHandler serves the reviews, and registers its metrics. It does no authentication of its callers: that is TLS's.
 func NewHandler(tokens authenticator.Token, decider Decider, r prometheus.Registerer) http.Handler {
 	m := newMetrics(r)
-	l := newLimits()
 	router := chi.NewRouter()
 	router.NotFound(func(w http.ResponseWriter, _ *http.Request) {
 		writeStatus(w, http.StatusNotFound, "no such endpoint; kube-apiserver's webhook kubeconfigs must name /authenticate and /authorize")
@@ -32,9 +31,9 @@ func NewHandler(tokens authenticator.Token, decider Decider, r prometheus.Regist
 		w.Header().Set("Allow", http.MethodPost)
 		writeStatus(w, http.StatusMethodNotAllowed, "a review is sent with POST")
 	})
-	router.With(m.observe("authenticate"), m.recoverPanics, l.bound).
+	router.With(m.observe("authenticate"), m.recoverPanics, newLimits().bound).
 		Method(http.MethodPost, "/authenticate", &tokenReviewHandler{tokens: tokens, results: m.tokenReviews})
-	router.With(m.observe("authorize"), m.recoverPanics, l.bound).
+	router.With(m.observe("authorize"), m.recoverPanics, newLimits().bound).
 		Method(http.MethodPost, "/authorize", newAccessReviewHandler(decider, m.accessReviews))
 	return router
 }
@@ -61,7 +60,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		}, []string{"handler"}),
 		tokenReviews: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "jobgate_tokenreviews_total",
-			Help: "TokenReviews, by result (authenticated, rejected, foreign: somebody else's token, undecided) and, where " +
+			Help: "TokenReviews, by result (authenticated, rejected, foreign: another authenticator's token, undecided) and, where " +
 				"rejected, the reason.",
 		}, []string{"result", "reason"}),
 		accessReviews: prometheus.NewCounterVec(prometheus.CounterOpts{

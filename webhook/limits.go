@@ -6,17 +6,20 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// How much work may be in flight. An anonymous client of the API server can send tokens of close to 1 MiB, and the
-// API server passes each on, so large bodies have a budget of their own that cannot crowd out honest reviews.
+// How much work may be in flight. Each endpoint has limits apart from the other's, so that waiting logins never take the
+// place of an authorization. An anonymous client of the API server can send tokens of close to 1 MiB, and the API server
+// passes each on, so large bodies have a budget of their own that cannot crowd out honest reviews.
 const (
-	// maxInFlight bounds the requests being served, each of which may wait for GitLab.
+	// maxInFlight bounds the requests of one endpoint that are being served. It is more than may wait for GitLab (package
+	// internal/job), so that known jobs are answered beside those.
 	maxInFlight = 4096
 	// smallBody is a body that needs no budget, in bytes; an honest review is a tenth of it.
 	smallBody = 16 << 10
-	// largeBodies is the budget for all larger bodies together, in bytes.
+	// largeBodies is the budget for all larger bodies of one endpoint together, in bytes.
 	largeBodies = 32 << 20
 )
 
+// limits are one endpoint's.
 type limits struct {
 	requests *semaphore.Weighted
 	bodies   *semaphore.Weighted

@@ -13,8 +13,9 @@ import (
 	"time"
 
 	"github.com/jobgate/jobgate/authz"
-	"github.com/jobgate/jobgate/internal/gitlab"
+	"github.com/jobgate/jobgate/internal/decision"
 	"github.com/jobgate/jobgate/internal/job"
+	"github.com/jobgate/jobgate/internal/policy"
 	"github.com/jobgate/jobgate/tokenreview"
 	"github.com/jobgate/jobgate/webhook"
 )
@@ -22,11 +23,12 @@ import (
 // oneJob is GitLab for a benchmark: every token is job 1001.
 type oneJob struct{ job.FactSource }
 
-func (oneJob) AllowedAgents(context.Context, string, gitlab.Urgency) (*gitlab.AllowedAgents, error) {
-	return &gitlab.AllowedAgents{
-		JobID: 1001, PipelineID: 501, ProjectID: 150, GroupIDs: []int64{25, 24, 23}, UserID: 9, Username: "jdoe",
-		Environment: &gitlab.Environment{Slug: "prod", Tier: "production"},
-		Agents:      []gitlab.AllowedAgent{{ID: 4, ConfigProjectID: 7, Configuration: []byte(`{"access_as":{"ci_job":{}}}`)}},
+func (oneJob) Identify(context.Context, string, *job.Job, job.Lane) (*job.Job, error) {
+	return &job.Job{
+		ID: 1001, PipelineID: 501, ProjectID: 150, UserID: 9, Username: "jdoe",
+		Groups:      job.KnownFact([]int64{25, 24, 23}),
+		Environment: job.Environment{Slug: "prod", Tier: "production"},
+		Agents:      []job.Agent{{ID: 4, ConfigProjectID: 7, Configuration: &job.Configuration{AccessAs: job.AsCIJob}}},
 	}, nil
 }
 
@@ -39,18 +41,17 @@ const (
 // every time, on the same server: same TLS, one HTTP/2 connection, same client certificate, 64 in flight. The two take
 // turns in short slices, so that whatever else the machine does meets both.
 func BenchmarkThroughput(b *testing.B) {
-	registry, err := job.NewRegistry(oneJob{}, job.Settings{
+	rules := policy.Compile(policy.Rules{Agents: []policy.Agent{{ID: 4}}, FiltersProtectedBranches: true})
+	registry, err := job.NewRegistry(job.Sources{JobTokens: oneJob{}, Facts: oneJob{}}, job.Settings{
 		FreshFor: time.Hour, StaleFor: time.Hour, RejectedFor: time.Hour, MaxJobs: 10, MaxRejected: 10, Timeout: time.Second,
-		Agents: []job.ServedAgent{{ID: 4, FiltersProtectedBranches: true}},
+		Needs: rules.Needs,
 	}, nil)
 	if err != nil {
 		b.Fatal(err)
 	}
-	authorizer, err := authz.New(registry, authz.Policy{Agents: []int64{4}, FiltersProtectedBranches: true})
-	if err != nil {
-		b.Fatal(err)
-	}
-	tokens := tokenreview.New(registry, tokenreview.Config{Agents: []tokenreview.Agent{{ID: 4}}})
+	log := decision.NewLog(nil, nil)
+	authorizer := authz.New(registry, rules, log, nil)
+	tokens := tokenreview.New(registry, tokenreview.Config{Policy: rules, Agents: []tokenreview.Agent{{ID: 4}}}, log)
 	rows := []struct{ name, path, body string }{
 		{"TokenReview", "/authenticate", review("v1", "ci:4:glcbt-64_AbCdEfGhIjKlMnOpQrSt")},
 		{"SubjectAccessReview", "/authorize", `{"kind":"SubjectAccessReview","apiVersion":"authorization.k8s.io/v1","metadata":{},"spec":{` +

@@ -37,7 +37,7 @@ func (f tokens) AuthenticateToken(ctx context.Context, token string) (*authentic
 	return f(ctx, token)
 }
 
-var somebody = &user.DefaultInfo{
+var someUser = &user.DefaultInfo{
 	Name: "gitlab:ci_job:1001", UID: "uid", Groups: []string{"gitlab:ci_job", "gitlab:project:150"},
 	Extra: map[string][]string{"agent.gitlab.com/ci_job_id": {"1001"}, "k": {"v1", "v2"}},
 }
@@ -73,14 +73,14 @@ func TestTokenReview_Answers(t *testing.T) {
 		code   int
 		status authenticationv1.TokenReviewStatus
 	}{
-		{"a job", answerWith(&authenticator.Response{User: somebody}, true, nil), 200, authenticationv1.TokenReviewStatus{
+		{"a job", answerWith(&authenticator.Response{User: someUser}, true, nil), 200, authenticationv1.TokenReviewStatus{
 			Authenticated: true,
 			User: authenticationv1.UserInfo{
 				Username: "gitlab:ci_job:1001", UID: "uid", Groups: []string{"gitlab:ci_job", "gitlab:project:150"},
 				Extra: map[string]authenticationv1.ExtraValue{"agent.gitlab.com/ci_job_id": {"1001"}, "k": {"v1", "v2"}},
 			},
 		}},
-		{"somebody else's token: no error, so that kube-apiserver caches it", answerWith(nil, false, nil), 200, authenticationv1.TokenReviewStatus{}},
+		{"someUser else's token: no error, so that kube-apiserver caches it", answerWith(nil, false, nil), 200, authenticationv1.TokenReviewStatus{}},
 		{"a rejection: with an error, so that kube-apiserver asks again", answerWith(nil, false, rejected), 200, authenticationv1.TokenReviewStatus{Error: rejected.Error()}},
 		{"GitLab cannot be asked", answerWith(nil, false, errors.New("down")), 503, authenticationv1.TokenReviewStatus{}},
 	}
@@ -248,7 +248,7 @@ func TestHandler_CountsAnswers(t *testing.T) {
 		return answer(ctx, token)
 	}), noOpinion, metrics)
 	for _, a := range []tokens{
-		answerWith(&authenticator.Response{User: somebody}, true, nil),
+		answerWith(&authenticator.Response{User: someUser}, true, nil),
 		answerWith(nil, false, nil),
 		answerWith(nil, false, &tokenreview.RejectedError{Reason: tokenreview.ReasonExpired}),
 		answerWith(nil, false, errors.New("down")),
@@ -264,7 +264,7 @@ jobgate_http_requests_total{code="200",handler="authenticate"} 3
 jobgate_http_requests_total{code="200",handler="authorize"} 0
 jobgate_http_requests_total{code="400",handler="authenticate"} 1
 jobgate_http_requests_total{code="503",handler="authenticate"} 1
-# HELP jobgate_tokenreviews_total TokenReviews, by result (authenticated, rejected, foreign: somebody else's token, undecided) and, where rejected, the reason.
+# HELP jobgate_tokenreviews_total TokenReviews, by result (authenticated, rejected, foreign: another authenticator's token, undecided) and, where rejected, the reason.
 # TYPE jobgate_tokenreviews_total counter
 jobgate_tokenreviews_total{reason="",result="authenticated"} 1
 jobgate_tokenreviews_total{reason="",result="foreign"} 1
@@ -313,6 +313,35 @@ func TestHandler_LargeBodiesCannotCrowdOutHonestReviews(t *testing.T) {
 	all.Wait()
 }
 
+// However many logins wait, an authorization has its own place.
+func TestHandler_WaitingLoginsLeaveAuthorizationsAlone(t *testing.T) {
+	release := make(chan struct{})
+	entered := make(chan struct{}, 5000)
+	h := webhook.NewHandler(tokens(func(context.Context, string) (*authenticator.Response, bool, error) {
+		entered <- struct{}{}
+		<-release
+		return nil, false, nil
+	}), noOpinion, nil)
+	const most = 4096
+	var all sync.WaitGroup
+	for range most {
+		all.Go(func() { post(h, review("v1", secret)) })
+	}
+	for range most {
+		<-entered
+	}
+	if code := post(h, review("v1", secret)).Code; code != 503 {
+		t.Errorf("one login more got %d, want 503", code)
+	}
+	if w := postAccess(h, accessReviewBody); w.Code != 200 {
+		t.Errorf("an authorization got %d: %s", w.Code, w.Body)
+	}
+	close(release)
+	all.Wait()
+}
+
+const accessReviewBody = `{"kind":"SubjectAccessReview","apiVersion":"authorization.k8s.io/v1","spec":{"user":"u","nonResourceAttributes":{"verb":"get","path":"/x"}}}`
+
 func newServer(t testing.TB, tlsConfig *tls.Config, h http.Handler) *webhook.Server {
 	t.Helper()
 	s, err := webhook.NewServer(webhook.Options{
@@ -345,7 +374,7 @@ func TestServer_Drains(t *testing.T) {
 	s := newServer(t, p.serve(t, nil), webhook.NewHandler(tokens(func(context.Context, string) (*authenticator.Response, bool, error) {
 		close(entered)
 		<-release
-		return &authenticator.Response{User: somebody}, true, nil
+		return &authenticator.Response{User: someUser}, true, nil
 	}), noOpinion, nil))
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)

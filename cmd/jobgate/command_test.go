@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/jobgate/jobgate/internal/config"
+	"github.com/jobgate/jobgate/internal/daemon"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 	"github.com/jobgate/jobgate/internal/pkitest"
 )
@@ -56,7 +57,7 @@ func writeConfig(t *testing.T, gitlabURL, more string) string {
 	text := "apiVersion: jobgate.io/v1alpha1\nkind: Configuration\n" +
 		"gitlab: {url: \"" + gitlabURL + "\", allowPlainHTTP: true}\n" +
 		"agents:\n- id: 4\n" +
-		"serving: {certFile: " + pair.Cert + ", keyFile: " + pair.Key + "}\n" + more
+		"serving: {address: \"127.0.0.1:0\", healthAddress: \"127.0.0.1:0\", certFile: " + pair.Cert + ", keyFile: " + pair.Key + "}\n" + more
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +207,7 @@ func TestExplain(t *testing.T) {
 		{"denied", reply, "--reply - --agent 4 --verb create --resource deployments.apps -n shop", 1, []string{"restriction production", "denied"}},
 		{"non-resource", reply, "--reply - --agent 4 --verb get --non-resource-url /readyz", 0, []string{"no opinion"}},
 		{"unlisted agent", strings.Replace(reply, `"id":4`, `"id":5`, 1), "--reply - --agent 4", 1, []string{"rejected", "use agent 4"}},
-		{"agent of another cluster", reply, "--reply - --agent 5", 1, []string{"agent 5 does not stand for this cluster"}},
+		{"agent of another cluster", reply, "--reply - --agent 5", 1, []string{"agent 5 is not an agent of this cluster"}},
 		{"broken reply", `{}`, "--reply - --agent 4", 2, nil},
 		{"no reply", "", "--reply /nonexistent --agent 4", 2, nil},
 		{"verb missing", reply, "--reply - --agent 4 --resource pods", 2, nil},
@@ -236,7 +237,7 @@ func TestExplain_JSON(t *testing.T) {
 	if status != 1 {
 		t.Fatalf("status is %d (%v): %s", status, err, out)
 	}
-	var got explanation
+	var got daemon.Explanation
 	if err := json.Unmarshal([]byte(out), &got); err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/jobgate/jobgate/certs"
-	"github.com/jobgate/jobgate/internal/config"
+	"github.com/jobgate/jobgate/internal/daemon"
 )
 
 const (
@@ -145,29 +145,19 @@ func checkExpression(t *testing.T, expression string, metrics map[string][]strin
 func servedMetrics(t *testing.T) map[string][]string {
 	t.Helper()
 	file := writeConfig(t, "https://gitlab.example.com", "")
-	cfg, err := config.Load(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.Serving.Address, cfg.Serving.HealthAddress = "127.0.0.1:0", "127.0.0.1:0"
-	metrics := prometheus.NewRegistry()
-	metrics.MustRegister(buildInfo())
-	newReloader(file, metrics)
 	pki := filepath.Join(t.TempDir(), "pki")
 	if _, err := certs.OpenPKI(pki).Issue(certs.Request{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := newKeeper(t.Context(), pki, metrics); err != nil {
-		t.Fatal(err)
-	}
-	d, err := newDaemon(cfg, 0, metrics)
+	d, err := daemon.New(t.Context(), daemon.Options{ConfigFile: file, PKI: pki, Version: "v0.0.0"})
 	if err != nil {
 		t.Fatal(err)
 	}
+	metrics := d.Metrics()
 	ended, end := context.WithCancel(t.Context())
 	end() // so that it only gives back what it holds
 	defer func() {
-		if err := d.run(ended, func(context.Context) {}); err != nil {
+		if err := d.Run(ended); err != nil {
 			t.Error(err)
 		}
 	}()

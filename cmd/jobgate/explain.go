@@ -2,22 +2,16 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
-	"k8s.io/apiserver/pkg/authentication/user"
-	"k8s.io/apiserver/pkg/authorization/authorizer"
 
-	"github.com/jobgate/jobgate/authz"
 	"github.com/jobgate/jobgate/internal/config"
-	"github.com/jobgate/jobgate/internal/gitlab"
+	"github.com/jobgate/jobgate/internal/daemon"
 	"github.com/jobgate/jobgate/internal/job"
-	"github.com/jobgate/jobgate/tokenreview"
 )
 
 // The exit statuses of explain.
@@ -27,7 +21,7 @@ const (
 )
 
 // maxInput bounds what is read of a reply or token, in bytes; GitLab's replies are held to the same.
-const maxInput = 1 << 20
+const maxInput = 16 << 20
 
 type explainOptions struct {
 	configFile string
@@ -54,7 +48,7 @@ func newExplainCommand() *cobra.Command {
 			if err != nil {
 				return &statusError{code: statusUsage, err: err}
 			}
-			if err := e.write(cmd.OutOrStdout(), o.output); err != nil {
+			if err := writeExplanation(cmd.OutOrStdout(), e, o.output); err != nil {
 				return &statusError{code: statusUsage, err: err}
 			}
 			if e.Denied {
@@ -80,11 +74,11 @@ func newExplainCommand() *cobra.Command {
 	return cmd
 }
 
-func (o *explainOptions) explain(ctx context.Context, stdin io.Reader) (*explanation, error) {
+func (o *explainOptions) explain(ctx context.Context, stdin io.Reader) (*daemon.Explanation, error) {
 	if o.output != "text" && o.output != "json" {
 		return nil, fmt.Errorf("--output is %q, want text or json", o.output)
 	}
-	attributes, err := o.request.attributes()
+	request, err := o.request.attributes()
 	if err != nil {
 		return nil, err
 	}
@@ -92,58 +86,19 @@ func (o *explainOptions) explain(ctx context.Context, stdin io.Reader) (*explana
 	if err != nil {
 		return nil, fmt.Errorf("configuration is not valid\n%w", err)
 	}
-	j, rejected, err := o.job(ctx, cfg, stdin)
-	if err != nil {
-		return nil, err
-	}
-	if rejected != nil {
-		return &explanation{Denied: true, Rejected: rejected.Error()}, nil
-	}
-	identity, err := tokenreview.New(nil, authentication(cfg)).Identify(j, o.agentID)
-	var refusal *tokenreview.RejectedError
-	if errors.As(err, &refusal) {
-		return &explanation{Denied: true, Rejected: refusal.Error()}, nil
-	}
-	e := newExplanation(identity)
-	if attributes == nil {
-		return e, nil
-	}
-	attributes.User = identity
-	return e, e.judge(cfg, attributes, j)
-}
-
-// job reads or asks for the job; rejected is GitLab's definite no.
-func (o *explainOptions) job(ctx context.Context, cfg *config.Configuration, stdin io.Reader) (j *job.Job, rejected error, err error) {
+	q := daemon.Question{AgentID: o.agentID, Request: request, UserAgent: "jobgate/" + versionText()}
 	if o.replyFile != "" {
-		body, err := readInput(o.replyFile, stdin)
-		if err != nil {
-			return nil, nil, fmt.Errorf("read the reply: %w", err)
+		if q.Reply, err = readInput(o.replyFile, stdin); err != nil {
+			return nil, fmt.Errorf("read the reply: %w", err)
 		}
-		reply, err := gitlab.ParseAllowedAgents(body)
-		if err != nil {
-			return nil, nil, fmt.Errorf("read the reply: %w", err)
-		}
-		return job.FromReply(reply, jobSettings(cfg).Agents), nil, nil
+		return daemon.Explain(ctx, cfg, q)
 	}
 	text, err := readInput(o.tokenFile, stdin)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read the token: %w", err)
+		return nil, fmt.Errorf("read the token: %w", err)
 	}
-	client, err := newSource(cfg, gitlab.NewMetrics(nil))
-	if err != nil {
-		return nil, nil, err
-	}
-	defer client.Close()
-	registry, err := job.NewRegistry(client, jobSettings(cfg), nil)
-	if err != nil {
-		return nil, nil, err
-	}
-	answer, err := registry.Lookup(ctx, strings.TrimSpace(string(text)), time.Time{})
-	var refused *gitlab.RejectedError
-	if errors.As(err, &refused) {
-		return nil, err, nil
-	}
-	return answer.Job, nil, err
+	q.Credential = job.Credential{Kind: job.JobToken, Token: strings.TrimSpace(string(text))}
+	return daemon.Explain(ctx, cfg, q)
 }
 
 func readInput(name string, stdin io.Reader) ([]byte, error) {
@@ -161,25 +116,4 @@ func readInput(name string, stdin io.Reader) ([]byte, error) {
 		err = fmt.Errorf("more than %d bytes", maxInput)
 	}
 	return text, err
-}
-
-// judge adds what each rule makes of the request.
-func (e *explanation) judge(cfg *config.Configuration, attributes authorizer.Attributes, j *job.Job) error {
-	a, err := authz.New(nil, authorization(cfg))
-	if err != nil {
-		return err
-	}
-	for _, v := range a.Explain(attributes, j) {
-		e.Verdicts = append(e.Verdicts, verdict{
-			Rule: string(v.Rule), Restriction: v.Restriction, Outcome: string(v.Outcome), Reason: v.Reason,
-		})
-		e.Denied = e.Denied || v.Outcome == authz.Denied
-	}
-	return nil
-}
-
-func newExplanation(u user.Info) *explanation {
-	return &explanation{Identity: &identity{
-		Username: u.GetName(), UID: u.GetUID(), Groups: u.GetGroups(), Extra: u.GetExtra(),
-	}}
 }

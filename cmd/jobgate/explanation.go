@@ -12,33 +12,11 @@ import (
 
 	"github.com/spf13/pflag"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
+
+	"github.com/jobgate/jobgate/internal/daemon"
 )
 
-// explanation is what explain prints.
-type explanation struct {
-	// Denied is the result: false is no opinion.
-	Denied bool `json:"denied"`
-	// Rejected says why there is no identity at all.
-	Rejected string    `json:"rejected,omitempty"`
-	Identity *identity `json:"identity,omitempty"`
-	Verdicts []verdict `json:"verdicts,omitempty"`
-}
-
-type identity struct {
-	Username string              `json:"username"`
-	UID      string              `json:"uid,omitempty"`
-	Groups   []string            `json:"groups,omitempty"`
-	Extra    map[string][]string `json:"extra,omitempty"`
-}
-
-type verdict struct {
-	Rule        string `json:"rule"`
-	Restriction string `json:"restriction,omitempty"`
-	Outcome     string `json:"outcome"`
-	Reason      string `json:"reason,omitempty"`
-}
-
-func (e *explanation) write(w io.Writer, format string) error {
+func writeExplanation(w io.Writer, e *daemon.Explanation, format string) error {
 	if format == "json" {
 		encoder := json.NewEncoder(w)
 		encoder.SetEscapeHTML(false)
@@ -50,10 +28,10 @@ func (e *explanation) write(w io.Writer, format string) error {
 		fmt.Fprintf(t, "rejected\t%s\n", e.Rejected)
 	}
 	if e.Identity != nil {
-		e.Identity.write(t)
+		writeIdentity(t, e.Identity)
 	}
 	for _, v := range e.Verdicts {
-		name := v.Rule
+		name := string(v.Rule)
 		if v.Restriction != "" {
 			name += " " + v.Restriction
 		}
@@ -70,7 +48,7 @@ func (e *explanation) write(w io.Writer, format string) error {
 	return t.Flush()
 }
 
-func (i *identity) write(w io.Writer) {
+func writeIdentity(w io.Writer, i *daemon.Identity) {
 	fmt.Fprintf(w, "user\t%s\n", i.Username)
 	if i.UID != "" {
 		fmt.Fprintf(w, "uid\t%s\n", i.UID)

@@ -17,7 +17,8 @@ import (
 
 	"github.com/jobgate/jobgate/internal/cijob"
 	"github.com/jobgate/jobgate/internal/gitlab"
-	"github.com/jobgate/jobgate/internal/rule"
+	"github.com/jobgate/jobgate/internal/job"
+	"github.com/jobgate/jobgate/internal/policy"
 )
 
 // maxName bounds what is shown of a name, in characters. GitLab's longest full path is shorter.
@@ -196,16 +197,16 @@ func (o *kubeconfigOptions) point(
 	return pointed, nil
 }
 
-func (o *kubeconfigOptions) ask(ctx context.Context, job cijob.Job) (*gitlab.AllowedAgents, error) {
-	if _, err := job.Token.Check(time.Now()); err != nil {
+func (o *kubeconfigOptions) ask(ctx context.Context, ci cijob.Job) (*gitlab.AllowedAgents, error) {
+	if _, err := ci.Token.Check(time.Now()); err != nil {
 		return nil, fmt.Errorf("%s: %w", cijob.VarJobToken, err)
 	}
-	client, err := job.Client("jobgate/"+versionText(), o.timeout)
+	client, err := ci.Client("jobgate/"+versionText(), o.timeout)
 	if err != nil {
 		return nil, err
 	}
 	defer client.Close()
-	reply, err := client.AllowedAgents(ctx, job.Token.Text(), gitlab.Login)
+	reply, err := client.AllowedAgents(ctx, ci.Token.Text(), job.Logins)
 	if err != nil {
 		return nil, fmt.Errorf("ask GitLab which agents the job may use: %w", err)
 	}
@@ -241,7 +242,7 @@ func report(w io.Writer, file string, t cijob.Target, p cijob.Pointed) {
 }
 
 // printable makes a name from elsewhere safe for a job's log.
-func printable(name string) string { return rule.Printable(name, maxName) }
+func printable(name string) string { return policy.Printable(name, maxName) }
 
 // quoteForShell makes one word of any text.
 func quoteForShell(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }

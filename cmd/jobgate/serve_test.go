@@ -33,7 +33,7 @@ func TestServe(t *testing.T) {
 	if got := d.login(t, 4, token); !strings.Contains(got, "gitlab:agent:4") {
 		t.Fatalf("agent 4: %s", got)
 	}
-	if got := d.login(t, 5, token); !strings.Contains(got, "agent 5 does not stand for this cluster") {
+	if got := d.login(t, 5, token); !strings.Contains(got, "agent 5 is not an agent of this cluster") {
 		t.Errorf("agent 5 before it is configured: %s", got)
 	}
 
@@ -84,7 +84,8 @@ func startServe(t *testing.T, gitlabURL string) *served {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.config = strings.Replace(string(text), "serving: {", "serving: {address: \""+d.reviews+"\", healthAddress: \""+d.health+"\", ", 1)
+	d.config = strings.Replace(strings.Replace(string(text), "address: \"127.0.0.1:0\"", "address: \""+d.reviews+"\"", 1),
+		"healthAddress: \"127.0.0.1:0\"", "healthAddress: \""+d.health+"\"", 1)
 	d.rewrite(t, d.config)
 	ctx, cancel := context.WithCancel(context.Background())
 	d.cancel = cancel

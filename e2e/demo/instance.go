@@ -5,6 +5,7 @@ import (
 
 	"github.com/jobgate/jobgate/internal/config"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
+	"github.com/jobgate/jobgate/internal/policy"
 )
 
 const (
@@ -76,13 +77,13 @@ ci_access:
 func configure(c *config.Configuration) {
 	c.Cache.FreshFor.Duration = freshFor
 	c.Agents = []config.Agent{{ID: agentID, Name: agentContext}}
-	c.Restrictions = []config.Restriction{
+	c.Restrictions = []policy.Restriction{
 		{
-			Name: "production", Namespaces: []string{"shop"}, Require: config.Requirements{Environments: []string{"prod"}},
+			Name: "production", Namespaces: []string{"shop"}, Require: policy.Requirements{Environments: []string{"prod"}},
 		},
 		{
 			Name: "releases", Namespaces: []string{"shop"}, Verbs: []string{"create", "update", "patch", "delete"},
-			Require: config.Requirements{ProtectedRef: true},
+			Require: policy.Requirements{ProtectedRef: true},
 		},
 	}
 }

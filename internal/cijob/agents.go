@@ -9,7 +9,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/jobgate/jobgate/internal/gitlab"
-	"github.com/jobgate/jobgate/internal/rule"
+	"github.com/jobgate/jobgate/internal/policy"
 )
 
 // AgentSelector names one agent: by its id, by its context, or by both to give its context that name.
@@ -58,7 +58,7 @@ func selectAgents(config *clientcmdapi.Config, listed []gitlab.AllowedAgent, sel
 		if s.ID == 0 {
 			if s.ID = AgentOf(config, s.Context); s.ID == 0 {
 				return nil, fmt.Errorf("%w %s of an agent; correct the name, or give the agent's id, too: --agent ID=%s (GitLab lists the agents %s)",
-					ErrNoContext, rule.Quote(s.Context), s.Context, ids(listed))
+					ErrNoContext, policy.Quote(s.Context), s.Context, ids(listed))
 			}
 		}
 		i := slices.IndexFunc(listed, func(a gitlab.AllowedAgent) bool { return a.ID == s.ID })
@@ -93,7 +93,7 @@ func ids(listed []gitlab.AllowedAgent) string {
 	for i, a := range listed {
 		all[i] = a.ID
 	}
-	return rule.ListIDs(all)
+	return policy.ListIDs(all)
 }
 
 // UserOf is the name that GitLab gives to an agent's user in a kubeconfig.

@@ -14,8 +14,8 @@ import (
 
 	"github.com/jobgate/jobgate/internal/cijob"
 	"github.com/jobgate/jobgate/internal/credential"
-	"github.com/jobgate/jobgate/internal/gitlab"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
+	"github.com/jobgate/jobgate/internal/job"
 	"github.com/jobgate/jobgate/internal/pkitest"
 )
 
@@ -204,23 +204,23 @@ func TestJob_ClientTrustsTheRunnersCA(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := s.Instance()
-	job, err := cijob.Read(variables(map[string]string{
+	ci, err := cijob.Read(variables(map[string]string{
 		"CI_JOB_TOKEN": w.Job(1001).Token, "CI_API_V4_URL": s.URL() + "/api/v4", "CI_SERVER_TLS_CA_FILE": ca,
 	}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := job.Client("jobgate/test", 10*time.Second)
+	client, err := ci.Client("jobgate/test", 10*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	reply, err := client.AllowedAgents(t.Context(), job.Token.Text(), gitlab.Login)
+	reply, err := client.AllowedAgents(t.Context(), ci.Token.Text(), job.Logins)
 	if err != nil || reply.JobID != 1001 {
 		t.Errorf("GitLab says %+v, %v", reply, err)
 	}
-	job.GitLabCA = filepath.Join(t.TempDir(), "none")
-	if _, err := job.Client("jobgate/test", time.Second); !errors.Is(err, os.ErrNotExist) {
+	ci.GitLabCA = filepath.Join(t.TempDir(), "none")
+	if _, err := ci.Client("jobgate/test", time.Second); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("with a CA that is not there: %v", err)
 	}
 }

@@ -13,7 +13,7 @@ import (
 
 	"github.com/jobgate/jobgate/internal/credential"
 	"github.com/jobgate/jobgate/internal/gitlab"
-	"github.com/jobgate/jobgate/internal/rule"
+	"github.com/jobgate/jobgate/internal/policy"
 )
 
 // Errors of Point.
@@ -93,7 +93,7 @@ func point(config *clientcmdapi.Config, name, cluster string, agent gitlab.Allow
 	}
 	if c.AuthInfo != user {
 		return fmt.Errorf("context %s %w: its user is %s; give another name: --agent %d=CONTEXT",
-			rule.Quote(name), ErrTaken, rule.Quote(c.AuthInfo), agent.ID)
+			policy.Quote(name), ErrTaken, policy.Quote(c.AuthInfo), agent.ID)
 	}
 	c.Cluster = cluster
 	switch {
@@ -119,10 +119,10 @@ func current(config *clientcmdapi.Config, pointed []PointedContext, name string)
 	case name == "":
 		return config.CurrentContext, nil
 	case config.Contexts[name] == nil:
-		return "", fmt.Errorf("%w %s; the kubeconfig has %s", ErrNoContext, rule.Quote(name), rule.List(agentContexts(config)))
+		return "", fmt.Errorf("%w %s; the kubeconfig has %s", ErrNoContext, policy.Quote(name), policy.List(agentContexts(config)))
 	case AgentOf(config, name) == 0:
 		return "", fmt.Errorf("context %s %w: its user is %s; use one of %s",
-			rule.Quote(name), ErrTaken, rule.Quote(config.Contexts[name].AuthInfo), rule.List(agentContexts(config)))
+			policy.Quote(name), ErrTaken, policy.Quote(config.Contexts[name].AuthInfo), policy.List(agentContexts(config)))
 	default:
 		return name, nil
 	}

@@ -12,6 +12,7 @@ func Default() *Configuration {
 			MaxInFlight:              64,
 			RateLimit:                RateLimit{RequestsPerSecond: 200, Burst: 1000},
 		},
+		IDTokens: IDTokens{RequireLiveness: true},
 		Cache: Cache{
 			FreshFor:    Duration{Duration: 10 * time.Second},
 			StaleFor:    Duration{Duration: 2 * time.Minute},

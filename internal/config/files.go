@@ -15,8 +15,8 @@ import (
 	"github.com/jobgate/jobgate/internal/file"
 )
 
-// maxNamedFileBytes bounds a file that a configuration names: 4 MiB, ten times the certificates that a system trusts.
-const maxNamedFileBytes = 4 << 20
+// MaxNamedFileBytes bounds a file that a configuration names: 4 MiB, ten times the certificates that a system trusts.
+const MaxNamedFileBytes = 4 << 20
 
 // ReloadedFiles returns the files to watch besides the configuration file. The certificates of the serving side are watched
 // where they are loaded.
@@ -69,7 +69,7 @@ func checkFile(name string, path *field.Path, check func(data []byte) error) fie
 	if name == "" {
 		return nil
 	}
-	data, err := file.Read(name, maxNamedFileBytes)
+	data, err := file.Read(name, MaxNamedFileBytes)
 	if err == nil {
 		err = check(data)
 	}

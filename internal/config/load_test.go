@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/jobgate/jobgate/internal/config"
+	"github.com/jobgate/jobgate/internal/policy"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -34,7 +35,7 @@ func TestParse_FillsEveryField(t *testing.T) {
 		{
 			ID: 4, Name: "acme/infra:production",
 			ServiceAccount: config.ServiceAccount{Namespace: "deploy", Name: "ci.deployer"},
-			Impersonate: config.Impersonate{
+			Impersonate: policy.Impersonate{
 				Users:     []string{"deployer-*", "admin"},
 				Groups:    []string{"*"},
 				UIDs:      []string{"1234"},
@@ -43,7 +44,7 @@ func TestParse_FillsEveryField(t *testing.T) {
 		},
 		{ID: 9223372036854775807},
 	}
-	want.Restrictions = []config.Restriction{
+	want.Restrictions = []policy.Restriction{
 		{
 			Name:       "production",
 			Agents:     []int64{4},
@@ -51,7 +52,7 @@ func TestParse_FillsEveryField(t *testing.T) {
 			Verbs:      []string{"create", "update", "patch", "delete", "deletecollection"},
 			APIGroups:  []string{"apps", ""},
 			Resources:  []string{"deployments", "deployments/scale", "*"},
-			Require: config.Requirements{
+			Require: policy.Requirements{
 				Environments:     []string{"production", "prod/*"},
 				EnvironmentTiers: []string{"production"},
 				ProtectedRef:     true,
@@ -60,7 +61,7 @@ func TestParse_FillsEveryField(t *testing.T) {
 				Roles:            []string{"maintainer", "owner"},
 			},
 		},
-		{Name: "anything else", Require: config.Requirements{Roles: []string{"developer"}}},
+		{Name: "anything else", Require: policy.Requirements{Roles: []string{"developer"}}},
 	}
 	want.Serving = config.Serving{
 		Address:       "0.0.0.0:9443",

@@ -10,6 +10,7 @@ func (c *Configuration) RestartNeeded(old *Configuration) []string {
 		path    string
 		differs bool
 	}{
+		{"cluster.name", c.Cluster.Name != old.Cluster.Name},
 		{"gitlab.url", c.GitLab.URL != old.GitLab.URL},
 		{"serving.address", c.Serving.Address != old.Serving.Address},
 		{"serving.certFile", c.Serving.CertFile != old.Serving.CertFile},

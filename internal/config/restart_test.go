@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/jobgate/jobgate/internal/config"
+	"github.com/jobgate/jobgate/internal/policy"
 )
 
 func TestRestartNeeded_NamesEverySettingOfTheServingSide(t *testing.T) {
@@ -48,7 +49,7 @@ func TestRestartNeeded_IsEmptyForEverythingElse(t *testing.T) {
 		MaxInFlight: 1, RateLimit: config.RateLimit{RequestsPerSecond: 1, Burst: 1},
 	}
 	changed.Agents = []config.Agent{{ID: 4}}
-	changed.Restrictions = []config.Restriction{{Name: "production"}}
+	changed.Restrictions = []policy.Restriction{{Name: "production"}}
 	changed.ExplainRejections = true
 	changed.Cache = config.Cache{}
 	if got := changed.RestartNeeded(old); len(got) > 0 {

@@ -22,6 +22,8 @@
 // After a change: UPDATE_DOCS=1 go test ./internal/config
 package config
 
+import "github.com/jobgate/jobgate/internal/policy"
+
 // The only version and kind of configuration file that this release reads.
 const (
 	APIVersion = "jobgate.io/v1alpha1"
@@ -31,14 +33,19 @@ const (
 // Configuration is one configuration file, with the defaults of Default in the place of what the file leaves out. One
 // that Load or Parse returned is valid.
 type Configuration struct {
-	APIVersion        string        `json:"apiVersion" doc:"The version of this format." enum:"jobgate.io/v1alpha1" required:"true"`
-	Kind              string        `json:"kind" doc:"What the file is." enum:"Configuration" required:"true"`
-	GitLab            GitLab        `json:"gitlab" doc:"The GitLab instance that jobgate asks about jobs, and how much it may ask."`
-	Agents            []Agent       `json:"agents" doc:"The GitLab agents for Kubernetes that represent this cluster. jobgate refuses the jobs of any other agent without asking GitLab."`
-	Restrictions      []Restriction `json:"restrictions" doc:"Rules of the cluster, in addition to GitLab's. A request is denied if a restriction matches it and the job does not meet all its requirements. See docs/policies.md."`
-	ExplainRejections bool          `json:"explainRejections" doc:"Gives a live job that may not log in an identity without rights, so that kubectl shows a 403 with the reason instead of a bare 401." cost:"Every running job of the whole GitLab instance can then log in, with the rights that the cluster gives to every authenticated user. See docs/security.md."`
-	Cache             Cache         `json:"cache" doc:"How long, and how much, jobgate remembers of GitLab's answers."`
-	Serving           Serving       `json:"serving" doc:"Where jobgate listens, and to whom it answers. A change takes effect with a restart."`
+	APIVersion        string               `json:"apiVersion" doc:"The version of this format." enum:"jobgate.io/v1alpha1" required:"true"`
+	Kind              string               `json:"kind" doc:"What the file is." enum:"Configuration" required:"true"`
+	Cluster           Cluster              `json:"cluster" doc:"This cluster. A change takes effect with a restart."`
+	GitLab            GitLab               `json:"gitlab" doc:"The GitLab instance that jobgate asks about jobs, and how much it may ask."`
+	Agents            []Agent              `json:"agents" doc:"The GitLab agents for Kubernetes that represent this cluster. jobgate refuses the jobs of any other agent without asking GitLab."`
+	Grants            []policy.Grant       `json:"grants" doc:"Jobs that may log in without an agent. The first grant that names a job, and whose requirements hold, admits it. At least one of agents and grants is needed."`
+	IDTokens          IDTokens             `json:"idTokens" doc:"GitLab's ID tokens as credentials. They are off while audience is empty."`
+	Restrictions      []policy.Restriction `json:"restrictions" doc:"Rules of the cluster, in addition to GitLab's. A request is denied if a restriction matches it and the job does not meet all its requirements. See docs/policies.md."`
+	Blocked           policy.Blocked       `json:"blocked" doc:"Jobs that may do nothing here. jobgate refuses them when they log in and on every request, within a second after the file changes. See docs/operations.md."`
+	ExtraFacts        []string             `json:"extraFacts" doc:"Facts that are added to the extras of every job, for the audit log." cost:"One more question to GitLab for each job." enum:"ref,commit,job-url,pipeline-source" example:"[job-url]"`
+	ExplainRejections bool                 `json:"explainRejections" doc:"Gives a live job that may not log in an identity without rights, so that kubectl shows a 403 with the reason instead of a bare 401." cost:"Every running job of the whole GitLab instance can then log in, with the rights that the cluster gives to every authenticated user. See docs/security.md."`
+	Cache             Cache                `json:"cache" doc:"How long, and how much, jobgate remembers of GitLab's answers."`
+	Serving           Serving              `json:"serving" doc:"Where jobgate listens, and to whom it answers. A change takes effect with a restart."`
 
 	// Warnings are what is valid and unwise, in the order of their lines.
 	Warnings []Problem `json:"-"`
@@ -67,10 +74,10 @@ type RateLimit struct {
 
 // Agent is one GitLab agent for Kubernetes that represents this cluster.
 type Agent struct {
-	ID             int64          `json:"id" doc:"GitLab's id of the agent. Each agent is listed once." bounds:"at least 1" example:"4" required:"true"`
-	Name           string         `json:"name" doc:"The project that configures the agent, a colon, and the agent's name. It is the name of the kubeconfig context, and part of messages." example:"path/to/agent/project:agent-name"`
-	ServiceAccount ServiceAccount `json:"serviceAccount" doc:"The ServiceAccount as which a job acts if the agent's configuration says access_as: agent, or nothing. If it is empty, the job is the user gitlab:agent:<id>." example:"{namespace: deploy, name: ci}"`
-	Impersonate    Impersonate    `json:"impersonate" doc:"The identities that the agent's configuration may give to jobs with access_as: impersonate. Each entry is an exact name, or a prefix that ends in *. An empty list allows nothing." cost:"Whoever can change the agent's configuration in GitLab can choose among these identities."`
+	ID             int64              `json:"id" doc:"GitLab's id of the agent. Each agent is listed once." bounds:"at least 1" example:"4" required:"true"`
+	Name           string             `json:"name" doc:"The project that configures the agent, a colon, and the agent's name. It is the name of the kubeconfig context, and part of messages." example:"path/to/agent/project:agent-name"`
+	ServiceAccount ServiceAccount     `json:"serviceAccount" doc:"The ServiceAccount as which a job acts if the agent's configuration says access_as: agent, or nothing. If it is empty, the job is the user gitlab:agent:<id>." example:"{namespace: deploy, name: ci}"`
+	Impersonate    policy.Impersonate `json:"impersonate" doc:"The identities that the agent's configuration may give to jobs with access_as: impersonate. Each entry is an exact name, or a prefix that ends in *. An empty list allows nothing." cost:"Whoever can change the agent's configuration in GitLab can choose among these identities."`
 }
 
 // ServiceAccount names a Kubernetes service account, or none where both parts are empty.
@@ -79,34 +86,16 @@ type ServiceAccount struct {
 	Name      string `json:"name" doc:"The ServiceAccount's name." example:"ci"`
 }
 
-// Impersonate lists what an agent's access_as: impersonate may name.
-type Impersonate struct {
-	Users     []string `json:"users" doc:"User names." example:"[\"deployer-*\"]"`
-	Groups    []string `json:"groups" doc:"Group names. A name that begins with system: must be listed exactly." cost:"* allows kubeadm:cluster-admins, too, and every other group that RBAC has bound." example:"[deployers]"`
-	UIDs      []string `json:"uids" doc:"UIDs of users." example:"[\"1234\"]"`
-	ExtraKeys []string `json:"extraKeys" doc:"Keys of extras. None may be under agent.gitlab.com, jobgate.io, kubernetes.io or a subdomain of one." example:"[example.com/team]"`
+// Cluster is this cluster.
+type Cluster struct {
+	Name string `json:"name" doc:"The cluster's name: a DNS label that starts with a letter. Credentials for grants carry it. It is needed with grants." example:"prod"`
 }
 
-// Restriction denies the requests that match all its filters unless all its requirements are met. A filter that is
-// empty matches every request.
-type Restriction struct {
-	Name       string       `json:"name" doc:"Shown to those whom the restriction denies. Each name is used once." example:"production" required:"true"`
-	Agents     []int64      `json:"agents" doc:"Only for jobs of these agents." example:"[4]"`
-	Namespaces []string     `json:"namespaces" doc:"Only for requests in these namespaces; * matches any run of characters. Requests without a namespace match only if there is no such list." example:"[prod, \"prod-*\"]"`
-	Verbs      []string     `json:"verbs" doc:"Only for these verbs, as in an RBAC rule." example:"[create, update, patch, delete, deletecollection]"`
-	APIGroups  []string     `json:"apiGroups" doc:"Only for these API groups, as in an RBAC rule; the core group is an empty string." example:"[\"\", apps]"`
-	Resources  []string     `json:"resources" doc:"Only for these resources, as in an RBAC rule." example:"[deployments, deployments/scale]"`
-	Require    Requirements `json:"require" doc:"What must be true of the job: at least one requirement, and all that are given."`
-}
-
-// Requirements are facts about a job; all that are given must hold, each list by any one of its items.
-type Requirements struct {
-	Environments     []string `json:"environments" doc:"Patterns for the whole name of the job's environment; * matches any run of characters." example:"[production, \"prod/*\"]"`
-	EnvironmentTiers []string `json:"environmentTiers" doc:"Tiers of the job's environment." enum:"production,staging,testing,development,other" example:"[production]"`
-	ProtectedRef     bool     `json:"protectedRef" doc:"The job runs for a protected branch or tag." example:"true"`
-	Projects         []int64  `json:"projects" doc:"GitLab ids of projects." bounds:"at least 1" example:"[150]"`
-	Groups           []int64  `json:"groups" doc:"GitLab ids of groups: the project's group, or any above it." bounds:"at least 1" example:"[23]"`
-	Roles            []string `json:"roles" doc:"Roles of the job's user in the project. GitLab counts every lower role as well." example:"[maintainer, owner]"`
+// IDTokens are GitLab's ID tokens as credentials.
+type IDTokens struct {
+	Audience        string `json:"audience" doc:"What a token for this cluster names in aud. It must be this cluster's alone: a token with a second audience is refused." example:"https://kubernetes.example.com"`
+	Issuer          string `json:"issuer" doc:"What GitLab names in iss. If it is empty, gitlab.url." example:"https://gitlab.example.com"`
+	RequireLiveness bool   `json:"requireLiveness" doc:"Asks GitLab whether the job still runs, which needs gitlab.tokenFile." cost:"If it is false, a token is good until it expires, even when its job has ended."`
 }
 
 // Cache bounds how long and how much is remembered of what GitLab said. A duration of 0 remembers nothing.

@@ -16,6 +16,8 @@ func (c *Configuration) validate() field.ErrorList {
 	var errs field.ErrorList
 	errs = append(errs, c.GitLab.validateURL(field.NewPath("gitlab", "url"))...)
 	errs = append(errs, validateAgents(c.Agents, field.NewPath("agents"))...)
+	errs = append(errs, c.validateGrants()...)
+	errs = append(errs, c.validateIDTokens()...)
 	errs = append(errs, validateRestrictions(c.Restrictions, c.Agents, field.NewPath("restrictions"))...)
 	errs = append(errs, c.Serving.validate(field.NewPath("serving"))...)
 	return errs

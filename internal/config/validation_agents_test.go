@@ -8,7 +8,7 @@ import (
 func TestParse_RefusesBadAgents(t *testing.T) {
 	const reserved = "must not be under agent.gitlab.com, jobgate.io, kubernetes.io or a subdomain of one"
 	checkRefusals(t, []refusal{
-		{"no agents", "- id: 4\n" + agent, "", []string{"5: agents: must have at least one agent"}},
+		{"no agents", "- id: 4\n" + agent, "", []string{"5: agents: must have at least one agent, or grants at least one grant"}},
 		{"no agent id", "id: 4\n  name", "name", []string{"6: agents[0].id: is required, for example 4"}},
 		{"negative agent id", "id: 4", "id: -4", []string{"6: agents[0].id: must be at least 1, not -4"}},
 		{"two agents with one id", agent, agent + "- id: 4\n", []string{"8: agents[1].id: duplicate value: 4"}},

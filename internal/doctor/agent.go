@@ -10,10 +10,11 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 
 	"github.com/jobgate/jobgate/internal/cijob"
+	"github.com/jobgate/jobgate/internal/decision"
 	"github.com/jobgate/jobgate/internal/extras"
 	"github.com/jobgate/jobgate/internal/gitlab"
 	"github.com/jobgate/jobgate/internal/job"
-	"github.com/jobgate/jobgate/internal/rule"
+	"github.com/jobgate/jobgate/internal/policy"
 	"github.com/jobgate/jobgate/tokenreview"
 )
 
@@ -98,15 +99,15 @@ func (e *examination) whyNotListed() []string {
 // isLicensed says whether another agent proves that the licence covers every access_as.
 func (e *examination) isLicensed() bool {
 	return slices.ContainsFunc(e.gitlab.reply.Agents, func(a gitlab.AllowedAgent) bool {
-		c, err := gitlab.ParseConfiguration(a.Configuration)
-		return err == nil && c.AccessAs != gitlab.AsAgent
+		c, err := a.ParseConfiguration()
+		return err == nil && c.AccessAs != job.AsAgent
 	})
 }
 
 // expectation is the identity that follows from GitLab's answer.
 type expectation struct {
-	user user.Info   // nil: unknown
-	mode gitlab.Mode // of the agent's access_as
+	user user.Info    // nil: unknown
+	mode job.AccessAs // of the agent's access_as
 }
 
 // checkAccess judges the agent's ci_access entry as jobgate does.
@@ -116,7 +117,7 @@ func (e *examination) checkAccess(context.Context) Finding {
 	if listed == nil {
 		return f.notChecked("there is no agent that GitLab lists")
 	}
-	configuration, err := gitlab.ParseConfiguration(listed.Configuration)
+	configuration, err := listed.ParseConfiguration()
 	if err != nil {
 		return unusable(f, err)
 	}
@@ -148,30 +149,32 @@ func unusable(f Finding, err error) Finding {
 // identify makes the identity with jobgate's own code, from GitLab's answer and the job's variables. What only the cluster's
 // admin knows is assumed in the job's favour: that the impersonation is allowed, and that GitLab itself withholds agents from
 // unprotected refs.
-func (e *examination) identify(c gitlab.Configuration) (user.Info, error) {
-	served := job.ServedAgent{ID: e.agentID, FiltersProtectedBranches: true}
-	j := job.FromReply(e.gitlab.reply, []job.ServedAgent{served})
-	j.Facts.EnvironmentName = e.Variables(cijob.VarEnvironmentName)
-	allowed := tokenreview.Allowed{
+func (e *examination) identify(c *job.Configuration) (user.Info, error) {
+	j := e.gitlab.reply.Job()
+	if name := e.Variables(cijob.VarEnvironmentName); name != "" {
+		j.Environment.Name = job.KnownFact(name)
+	}
+	allowed := policy.Impersonate{
 		Users: []string{c.Impersonate.Username}, UIDs: []string{c.Impersonate.UID}, Groups: c.Impersonate.Groups,
 	}
 	for _, extra := range c.Impersonate.Extra {
 		allowed.ExtraKeys = append(allowed.ExtraKeys, extra.Key)
 	}
+	rules := policy.Compile(policy.Rules{Agents: []policy.Agent{{ID: e.agentID}}, FiltersProtectedBranches: true})
 	return tokenreview.New(nil, tokenreview.Config{
-		Agents:                   []tokenreview.Agent{{ID: e.agentID, Impersonate: allowed}},
-		FiltersProtectedBranches: true,
-	}).Identify(j, e.agentID)
+		Policy: rules,
+		Agents: []tokenreview.Agent{{ID: e.agentID, Impersonate: allowed}},
+	}, decision.NewLog(nil, nil)).Identify(j, e.agentID)
 }
 
 // expected says who the job is to the cluster.
-func expected(mode gitlab.Mode, u user.Info) string {
+func expected(mode job.AccessAs, u user.Info) string {
 	switch mode {
-	case gitlab.AsCIJob:
+	case job.AsCIJob:
 		return fmt.Sprintf("access_as ci_job: user %s, groups %s", u.GetName(), strings.Join(u.GetGroups(), ", "))
-	case gitlab.AsImpersonated:
+	case job.AsImpersonated:
 		return fmt.Sprintf("access_as impersonate: user %s, groups %s, if the cluster's admin allows it",
-			rule.Quote(u.GetName()), rule.List(u.GetGroups()))
+			policy.Quote(u.GetName()), policy.List(u.GetGroups()))
 	default:
 		return fmt.Sprintf("access_as agent: user %s, or the ServiceAccount that the cluster's admin has given the agent; every job for "+
 			"which GitLab lists the agent is this same user, with ci_access.instance every job of the GitLab instance", u.GetName())

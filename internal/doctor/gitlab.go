@@ -11,7 +11,8 @@ import (
 
 	"github.com/jobgate/jobgate/internal/cijob"
 	"github.com/jobgate/jobgate/internal/gitlab"
-	"github.com/jobgate/jobgate/internal/rule"
+	"github.com/jobgate/jobgate/internal/job"
+	"github.com/jobgate/jobgate/internal/policy"
 )
 
 // answer is what GitLab said of the job.
@@ -37,9 +38,9 @@ func (e *examination) checkGitLab(ctx context.Context) Finding {
 	}
 	defer client.Close()
 	start := time.Now()
-	reply, err := client.AllowedAgents(ctx, e.job.Token.Text(), gitlab.Login)
+	reply, err := client.AllowedAgents(ctx, e.job.Token.Text(), job.Logins)
 	if err != nil {
-		var rejected *gitlab.RejectedError
+		var rejected *job.RejectedError
 		e.gitlab.rejected = errors.As(err, &rejected)
 		e.gitlab.away = !e.gitlab.rejected
 		f.State = Failure
@@ -56,7 +57,7 @@ func (e *examination) checkGitLab(ctx context.Context) Finding {
 func newJob(r *gitlab.AllowedAgents) *Job {
 	j := &Job{
 		ID: r.JobID, Pipeline: r.PipelineID, Project: r.ProjectID, Groups: r.GroupIDs, User: r.UserID,
-		Username: rule.Printable(r.Username, maxLine), Agents: []int64{},
+		Username: policy.Printable(r.Username, maxLine), Agents: []int64{},
 	}
 	if r.Environment != nil {
 		j.EnvironmentSlug, j.EnvironmentTier = r.Environment.Slug, r.Environment.Tier
@@ -69,11 +70,11 @@ func newJob(r *gitlab.AllowedAgents) *Job {
 
 // explainGitLab says what GitLab's refusal or silence means to the job's author.
 func explainGitLab(err error) (what, do string) {
-	var rejected *gitlab.RejectedError
+	var rejected *job.RejectedError
 	if errors.As(err, &rejected) {
 		return explainRejection(rejected)
 	}
-	var unavailable *gitlab.UnavailableError
+	var unavailable *gitlab.RequestError
 	status := 0
 	if errors.As(err, &unavailable) {
 		status = unavailable.Status
@@ -113,17 +114,17 @@ func reachGitLab(err error) string {
 	}
 }
 
-func explainRejection(r *gitlab.RejectedError) (what, do string) {
-	switch r.Status {
-	case http.StatusForbidden:
-		return fmt.Sprintf("GitLab does not let the job's user use its API (403, %s)", rule.Quote(r.Message)),
+func explainRejection(r *job.RejectedError) (what, do string) {
+	switch r.Rejection {
+	case job.ForbiddenUser:
+		return fmt.Sprintf("GitLab does not let the job's user use its API (403, %s)", policy.Quote(r.Message)),
 			"correct the account in GitLab, or have another user run the job"
-	case http.StatusNotFound:
+	case job.NotAJob:
 		return cijob.VarJobToken + " is a GitLab token, but not a job's (404)",
 			"use " + cijob.VarJobToken + " of a running job, and not a personal, project or deploy token"
 	default:
-		return fmt.Sprintf("the job has ended: GitLab knows no running job with this %s (it answered %d)",
-				cijob.VarJobToken, r.Status),
+		return fmt.Sprintf("the job has ended: GitLab knows no running job with this %s (it answered 401)",
+				cijob.VarJobToken),
 			"run the job again; if it is still running, remove any CI/CD variable with the name " + cijob.VarJobToken
 	}
 }
@@ -148,7 +149,7 @@ func (e *examination) checkJob(context.Context) Finding {
 	}
 	f.State = OK
 	f.What = fmt.Sprintf("job %d, pipeline %d, project %d, groups %s, user %s (%d), %s",
-		r.JobID, r.PipelineID, r.ProjectID, listIDs(r.GroupIDs), rule.Quote(r.Username), r.UserID, environmentOf(r))
+		r.JobID, r.PipelineID, r.ProjectID, listIDs(r.GroupIDs), policy.Quote(r.Username), r.UserID, environmentOf(r))
 	return f
 }
 
@@ -163,5 +164,5 @@ func listIDs(ids []int64) string {
 	if len(ids) == 0 {
 		return "none"
 	}
-	return rule.ListIDs(ids)
+	return policy.ListIDs(ids)
 }

@@ -14,8 +14,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/jobgate/jobgate/internal/extras"
-	"github.com/jobgate/jobgate/internal/gitlab"
-	"github.com/jobgate/jobgate/internal/rule"
+	"github.com/jobgate/jobgate/internal/job"
+	"github.com/jobgate/jobgate/internal/policy"
 )
 
 const (
@@ -96,7 +96,7 @@ func (e *examination) compare(f Finding, got authenticationv1.UserInfo) Finding 
 func (e *examination) compareExpected(f Finding, got authenticationv1.UserInfo) Finding {
 	f.State = OK
 	want := e.expects.user
-	if want == nil || (e.expects.mode == gitlab.AsAgent && strings.HasPrefix(got.Username, serviceAccountPrefix)) {
+	if want == nil || (e.expects.mode == job.AsAgent && strings.HasPrefix(got.Username, serviceAccountPrefix)) {
 		return f
 	}
 	var missing []string
@@ -109,11 +109,11 @@ func (e *examination) compareExpected(f Finding, got authenticationv1.UserInfo) 
 	case got.Username != want.GetName():
 		f.State = Warning
 		f.Do = fmt.Sprintf("GitLab's answer gives user %s: config.yaml has changed a moment ago, or the cluster's "+
-			"configuration replaces it", rule.Quote(want.GetName()))
+			"configuration replaces it", policy.Quote(want.GetName()))
 	case len(missing) > 0:
 		f.State = Warning
 		f.Do = fmt.Sprintf("GitLab's answer gives these groups, too: %s; try again in a few seconds, when jobgate has asked GitLab again",
-			rule.List(missing))
+			policy.List(missing))
 	}
 	return f
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/jobgate/jobgate/internal/doctor"
 	"github.com/jobgate/jobgate/internal/gitlab"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
+	"github.com/jobgate/jobgate/internal/job"
 )
 
 // row is one thing that is wrong with a setup.
@@ -141,17 +142,19 @@ func TestRun_WithoutTLS(t *testing.T) {
 
 func TestExplainGitLab(t *testing.T) {
 	unavailable := func(status int, cause error) error {
-		return &gitlab.UnavailableError{URL: "https://gitlab/api/v4/job/allowed_agents", Attempts: 5, Status: status, Err: cause}
+		return &job.UnavailableError{Err: &gitlab.RequestError{
+			URL: "https://gitlab/api/v4/job/allowed_agents", Attempts: 5, Status: status, Err: cause,
+		}}
 	}
 	rows := []struct {
 		name     string
 		err      error
 		what, do string
 	}{
-		{name: "401", err: &gitlab.RejectedError{Status: 401, Message: "401 Unauthorized"}, what: "the job has ended",
+		{name: "401", err: &job.RejectedError{Rejection: job.NotRunning, Message: "401 Unauthorized"}, what: "the job has ended",
 			do: "run the job again"},
-		{name: "403", err: &gitlab.RejectedError{Status: 403, Message: "403 Forbidden - blocked"}, what: "blocked", do: "account"},
-		{name: "404", err: &gitlab.RejectedError{Status: 404, Message: "404 Job Not Found"}, what: "not a job's (404)", do: "personal"},
+		{name: "403", err: &job.RejectedError{Rejection: job.ForbiddenUser, Message: "403 Forbidden - blocked"}, what: "blocked", do: "account"},
+		{name: "404", err: &job.RejectedError{Rejection: job.NotAJob, Message: "404 Job Not Found"}, what: "not a job's (404)", do: "personal"},
 		{name: "500", err: unavailable(500, errors.New("answered 500")), what: "answered 500", do: "wildcard"},
 		{name: "429", err: unavailable(429, errors.New("answered 429")), what: "answered 429", do: "limit"},
 		{name: "502", err: unavailable(502, errors.New("answered 502")), what: "answered 502", do: "restarting"},

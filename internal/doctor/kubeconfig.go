@@ -13,7 +13,7 @@ import (
 
 	"github.com/jobgate/jobgate/internal/cijob"
 	"github.com/jobgate/jobgate/internal/credential"
-	"github.com/jobgate/jobgate/internal/rule"
+	"github.com/jobgate/jobgate/internal/policy"
 )
 
 // subject is the cluster and the user that kubectl would use.
@@ -286,5 +286,5 @@ func (e *examination) contexts(config *clientcmdapi.Config) string {
 	if len(names) == 0 {
 		return "none"
 	}
-	return rule.List(names)
+	return policy.List(names)
 }

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/jobgate/jobgate/internal/cijob"
-	"github.com/jobgate/jobgate/internal/rule"
+	"github.com/jobgate/jobgate/internal/policy"
 )
 
 // Bounds of what is tried and said.
@@ -158,16 +158,16 @@ func (e *examination) explainCertificate(err error, leaf *x509.Certificate) (wha
 	)
 	switch {
 	case errors.As(err, &hostname):
-		return fmt.Sprintf("the certificate is for %s, not for %s", names(leaf), rule.Quote(hostname.Host)),
+		return fmt.Sprintf("the certificate is for %s, not for %s", names(leaf), policy.Quote(hostname.Host)),
 			"use one of these names in the URL, or ask the cluster's admin to add the name to the certificate"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return fmt.Sprintf("the certificate is valid from %s to %s, and not now", day(leaf.NotBefore), day(leaf.NotAfter)),
 			askAdmin + "the API server's certificate must be renewed; check the runner's clock, too"
 	case errors.As(err, &unknown) && len(e.target.ca) == 0:
-		return fmt.Sprintf("the certificate is signed by %s, which this image does not trust, and no CA is given", rule.Quote(leaf.Issuer.String())),
+		return fmt.Sprintf("the certificate is signed by %s, which this image does not trust, and no CA is given", policy.Quote(leaf.Issuer.String())),
 			"set " + cijob.VarCAFile + ", or give --ca: the cluster's CA, as in its admin's kubeconfig"
 	case errors.As(err, &unknown):
-		return fmt.Sprintf("the certificate is signed by %s, and the CA that is given is a different one", rule.Quote(leaf.Issuer.String())),
+		return fmt.Sprintf("the certificate is signed by %s, and the CA that is given is a different one", policy.Quote(leaf.Issuer.String())),
 			"give the CA of this cluster (" + cijob.VarCAFile + ", --ca): the one in its admin's kubeconfig"
 	default:
 		return "the certificate cannot be verified: " + err.Error(), askAdmin + "the API server's certificate must be replaced"
@@ -177,7 +177,7 @@ func (e *examination) explainCertificate(err error, leaf *x509.Certificate) (wha
 func describeCertificate(f Finding, version string, leaf *x509.Certificate, now time.Time) Finding {
 	left, life := leaf.NotAfter.Sub(now), leaf.NotAfter.Sub(leaf.NotBefore)
 	f.State = OK
-	f.What = fmt.Sprintf("%s, certificate of %s, valid until %s", version, rule.Quote(leaf.Issuer.String()), day(leaf.NotAfter))
+	f.What = fmt.Sprintf("%s, certificate of %s, valid until %s", version, policy.Quote(leaf.Issuer.String()), day(leaf.NotAfter))
 	if left < min(expiresSoon, life/lastPart) {
 		f.State = Warning
 		f.What += ", which is in " + roughly(left)
@@ -195,7 +195,7 @@ func names(c *x509.Certificate) string {
 	if len(all) == 0 {
 		return "no name"
 	}
-	return rule.List(all)
+	return policy.List(all)
 }
 
 func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }

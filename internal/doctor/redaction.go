@@ -8,7 +8,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/jobgate/jobgate/internal/cijob"
-	"github.com/jobgate/jobgate/internal/rule"
+	"github.com/jobgate/jobgate/internal/policy"
 )
 
 // Bounds of a report: characters of a line and of a name in it, and numbers of lines and of names.
@@ -46,7 +46,7 @@ func (e *examination) redact(text string) string {
 func (e *examination) quote(name string) string { return fmt.Sprintf("%.*q", maxName, e.redact(name)) }
 
 // line makes a text fit for the report. Secrets are removed first here, too.
-func (e *examination) line(text string) string { return rule.Printable(e.redact(text), maxLine) }
+func (e *examination) line(text string) string { return policy.Printable(e.redact(text), maxLine) }
 
 // clean makes a finding fit for the report.
 func (e *examination) clean(f Finding) Finding {

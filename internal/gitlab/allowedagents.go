@@ -1,26 +1,29 @@
 package gitlab
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 
 	kjson "sigs.k8s.io/json"
+
+	"github.com/jobgate/jobgate/internal/job"
 )
 
 // allowedAgentsPath is lib/api/ci/jobs.rb: which agents the job behind the token may use.
 const allowedAgentsPath = "api/v4/job/allowed_agents"
 
-// ErrIncompleteReply is in the chain of the error for a reply that lacks something every identity is made of, or holds
-// something no identity may be made of.
-var ErrIncompleteReply = errors.New("incomplete reply")
+// maxAllowedAgents bounds the reply. Nothing in GitLab bounds the agents that one job may use, so a top-level group with
+// thousands of agents makes a reply of some MiB.
+const maxAllowedAgents = 16 << 20
 
 // AllowedAgents is GitLab's answer about a live job: who it is, and which agents list it. Every id is greater than
 // zero and the user name is not empty.
 type AllowedAgents struct {
-	Agents      []AllowedAgent
+	Agents      []AllowedAgent // each id once: the first entry counts
 	JobID       int64
 	PipelineID  int64
 	ProjectID   int64
@@ -39,7 +42,10 @@ type AllowedAgent struct {
 	// ConfigProjectPath is the full path of the project that the agent is registered in, at most 1024 bytes of another
 	// system's text; empty where the entry has none. It names things to people and decides nothing.
 	ConfigProjectPath string
-	Configuration     []byte
+	// Configuration is compact JSON; nil where the entry has none.
+	Configuration []byte
+	// TooLarge is set for a configuration larger than 64 KiB, which is not kept.
+	TooLarge bool
 }
 
 // DefaultNamespace is what the agent's authors want kubectl to begin with (default_namespace); empty where they want
@@ -60,92 +66,106 @@ type Environment struct {
 	Tier string
 }
 
-// AllowedAgents asks GitLab who the job behind the token is. One call makes at most five requests and takes at most
-// the client's timeout. The error is a *RejectedError or an *UnavailableError.
-func (c *Client) AllowedAgents(ctx context.Context, jobToken string, urgency Urgency) (*AllowedAgents, error) {
-	r := request{endpoint: allowedAgentsPath, credential: JobToken(jobToken), urgency: urgency, judgesToken: true}
-	return get(ctx, c, r, func(a answer) (*AllowedAgents, error) { return ParseAllowedAgents(a.body) })
+// Identify implements job.Source with a job token.
+func (c *Client) Identify(ctx context.Context, token string, before *job.Job, lane job.Lane) (*job.Job, error) {
+	reply, err := c.AllowedAgents(ctx, token, lane)
+	if err != nil {
+		return nil, err
+	}
+	j := reply.job(c.configurations)
+	if before != nil && slices.Equal(before.Groups.Value, j.Groups.Value) {
+		j.Groups = before.Groups
+	}
+	if before != nil && slices.Equal(before.Roles.Value, j.Roles.Value) {
+		j.Roles = before.Roles
+	}
+	return j, nil
 }
 
-// allowedAgentsReply is the wire form (lib/api/entities/clusters/agents/authorizations/ci_access.rb and the route
-// itself). Names are matched case-sensitively; what is not listed is ignored, for GitLab adds fields.
+// Job is the job that the reply describes, with the agents in it.
+func (a *AllowedAgents) Job() *job.Job { return a.job(nil) }
+
+func (a *AllowedAgents) job(shared *configurations) *job.Job {
+	j := &job.Job{
+		ID: a.JobID, PipelineID: a.PipelineID, ProjectID: a.ProjectID, UserID: a.UserID, Username: a.Username,
+		Groups: job.KnownFact(a.GroupIDs), Roles: job.KnownFact(a.Roles), Agents: make([]job.Agent, len(a.Agents)),
+	}
+	if e := a.Environment; e != nil {
+		j.Environment = job.Environment{Slug: e.Slug, Tier: e.Tier}
+	}
+	for i := range a.Agents {
+		j.Agents[i] = shared.agent(&a.Agents[i])
+	}
+	return j
+}
+
+// AllowedAgents asks GitLab who the job behind the token is. One call makes at most five requests and takes at most
+// the client's timeout. The error is a *job.RejectedError or a *job.UnavailableError.
+func (c *Client) AllowedAgents(ctx context.Context, token string, lane job.Lane) (*AllowedAgents, error) {
+	r := request{
+		endpoint: allowedAgentsPath, credential: jobToken(token), queue: queueOf(lane), maxBody: maxAllowedAgents,
+	}
+	reply, err := get(ctx, c, r, func(a *answer) (*AllowedAgents, error) { return readAllowedAgents(a.body, c.agents) })
+	return reply, asRejection(err)
+}
+
+// ParseAllowedAgents reads the body of a reply, with every agent in it.
+func ParseAllowedAgents(body []byte) (*AllowedAgents, error) {
+	return readAllowedAgents(bytes.NewReader(body), nil)
+}
+
+// allowedAgentsReply is the wire form of all but the agents (the route itself in lib/api/ci/jobs.rb). Names are matched
+// case-sensitively; what is not listed is ignored, for GitLab adds fields.
 type allowedAgentsReply struct {
-	AllowedAgents []json.RawMessage `json:"allowed_agents"`
-	Job           identified        `json:"job"`
-	Pipeline      identified        `json:"pipeline"`
-	Project       struct {
+	Agents   []AllowedAgent
+	Job      identified
+	Pipeline identified
+	Project  struct {
 		ID     int64        `json:"id"`
 		Groups []identified `json:"groups"`
-	} `json:"project"`
+	}
 	User struct {
 		ID       int64    `json:"id"`
 		Username string   `json:"username"`
 		Roles    []string `json:"roles_in_project"`
-	} `json:"user"`
+	}
 	Environment *struct {
 		Slug string `json:"slug"`
 		Tier string `json:"tier"`
-	} `json:"environment"`
+	}
 }
 
 type identified struct {
 	ID int64 `json:"id"`
 }
 
-// ParseAllowedAgents reads the body of a reply. It is strict on what identities are made of and tolerant of the rest.
-func ParseAllowedAgents(body []byte) (*AllowedAgents, error) {
-	var reply allowedAgentsReply
-	if err := kjson.UnmarshalCaseSensitivePreserveInts(body, &reply); err != nil {
-		return nil, fmt.Errorf("decode allowed_agents: %w", err)
+// fields are the reply's own, by key.
+func (r *allowedAgentsReply) fields() map[string]any {
+	return map[string]any{
+		"job": &r.Job, "pipeline": &r.Pipeline, "project": &r.Project, "user": &r.User, "environment": &r.Environment,
 	}
-	if err := reply.check(); err != nil {
-		return nil, err
-	}
+}
+
+func (r *allowedAgentsReply) result() *AllowedAgents {
 	a := &AllowedAgents{
-		JobID:      reply.Job.ID,
-		PipelineID: reply.Pipeline.ID,
-		ProjectID:  reply.Project.ID,
-		UserID:     reply.User.ID,
-		Username:   reply.User.Username,
-		Roles:      reply.User.Roles,
+		Agents:     r.Agents,
+		JobID:      r.Job.ID,
+		PipelineID: r.Pipeline.ID,
+		ProjectID:  r.Project.ID,
+		UserID:     r.User.ID,
+		Username:   r.User.Username,
+		Roles:      r.User.Roles,
 	}
-	for _, g := range reply.Project.Groups {
+	for _, g := range r.Project.Groups {
 		a.GroupIDs = append(a.GroupIDs, g.ID)
 	}
-	if reply.Environment != nil {
-		a.Environment = &Environment{Slug: reply.Environment.Slug, Tier: reply.Environment.Tier}
+	if r.Environment != nil {
+		a.Environment = &Environment{Slug: r.Environment.Slug, Tier: r.Environment.Tier}
 	}
-	for _, raw := range reply.AllowedAgents {
-		if agent, ok := parseAllowedAgent(raw); ok {
-			a.Agents = append(a.Agents, agent)
-		}
-	}
-	return a, nil
+	return a
 }
 
-// parseAllowedAgent reads one entry. An entry without a usable id can be asked for by nobody and is dropped.
-func parseAllowedAgent(raw []byte) (AllowedAgent, bool) {
-	var entry struct {
-		ID            int64           `json:"id"`
-		ConfigProject json.RawMessage `json:"config_project"`
-		Configuration json.RawMessage `json:"configuration"`
-	}
-	if err := kjson.UnmarshalCaseSensitivePreserveInts(raw, &entry); err != nil || entry.ID <= 0 {
-		return AllowedAgent{}, false
-	}
-	var project struct {
-		ID   int64           `json:"id"`
-		Path json.RawMessage `json:"path_with_namespace"`
-	}
-	if err := kjson.UnmarshalCaseSensitivePreserveInts(entry.ConfigProject, &project); err != nil || project.ID < 0 {
-		project.ID = 0
-	}
-	return AllowedAgent{
-		ID: entry.ID, ConfigProjectID: project.ID, ConfigProjectPath: readName(project.Path), Configuration: entry.Configuration,
-	}, true
-}
-
-// readName reads text that no identity is made of, and that is therefore nobody's reason to refuse a reply.
+// readName reads text that no identity is made of, and that is therefore no reason to refuse a reply.
 func readName(raw []byte) string {
 	var name string
 	if err := kjson.UnmarshalCaseSensitivePreserveInts(raw, &name); err != nil || len(name) > maxName {
@@ -176,7 +196,7 @@ func (r *allowedAgentsReply) check() error {
 		}
 	}
 	if e := r.Environment; e != nil && (!dnsLabel.MatchString(e.Slug) || !dnsLabel.MatchString(e.Tier)) {
-		return fmt.Errorf("%w: environment slug %.64q and tier %.64q must be DNS labels", ErrIncompleteReply, e.Slug, e.Tier)
+		return fmt.Errorf("%w: the environment's slug and tier must be DNS labels", ErrIncompleteReply)
 	}
 	return nil
 }

@@ -1,31 +1,25 @@
-// Package gitlab is a typed client of the few GitLab endpoints that jobgate asks.
+// Package gitlab is a typed client of the few GitLab endpoints that jobgate asks. A *Client is a job.Source, a
+// job.FactSource and a job.StatusSource.
 //
-// It knows HTTP and GitLab's wire format: how a job token travels, which answers are GitLab's own definite refusal and
-// which only say that GitLab could not be asked, and how hard GitLab may be pressed (retries, rate, places, breaker).
-// It must not know Kubernetes, caching, or what an answer means for anybody's identity.
+// It knows HTTP and GitLab's wire format: how a token travels, which answers are GitLab's own definite refusal and which
+// only say that GitLab could not be asked, and how hard GitLab may be pressed (lanes, breaker, retries). GitLab's status
+// codes stay inside. It must not know Kubernetes, how long an answer may be used, or what it means for an identity.
 package gitlab
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
-	"github.com/sony/gobreaker/v2"
-	"golang.org/x/sync/semaphore"
-	"golang.org/x/time/rate"
+	"github.com/jobgate/jobgate/internal/job"
 )
 
-// How one lookup is retried. Five attempts with doubling, jittered pauses take about three seconds when GitLab answers
-// at once, which outlasts a restart of one GitLab process and stays far inside any timeout a user would set.
-const (
-	maxAttempts          = 5
-	defaultRetryInterval = 200 * time.Millisecond
-	maxRetryInterval     = 2 * time.Second
-	retryJitter          = 0.5
+var (
+	_ job.Source       = (*Client)(nil)
+	_ job.FactSource   = (*Client)(nil)
+	_ job.StatusSource = (*Client)(nil)
 )
 
 // Options say where GitLab is and how hard it may be pressed.
@@ -36,11 +30,14 @@ type Options struct {
 	CABundle []byte
 	// AccessToken is the instance's own token (read_api), as it stands in its file: a line end is cut off. Empty for none.
 	AccessToken string
+	// Agents are the ids of the agents whose entries are kept of a reply; nil keeps all.
+	Agents []int64
 	// Timeout bounds one whole lookup: waiting for a place, every page, every attempt, every pause between them.
 	Timeout time.Duration
-	// MaxInFlight is the number of requests that may be on their way at once.
+	// MaxInFlight is the number of requests that may be in flight at once. Those that GitLab has not answered within
+	// 250 ms no longer count; of them there may be four times as many.
 	MaxInFlight int
-	// RequestsPerSecond and Burst shape the token bucket that every attempt draws from.
+	// RequestsPerSecond and Burst shape the token buckets that every attempt draws from, half for each lane.
 	RequestsPerSecond float64
 	Burst             int
 	// UserAgent names this program and version to GitLab.
@@ -53,15 +50,24 @@ type Options struct {
 
 // Client asks GitLab. It is safe for concurrent use. Its settings are fixed: a changed configuration makes a new one.
 type Client struct {
-	base          *url.URL
-	access        Credential
-	http          *http.Client
-	timeout       time.Duration
-	retryInterval time.Duration
-	userAgent     string
-	gate          gate
-	breaker       *gobreaker.TwoStepCircuitBreaker[struct{}]
-	metrics       *Metrics
+	base           *url.URL
+	access         credential
+	http           *http.Client
+	timeout        time.Duration
+	attemptTimeout time.Duration
+	retryInterval  time.Duration
+	userAgent      string
+	lanes          *lanes
+	health         *health
+	metrics        *Metrics
+	end            context.CancelFunc
+
+	agents         map[int64]bool // nil keeps all
+	configurations *configurations
+	protections    *shared[refKey, bool]
+	named          *shared[environmentKey, namedEnvironment]
+	protected      *shared[environmentKey, bool]
+	listings       *listings
 }
 
 // New returns a client; it makes no connection yet. An error names the option that cannot be used.
@@ -87,7 +93,12 @@ func New(o Options) (*Client, error) {
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics(nil)
 	}
-	return &Client{
+	return newClient(o, base, access, transport), nil
+}
+
+func newClient(o Options, base *url.URL, access credential, transport http.RoundTripper) *Client {
+	life, end := context.WithCancel(context.Background())
+	c := &Client{
 		base:   base,
 		access: access,
 		http: &http.Client{
@@ -95,74 +106,38 @@ func New(o Options) (*Client, error) {
 			// A redirect would carry the job token to wherever it points; the 3xx itself is the (useless) answer.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		timeout:       o.Timeout,
-		retryInterval: o.RetryInterval,
-		userAgent:     o.UserAgent,
-		gate: gate{
-			limiter: rate.NewLimiter(rate.Limit(o.RequestsPerSecond), o.Burst),
-			places:  semaphore.NewWeighted(int64(o.MaxInFlight)),
-		},
-		breaker: newBreaker(o.Metrics),
-		metrics: o.Metrics,
-	}, nil
+		timeout:        o.Timeout,
+		attemptTimeout: min(maxAttemptTimeout, o.Timeout/2),
+		retryInterval:  o.RetryInterval,
+		userAgent:      o.UserAgent,
+		metrics:        o.Metrics,
+		end:            end,
+		agents:         idSet(o.Agents),
+		configurations: newConfigurations(),
+		protections:    newShared[refKey, bool](),
+		named:          newShared[environmentKey, namedEnvironment](),
+		protected:      newShared[environmentKey, bool](),
+		listings:       newListings(),
+	}
+	c.health = &health{probe: c.askAnonymously, life: life, metrics: o.Metrics}
+	c.lanes = newLanes(o, c.health.isOpen)
+	o.Metrics.setCircuit(false)
+	return c
+}
+
+func idSet(ids []int64) map[int64]bool {
+	if ids == nil {
+		return nil
+	}
+	set := make(map[int64]bool, len(ids))
+	for _, id := range ids {
+		set[id] = true
+	}
+	return set
 }
 
 // Close gives idle connections back. Requests on their way are not disturbed.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
-
-// get asks one endpoint until there is a definite answer, the attempts are used up, or Timeout has passed since the
-// call. read turns a 200 into a value; its error makes the answer a useless one, which is asked for again.
-//
-// The error is GitLab's definite no (isDefinite) or an *UnavailableError.
-func get[T any](ctx context.Context, c *Client, r request, read func(answer) (T, error)) (T, error) {
-	if r.credential == (Credential{}) {
-		var none T
-		return none, c.unavailable(r, 0, ErrNoCredential)
-	}
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-
-	attempts, last := 0, error(nil)
-	op := func() (T, error) {
-		attempts++
-		value, err := attempt(ctx, c, r, read)
-		last = err
-		// Neither GitLab's definite no nor a queue that is too long would be different a moment later.
-		if isDefinite(err) || errors.Is(err, ErrNoPlace) {
-			return value, backoff.Permanent(err)
-		}
-		return value, err
-	}
-	pauses := &backoff.ExponentialBackOff{
-		InitialInterval:     c.retryInterval,
-		RandomizationFactor: retryJitter,
-		Multiplier:          2,
-		MaxInterval:         maxRetryInterval,
-	}
-	value, err := backoff.Retry(ctx, op,
-		backoff.WithBackOff(pauses), backoff.WithMaxTries(maxAttempts), backoff.WithMaxElapsedTime(c.timeout))
-	if err == nil || isDefinite(err) {
-		return value, err
-	}
-	// What went wrong with GitLab says more than "context deadline exceeded" during the pause after it.
-	return value, c.unavailable(r, attempts, last)
-}
-
-// attempt waits for a place and makes one request.
-func attempt[T any](ctx context.Context, c *Client, r request, read func(answer) (T, error)) (T, error) {
-	var none T
-	leave, err := c.gate.enter(ctx, r.urgency)
-	if err != nil {
-		return none, err
-	}
-	defer leave()
-	report, err := c.breaker.Allow()
-	if err != nil {
-		return none, fmt.Errorf("%w: %w", ErrCircuitOpen, err)
-	}
-	start := time.Now()
-	value, err := roundTrip(ctx, c, r, read)
-	report(err)
-	c.metrics.observe(r.endpoint, err, time.Since(start))
-	return value, err
+func (c *Client) Close() {
+	c.end()
+	c.http.CloseIdleConnections()
 }

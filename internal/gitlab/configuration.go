@@ -2,63 +2,78 @@ package gitlab
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	kjson "sigs.k8s.io/json"
+
+	"github.com/jobgate/jobgate/internal/job"
 )
 
-// maxConfiguration bounds one agent's configuration, in bytes: it is kept for every job that may use the agent.
-const maxConfiguration = 64 << 10
+// maxConfigurations bounds the configurations that are remembered to be shared: with the largest ones that is some
+// tens of MiB, with usual ones less than one.
+const maxConfigurations = 256
 
-// ErrConfiguration is in the chain of every error that ParseConfiguration returns.
-var ErrConfiguration = errors.New("unusable agent configuration")
-
-// Mode is what access_as asks for.
-type Mode int
-
-// The modes of access_as. There is no zero Mode: a Configuration that was never read asks for nothing.
-const (
-	_ Mode = iota
-	// AsAgent is the agent's own identity; the default.
-	AsAgent
-	// AsCIJob is the identity of the job.
-	AsCIJob
-	// AsImpersonated is the identity spelled out in the configuration.
-	AsImpersonated
-)
-
-// Configuration is one entry of an agent's ci_access, without its id.
-type Configuration struct {
-	AccessAs              Mode
-	Impersonate           Impersonate // set with AsImpersonated only
-	Environments          []string    // patterns; empty restricts nothing, a blank pattern matches nothing
-	ProtectedBranchesOnly bool
+// configurations holds each distinct configuration once, so that all jobs with the same entry share it.
+type configurations struct {
+	bySum *lru.Cache[[sha256.Size]byte, parsedConfiguration]
 }
 
-// Impersonate is a static identity as the agent's authors wrote it.
-type Impersonate struct {
-	Username string // not empty
-	UID      string
-	Groups   []string
-	Extra    []ExtraKey // in the order written; keys may repeat
+type parsedConfiguration struct {
+	configuration *job.Configuration
+	err           error
 }
 
-// ExtraKey is one extra of a static identity (agentcfg's ExtraKeyValCF).
-type ExtraKey struct {
-	Key    string   `json:"key"`
-	Values []string `json:"val"`
+func newConfigurations() *configurations {
+	cache, err := lru.New[[sha256.Size]byte, parsedConfiguration](maxConfigurations)
+	if err != nil {
+		panic(err) // only for a size that is not positive
+	}
+	return &configurations{bySum: cache}
+}
+
+// errNoConfigProject is for an entry whose identity could not name the agent's project.
+var errNoConfigProject = fmt.Errorf("%w: config_project has no id", job.ErrConfiguration)
+
+// agent is the entry with its shared configuration. Without a cache each entry is parsed by itself.
+func (c *configurations) agent(a *AllowedAgent) job.Agent {
+	if a.ConfigProjectID == 0 {
+		return job.Agent{ID: a.ID, Err: errNoConfigProject}
+	}
+	if c == nil {
+		configuration, err := a.ParseConfiguration()
+		return job.Agent{ID: a.ID, ConfigProjectID: a.ConfigProjectID, Configuration: configuration, Err: err}
+	}
+	sum := sha256.Sum256(a.Configuration)
+	p, ok := c.bySum.Get(sum)
+	if !ok || a.TooLarge {
+		p.configuration, p.err = a.ParseConfiguration()
+	}
+	if !ok && !a.TooLarge {
+		c.bySum.Add(sum, p)
+	}
+	return job.Agent{ID: a.ID, ConfigProjectID: a.ConfigProjectID, Configuration: p.configuration, Err: p.err}
 }
 
 // ParseConfiguration reads what GitLab stored for an agent. Keys that it does not know are ignored, except in access_as,
-// where an unknown mode must not fall back to another. Every error wraps ErrConfiguration.
-func ParseConfiguration(raw []byte) (Configuration, error) {
-	if len(raw) > maxConfiguration {
-		return Configuration{}, fmt.Errorf("%w: larger than %d bytes", ErrConfiguration, maxConfiguration)
+// where an unknown mode must not fall back to another. Every error wraps job.ErrConfiguration.
+func (a *AllowedAgent) ParseConfiguration() (*job.Configuration, error) {
+	if a.TooLarge || len(a.Configuration) > maxConfiguration {
+		return nil, fmt.Errorf("%w: larger than %d bytes", job.ErrConfiguration, maxConfiguration)
 	}
-	c := Configuration{AccessAs: AsAgent}
+	c, err := parseConfiguration(a.Configuration)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", job.ErrConfiguration, err)
+	}
+	return c, nil
+}
+
+func parseConfiguration(raw []byte) (*job.Configuration, error) {
+	c := &job.Configuration{AccessAs: job.AsAgent}
 	if isNull(raw) {
 		return c, nil
 	}
@@ -68,14 +83,14 @@ func ParseConfiguration(raw []byte) (Configuration, error) {
 		ProtectedBranchesOnly json.RawMessage `json:"protected_branches_only"`
 	}
 	if err := kjson.UnmarshalCaseSensitivePreserveInts(raw, &entry); err != nil {
-		return Configuration{}, fmt.Errorf("%w: %w", ErrConfiguration, err)
+		return nil, err
 	}
-	if err := c.readAccessAs(entry.AccessAs); err != nil {
-		return Configuration{}, fmt.Errorf("%w: access_as: %w", ErrConfiguration, err)
+	if err := readAccessAs(c, entry.AccessAs); err != nil {
+		return nil, fmt.Errorf("access_as: %w", err)
 	}
 	var err error
-	if c.Environments, err = readEnvironments(entry.Environments); err != nil {
-		return Configuration{}, fmt.Errorf("%w: environments: %w", ErrConfiguration, err)
+	if c.Environments, err = readPatterns(entry.Environments); err != nil {
+		return nil, fmt.Errorf("environments: %w", err)
 	}
 	// Ruby's truth, as GitLab's filter has it (filter_service.rb): everything but null and false, even "false" and 0.
 	c.ProtectedBranchesOnly = !isNull(entry.ProtectedBranchesOnly) && string(entry.ProtectedBranchesOnly) != "false"
@@ -84,7 +99,7 @@ func ParseConfiguration(raw []byte) (Configuration, error) {
 
 // readAccessAs picks the one mode. A mode whose value is not an object, as in "ci_job:" with nothing behind it, is an
 // error and not the default: the default can be the wider identity.
-func (c *Configuration) readAccessAs(raw json.RawMessage) error {
+func readAccessAs(c *job.Configuration, raw json.RawMessage) error {
 	if isNull(raw) {
 		return nil
 	}
@@ -101,12 +116,12 @@ func (c *Configuration) readAccessAs(raw json.RawMessage) error {
 		}
 		switch name {
 		case "agent":
-			c.AccessAs = AsAgent
+			c.AccessAs = job.AsAgent
 		case "ci_job":
-			c.AccessAs = AsCIJob
+			c.AccessAs = job.AsCIJob
 		case "impersonate":
-			c.AccessAs = AsImpersonated
-			return c.Impersonate.read(value)
+			c.AccessAs = job.AsImpersonated
+			return readImpersonate(&c.Impersonate, value)
 		default:
 			return fmt.Errorf("unknown mode %.32q", name)
 		}
@@ -114,12 +129,12 @@ func (c *Configuration) readAccessAs(raw json.RawMessage) error {
 	return nil
 }
 
-func (i *Impersonate) read(raw []byte) error {
+func readImpersonate(i *job.Impersonate, raw []byte) error {
 	var wire struct {
-		Username string     `json:"username"`
-		UID      string     `json:"uid"`
-		Groups   []string   `json:"groups"`
-		Extra    []ExtraKey `json:"extra"`
+		Username string         `json:"username"`
+		UID      string         `json:"uid"`
+		Groups   []string       `json:"groups"`
+		Extra    []job.ExtraKey `json:"extra"`
 	}
 	if err := kjson.UnmarshalCaseSensitivePreserveInts(raw, &wire); err != nil {
 		return fmt.Errorf("impersonate: %w", err)
@@ -137,13 +152,13 @@ func (i *Impersonate) read(raw []byte) error {
 			return errors.New("impersonate: an extra lacks its key or its values")
 		}
 	}
-	*i = Impersonate{Username: wire.Username, UID: wire.UID, Groups: wire.Groups, Extra: wire.Extra}
+	*i = job.Impersonate{Username: wire.Username, UID: wire.UID, Groups: wire.Groups, Extra: wire.Extra}
 	return nil
 }
 
-// readEnvironments reads the list. GitLab takes an empty string for no list at all, and a null in the list for a
+// readPatterns reads the list. GitLab takes an empty string for no list at all, and a null in the list for a
 // pattern that matches nothing (environment_matcher.rb).
-func readEnvironments(raw json.RawMessage) ([]string, error) {
+func readPatterns(raw json.RawMessage) ([]string, error) {
 	if isNull(raw) || string(raw) == `""` {
 		return nil, nil
 	}

@@ -15,51 +15,49 @@ const (
 	accessTokenHeader = "PRIVATE-TOKEN"
 )
 
-// ErrNoCredential is in the chain of an UnavailableError for a question without credential. It was not sent.
+// ErrNoCredential is in the chain of the error for a question without credential. It was not sent.
 var ErrNoCredential = errors.New("no credential")
 
 // errAccessToken repeats nothing of the token.
 var errAccessToken = errors.New("access token has a character that no token has (only the line's end is cut off)")
 
-// Credential is a secret together with the header it travels in, so that no token can be sent under the other kind's
+// credential is a secret together with the header it travels in, so that no token can be sent under the other kind's
 // header: GitLab would let an access token beside a job token win, and the job would not be seen. The zero value is no
-// credential and nothing can be asked with it.
-type Credential struct {
+// credential.
+type credential struct {
 	header string
 	secret string
 }
 
-// JobToken is the credential of a job. An empty token makes no credential.
-func JobToken(token string) Credential { return newCredential(jobTokenHeader, token) }
-
-// Access is the instance's own access token (Options.AccessToken), or no credential.
-func (c *Client) Access() Credential { return c.access }
-
-// HasAccessToken says whether Access is a credential.
-func (c *Client) HasAccessToken() bool { return c.access != Credential{} }
+// jobToken is the credential of a job. An empty token makes no credential.
+func jobToken(token string) credential { return newCredential(jobTokenHeader, token) }
 
 // newAccess reads an access token as it stands in a file: a line. GitLab's own tokens are of A-Z a-z 0-9 . _ -, but an
 // administrator chooses the prefix, so any visible ASCII passes.
-func newAccess(line string) (Credential, error) {
+func newAccess(line string) (credential, error) {
 	token := strings.TrimRight(line, "\r\n")
 	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return Credential{}, errAccessToken
+		return credential{}, errAccessToken
 	}
 	return newCredential(accessTokenHeader, token), nil
 }
 
-func newCredential(header, secret string) Credential {
+func newCredential(header, secret string) credential {
 	if secret == "" {
-		return Credential{}
+		return credential{}
 	}
-	return Credential{header: header, secret: secret}
+	return credential{header: header, secret: secret}
 }
 
-func (c Credential) set(h http.Header) { h.Set(c.header, c.secret) }
+func (c credential) set(h http.Header) {
+	if c != (credential{}) {
+		h.Set(c.header, c.secret)
+	}
+}
 
 // Format keeps the secret out of everything that is printed, whatever the verb.
-func (c Credential) Format(s fmt.State, _ rune) {
-	if c == (Credential{}) {
+func (c credential) Format(s fmt.State, _ rune) {
+	if c == (credential{}) {
 		fmt.Fprint(s, "no credential")
 		return
 	}

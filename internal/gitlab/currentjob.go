@@ -3,81 +3,93 @@ package gitlab
 import (
 	"context"
 	"fmt"
+	"regexp"
+	"strings"
 
-	kjson "sigs.k8s.io/json"
+	"github.com/jobgate/jobgate/internal/job"
 )
 
 // currentJobPath is lib/api/ci/jobs.rb: the job behind the token, as lib/api/entities/ci/job.rb presents it.
 const currentJobPath = "api/v4/job"
 
-// CurrentJob is what GET /job says beyond AllowedAgents. Every id is greater than zero. The refs are not empty, and no
-// text is longer than 1024 bytes; they are free text of another system all the same.
-type CurrentJob struct {
-	JobID       int64
-	Ref         string // a branch, or a tag where Tag is set, by its short name
-	Tag         bool
-	PipelineID  int64
-	ProjectID   int64
-	PipelineRef string // as Ref, or refs/merge-requests/<iid>/head (or merge, or train)
-	Source      string // push, schedule, merge_request_event, ...; empty where GitLab is too old to say
-}
+// The bounds of what is read there, in bytes.
+const (
+	maxSource = 64
+	maxURL    = 2048
+)
 
-// CurrentJob asks GitLab for the ref and the pipeline of the job behind the token, with the bounds of AllowedAgents.
-// The error is a *RefusedError or an *UnavailableError: whether the job still runs is for AllowedAgents to say.
-func (c *Client) CurrentJob(ctx context.Context, jobToken string, urgency Urgency) (*CurrentJob, error) {
-	return get(ctx, c, request{endpoint: currentJobPath, credential: JobToken(jobToken), urgency: urgency}, readCurrentJob)
+// mergeRequestRefs is how the ref of a merge request's pipeline begins. Older releases use the source branch's name.
+const mergeRequestRefs = "refs/merge-requests/"
+
+// commitID is a full object id, of SHA-1 or SHA-256.
+var commitID = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
+
+// webURL is an address without blanks and control characters.
+var webURL = regexp.MustCompile(`^https?://[!-~]+$`)
+
+// Details implements job.FactSource. A refusal is no answer here: whether the job still runs is for Identify to say.
+func (c *Client) Details(ctx context.Context, token string, j *job.Job) (job.Details, error) {
+	r := request{endpoint: currentJobPath, credential: jobToken(token), queue: facts}
+	details, err := get(ctx, c, r, func(a *answer) (job.Details, error) {
+		var reply currentJobReply
+		if err := a.decode("job", &reply); err != nil {
+			return job.Details{}, err
+		}
+		if err := reply.check(j); err != nil {
+			return job.Details{}, err
+		}
+		return reply.details(), nil
+	})
+	return details, asTrouble(err)
 }
 
 // currentJobReply is the wire form, cut down to what is used.
 type currentJobReply struct {
-	ID       int64  `json:"id"`
-	Ref      string `json:"ref"`
-	Tag      *bool  `json:"tag"`
+	ID     int64  `json:"id"`
+	Ref    string `json:"ref"`
+	Tag    *bool  `json:"tag"`
+	WebURL string `json:"web_url"`
+	Commit struct {
+		ID string `json:"id"`
+	} `json:"commit"`
 	Pipeline struct {
-		ID        int64  `json:"id"`
 		ProjectID int64  `json:"project_id"`
 		Ref       string `json:"ref"`
 		Source    string `json:"source"`
 	} `json:"pipeline"`
 }
 
-func readCurrentJob(a answer) (*CurrentJob, error) {
-	var reply currentJobReply
-	if err := kjson.UnmarshalCaseSensitivePreserveInts(a.body, &reply); err != nil {
-		return nil, fmt.Errorf("decode job: %w", err)
-	}
-	if err := reply.check(); err != nil {
-		return nil, err
-	}
-	return &CurrentJob{
-		JobID:       reply.ID,
-		Ref:         reply.Ref,
-		Tag:         *reply.Tag,
-		PipelineID:  reply.Pipeline.ID,
-		ProjectID:   reply.Pipeline.ProjectID,
-		PipelineRef: reply.Pipeline.Ref,
-		Source:      reply.Pipeline.Source,
-	}, nil
-}
-
-func (r *currentJobReply) check() error {
-	for _, id := range []struct {
-		of    string
-		value int64
-	}{{"job", r.ID}, {"pipeline", r.Pipeline.ID}, {"project", r.Pipeline.ProjectID}} {
-		if id.value <= 0 {
-			return fmt.Errorf("%w: %s id is %d", ErrIncompleteReply, id.of, id.value)
-		}
-	}
+// check refuses a reply about another job, and one without what the rules need.
+func (r *currentJobReply) check(j *job.Job) error {
 	switch {
+	case r.ID != j.ID || r.Pipeline.ProjectID != j.ProjectID:
+		return fmt.Errorf("%w: it is about job %d of project %d", ErrIncompleteReply, r.ID, r.Pipeline.ProjectID)
 	case r.Ref == "" || len(r.Ref) > maxName:
 		return fmt.Errorf("%w: ref has %d bytes", ErrIncompleteReply, len(r.Ref))
 	case r.Pipeline.Ref == "" || len(r.Pipeline.Ref) > maxName:
 		return fmt.Errorf("%w: pipeline's ref has %d bytes", ErrIncompleteReply, len(r.Pipeline.Ref))
-	case len(r.Pipeline.Source) > maxName:
+	case len(r.Pipeline.Source) > maxSource:
 		return fmt.Errorf("%w: pipeline's source has %d bytes", ErrIncompleteReply, len(r.Pipeline.Source))
 	case r.Tag == nil:
 		return fmt.Errorf("%w: not said whether the ref is a tag", ErrIncompleteReply)
 	}
 	return nil
+}
+
+// details leaves out a commit and a URL that are none: no rule needs them.
+func (r *currentJobReply) details() job.Details {
+	d := job.Details{Ref: job.Ref{Name: r.Ref, Type: job.Branch}, PipelineSource: r.Pipeline.Source}
+	if *r.Tag {
+		d.Ref.Type = job.Tag
+	}
+	if strings.HasPrefix(r.Pipeline.Ref, mergeRequestRefs) || r.Pipeline.Source == job.MergeRequestEvent {
+		d.Ref.Name, d.Ref.MergeRequest, d.Ref.Protection = r.Pipeline.Ref, true, job.Unprotected
+	}
+	if commitID.MatchString(r.Commit.ID) {
+		d.Commit = r.Commit.ID
+	}
+	if len(r.WebURL) <= maxURL && webURL.MatchString(r.WebURL) {
+		d.URL = r.WebURL
+	}
+	return d
 }

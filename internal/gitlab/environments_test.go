@@ -11,10 +11,148 @@ import (
 
 	"github.com/jobgate/jobgate/internal/gitlab"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
+	"github.com/jobgate/jobgate/internal/job"
 )
 
-// environments are n environments review/0, review/1, ..., whose slugs all end in a suffix that GitLab computes.
-func environments(n int) []gitlabtest.Environment {
+// in is the fixture's job in an environment of that slug.
+func in(slug string) *job.Job {
+	j := identified()
+	j.Environment = job.Environment{Slug: slug, Tier: "other"}
+	return j
+}
+
+// withEnvironments serves the fixture with these environments in its project.
+func withEnvironments(t *testing.T, all []gitlabtest.Environment) (s *gitlabtest.Server, token string) {
+	t.Helper()
+	return start(t, func(i *gitlabtest.Instance) { i.Project(150).Environments = all })
+}
+
+// slugs are those of the project's environments, in order.
+func slugs(s *gitlabtest.Server) []string {
+	i := s.Instance()
+	var all []string
+	for _, e := range i.Project(150).Environments {
+		all = append(all, e.Slug)
+	}
+	return all
+}
+
+func TestEnvironmentNamed_OnlyTheNameProvesTheName(t *testing.T) {
+	all := []gitlabtest.Environment{
+		{Name: "production-", Slug: "production"}, {Name: "eu/prod"}, {Name: "old", Slug: "eu-prod"},
+		{Name: "stopped", State: "stopped"}, {Name: strings.Repeat("é", 100), Slug: "accents"},
+	}
+	rows := []struct {
+		name, slug, asked string
+		want              bool
+	}{
+		{"its name", "eu-prod-lb01nz", "eu/prod", true},
+		{"another case", "eu-prod-lb01nz", "EU/prod", false},
+		{"another environment's name", "production", "eu/prod", false},
+		{"a name that makes the same slug", "production", "production", false},
+		{"the name behind that slug", "production", "production-", true},
+		{"an older slug", "eu-prod", "old", true},
+		{"stopped", "stopped", "stopped", true},
+		{"not ASCII", "accents", strings.Repeat("é", 100), true},
+		{"no such environment", "staging", "staging", false},
+		{"the beginning of a name", "stopped", "stop", false},
+		{"with characters of a query", "production", "a&name=production-", false},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			s, token := withEnvironments(t, all)
+			got, err := newClient(t, s.URL(), nil).EnvironmentNamed(t.Context(), token, in(row.slug), row.asked)
+			if err != nil || got != row.want {
+				t.Errorf("named so: %t, %v; want %t", got, err, row.want)
+			}
+			seen := s.Requests(gitlabtest.Environments)
+			if len(seen) != 1 {
+				t.Fatalf("GitLab was asked %d times, want once", len(seen))
+			}
+			u, err := url.Parse(seen[0].URI)
+			if diff := cmp.Diff(url.Values{"name": {row.asked}}, u.Query()); diff != "" || err != nil {
+				t.Errorf("%v; query (-want +got):\n%s", err, diff)
+			}
+		})
+	}
+}
+
+// An empty name would list everything, and a long one is none.
+func TestEnvironmentNamed_WhatNoEnvironmentIsCalledIsNotAsked(t *testing.T) {
+	s, token := start(t, nil)
+	c := newClient(t, s.URL(), nil)
+	for _, name := range []string{"", strings.Repeat("a", 1025)} {
+		if got, err := c.EnvironmentNamed(t.Context(), token, in("prod"), name); got || err != nil {
+			t.Errorf("named so: %t, %v; want false", got, err)
+		}
+	}
+	if got := s.Calls(gitlabtest.AnyEndpoint); got != 0 {
+		t.Errorf("GitLab was asked %d times", got)
+	}
+}
+
+func TestEnvironmentNamed_JobsShareWhichSlugANameHas(t *testing.T) {
+	s, token := withEnvironments(t, []gitlabtest.Environment{{Name: "production"}, {Name: "staging"}})
+	c := newClient(t, s.URL(), nil)
+	for _, row := range []struct {
+		slug  string
+		asked string
+		want  bool
+		calls int
+	}{
+		{"production", "production", true, 1},
+		{"staging", "production", false, 1}, // shared
+		{"staging", "staging", true, 2},
+		{"staging", "absent", false, 3},
+		{"staging", "absent", false, 4}, // it may have come since, so that is not shared
+	} {
+		got, err := c.EnvironmentNamed(t.Context(), token, in(row.slug), row.asked)
+		if err != nil || got != row.want {
+			t.Errorf("%s is named %s: %t, %v; want %t", row.slug, row.asked, got, err, row.want)
+		}
+		if got := s.Calls(gitlabtest.Environments); got != row.calls {
+			t.Errorf("GitLab was asked %d times, want %d", got, row.calls)
+		}
+	}
+}
+
+// One user's refusal is not another's.
+func TestEnvironmentNamed_RefusalIsNotShared(t *testing.T) {
+	s, token := start(t, func(i *gitlabtest.Instance) {
+		i.Users = append(i.Users, gitlabtest.User{ID: 11, Username: "guest", Access: map[int64]int{150: 10}})
+		i.Jobs = append(i.Jobs, gitlabtest.Job{ID: 2, Project: 150, User: 11, Status: "running"})
+	})
+	i := s.Instance()
+	c := newClient(t, s.URL(), nil)
+	if _, err := c.EnvironmentNamed(t.Context(), i.Job(2).Token, in("prod"), "prod"); unlearnable(err) == "" {
+		t.Errorf("guest: error is %v, want unlearnable", err)
+	}
+	if got, err := c.EnvironmentNamed(t.Context(), token, in("prod"), "prod"); !got || err != nil {
+		t.Errorf("named so: %t, %v; want true", got, err)
+	}
+}
+
+func TestEnvironmentNamed_UnusableAnswers(t *testing.T) {
+	for name, body := range map[string]string{
+		"empty name":    `[{"name":"","slug":"prod"}]`,
+		"no slug":       `[{"name":"prod"}]`,
+		"name too long": `[{"name":"` + strings.Repeat("a", 1025) + `","slug":"prod"}]`,
+		"null":          `null`,
+		"name a number": `[{"name":1,"slug":"prod"}]`,
+		"object":        `{"name":"prod","slug":"prod"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, token := start(t, nil)
+			s.Fault(gitlabtest.Fault{Endpoint: gitlabtest.Environments, Body: body})
+			if got, err := newClient(t, s.URL(), nil).EnvironmentNamed(t.Context(), token, in("prod"), "prod"); got || !isUnavailable(err) {
+				t.Errorf("named so: %t, %v; want unavailable", got, err)
+			}
+		})
+	}
+}
+
+// reviews are n environments review/0, review/1, ..., whose slugs all end in a suffix that GitLab computes.
+func reviews(n int) []gitlabtest.Environment {
 	all := make([]gitlabtest.Environment, n)
 	for i := range all {
 		all[i].Name = fmt.Sprintf("review/%d", i)
@@ -22,43 +160,55 @@ func environments(n int) []gitlabtest.Environment {
 	return all
 }
 
-// asking serves project 150 with these environments.
-func asking(t *testing.T, all []gitlabtest.Environment) (s *gitlabtest.Server, name func(slug string) (string, error), slugs []string) {
+// queries are those of the requests for environments: what they search for, and the page.
+func queries(t *testing.T, s *gitlabtest.Server) []string {
 	t.Helper()
-	s, c, token := factsServer(t, func(w *gitlabtest.Instance) { w.Project(150).Environments = all })
-	w := s.Instance()
-	for _, e := range w.Project(150).Environments {
-		slugs = append(slugs, e.Slug)
+	var all []string
+	for _, r := range s.Requests(gitlabtest.Environments) {
+		u, err := url.Parse(r.URI)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, u.Query().Get("search")+"#"+u.Query().Get("page"))
 	}
-	return s, func(slug string) (string, error) {
-		return c.EnvironmentName(t.Context(), gitlab.JobToken(token), 150, slug)
-	}, slugs
+	return all
 }
 
-func TestEnvironmentName_IsThatOfTheSlug(t *testing.T) {
+func TestEnvironmentName_AsksForWhatCanMatch(t *testing.T) {
+	apps := []gitlabtest.Environment{{Name: "review/Fix_Foo"}, {Name: "production"}, {Name: "1/review"}, {Name: "qa/eu/x"}, {Name: "renamed/now", Slug: "before"}}
+	slugOf := func(name string) string { return job.Slug(name) }
 	rows := []struct {
-		name string
-		all  []gitlabtest.Environment
-		slug string
-		want string
+		name     string
+		all      []gitlabtest.Environment
+		slug     string
+		patterns []string
+		want     string
+		queries  []string
 	}{
-		{"own slug", []gitlabtest.Environment{{Name: "production"}}, "production", "production"},
-		{"with a slash", []gitlabtest.Environment{{Name: "eu/prod"}}, "eu-prod-lb01nz", "eu/prod"},
-		{"namesake of the slug", []gitlabtest.Environment{{Name: "eu-prod-lb01nz"}, {Name: "eu/prod", Slug: "eu-prod-old"}}, "eu-prod-lb01nz", "eu-prod-lb01nz"},
-		{"slug of an older algorithm", []gitlabtest.Environment{{Name: "eu-prod", Slug: "eu-prod-abc123"}}, "eu-prod-abc123", "eu-prod"},
-		{"renamed", []gitlabtest.Environment{{Name: "new", Slug: "old"}}, "old", "new"},
-		{"stopping", []gitlabtest.Environment{{Name: "eu/prod", State: "stopping"}}, "eu-prod-lb01nz", "eu/prod"},
-		{"stopped", []gitlabtest.Environment{{Name: "eu/prod", State: "stopped"}}, "eu-prod-lb01nz", "eu/prod"},
-		{"longest name", []gitlabtest.Environment{{Name: strings.Repeat("é", 512), Slug: "e"}}, "e", strings.Repeat("é", 512)},
+		{"the slug tells the rest", reviews(4900), slugOf("review/4321"), []string{"review/*"}, "review/4321", []string{"review/4321#1"}},
+		{"no separator but dashes", []gitlabtest.Environment{{Name: "review/fix-foo-and-more-of-it"}}, slugOf("review/fix-foo-and-more-of-it"),
+			[]string{"review/*"}, "review/fix-foo-and-more-of-it", []string{"review/fix-foo-an#1"}},
+		{"another separator", apps, slugOf("review/Fix_Foo"), []string{"review/*"}, "review/Fix_Foo", []string{"review/fix-foo#1", "review/#1"}},
+		{"renamed", apps, "before", []string{"renamed/*"}, "renamed/now", []string{"renamed/#1"}},
+		{"one of several patterns", apps, slugOf("qa/eu/x"), []string{"production*", "qa/*", "qa/eu/*"}, "qa/eu/x", []string{"qa/eu-x#1", "production#1", "qa/#1"}},
+		{"prefix of two characters", apps, "production", []string{"pr*", "review/*"}, "production", []string{"#1"}},
+		{"no prefix", apps, "production", []string{"*tion"}, "production", []string{"#1"}},
+		{"literal", apps, "production", []string{"production"}, "production", []string{"production#1"}},
+		{"blank patterns match nothing", apps, "production", []string{"", " ", "prod*"}, "production", []string{"prod#1"}},
+		{"name that begins with no letter", apps, slugOf("1/review"), []string{"1/r*"}, "1/review", []string{"1/r#1"}},
+		{"no pattern can match", apps, "production", []string{"review/*"}, "", []string{"review/#1"}},
+		{"any name", apps, "production", nil, "production", []string{"#1"}},
+		{"too many prefixes", apps, "production", []string{"aaa*", "bbb*", "ccc*", "ddd*", "eee*", "prod*"}, "production", []string{"#1"}},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			s, name, _ := asking(t, row.all)
-			if got, err := name(row.slug); err != nil || got != row.want {
+			s, token := withEnvironments(t, row.all)
+			got, err := newClient(t, s.URL(), nil).EnvironmentName(t.Context(), token, in(row.slug), row.patterns)
+			if got != row.want || (row.want == "") != errors.Is(err, job.ErrNoMatch) {
 				t.Errorf("name is %q, %v; want %q", got, err, row.want)
 			}
-			if got := s.Calls(gitlabtest.Environments); got != 1 {
-				t.Errorf("GitLab was asked %d times, want once", got)
+			if diff := cmp.Diff(row.queries, queries(t, s)); diff != "" {
+				t.Errorf("queries (-want +got):\n%s", diff)
 			}
 		})
 	}
@@ -69,46 +219,93 @@ func TestEnvironmentName_ReadsNoMorePagesThanItMust(t *testing.T) {
 		{100, 99, 1}, {101, 99, 1}, {101, 100, 2}, {250, 0, 1}, {250, 199, 2}, {250, 200, 3}, {250, 249, 3},
 	} {
 		t.Run(fmt.Sprintf("number %d of %d", row.index, row.environments), func(t *testing.T) {
-			s, name, slugs := asking(t, environments(row.environments))
+			s, token := withEnvironments(t, reviews(row.environments))
+			c := newClient(t, s.URL(), nil)
 			want := fmt.Sprintf("review/%d", row.index)
-			if got, err := name(slugs[row.index]); err != nil || got != want {
+			if got, err := c.EnvironmentName(t.Context(), token, in(slugs(s)[row.index]), []string{"*"}); err != nil || got != want {
 				t.Errorf("name is %q, %v; want %q", got, err, want)
 			}
 			if got := s.Calls(gitlabtest.Environments); got != row.calls {
 				t.Errorf("GitLab was asked %d times, want %d", got, row.calls)
 			}
-			for i, r := range s.Requests(gitlabtest.Environments) {
-				u, err := url.Parse(r.URI)
-				if err != nil {
-					t.Fatal(err)
-				}
-				want := url.Values{"page": {fmt.Sprint(i + 1)}, "per_page": {"100"}} // no filter by state
-				if diff := cmp.Diff(want, u.Query()); diff != "" {
-					t.Errorf("query (-want +got):\n%s", diff)
-				}
-			}
 		})
 	}
 }
 
-func TestEnvironmentName_NoSuchSlug(t *testing.T) {
-	for _, row := range []struct {
-		name                string
-		environments, calls int
-		slug                string
+// Jobs of a project read one listing together.
+func TestEnvironmentName_ListingIsShared(t *testing.T) {
+	s, token := withEnvironments(t, reviews(4900))
+	c := newClient(t, s.URL(), nil)
+	all := slugs(s)
+	for i := 0; i < 4900; i += 80 {
+		want := fmt.Sprintf("review/%d", i)
+		if got, err := c.EnvironmentName(t.Context(), token, in(all[i]), []string{"*"}); err != nil || got != want {
+			t.Fatalf("name is %q, %v; want %q", got, err, want)
+		}
+	}
+	if got := s.Calls(gitlabtest.Environments); got > 49 {
+		t.Errorf("GitLab was asked %d times, want once for each of 49 pages", got)
+	}
+}
+
+// A listing that has begun before a job asked does not prove that the job's environment is not there.
+func TestEnvironmentName_NewEnvironment(t *testing.T) {
+	s, token := withEnvironments(t, reviews(3))
+	c := newClient(t, s.URL(), nil)
+	if _, err := c.EnvironmentName(t.Context(), token, in("new"), []string{"*"}); unlearnable(err) == "" {
+		t.Errorf("error is %v, want unlearnable", err)
+	}
+	if err := s.Update(func(i *gitlabtest.Instance) {
+		i.Project(150).Environments = append(i.Project(150).Environments, gitlabtest.Environment{Name: "new"})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.EnvironmentName(t.Context(), token, in("new"), []string{"*"}); got != "new" || err != nil {
+		t.Errorf("name is %q, %v; want new", got, err)
+	}
+}
+
+// The listing goes on where a failure stopped it.
+func TestEnvironmentName_ListingIsResumed(t *testing.T) {
+	s, token := withEnvironments(t, reviews(1000))
+	c := newClient(t, s.URL(), nil)
+	s.Fault(gitlabtest.Fault{Endpoint: gitlabtest.Environments, Status: 500, Skip: 6, Calls: 5})
+	last := in(slugs(s)[999])
+	if got, err := c.EnvironmentName(t.Context(), token, last, []string{"*"}); got != "" || !isUnavailable(err) {
+		t.Fatalf("name is %q, %v; want unavailable", got, err)
+	}
+	s.ResetCalls()
+	if got, err := c.EnvironmentName(t.Context(), token, last, []string{"*"}); got != "review/999" || err != nil {
+		t.Errorf("name is %q, %v; want review/999", got, err)
+	}
+	if diff := cmp.Diff([]string{"#7", "#8", "#9", "#10"}, queries(t, s)); diff != "" {
+		t.Errorf("pages (-want +got):\n%s", diff)
+	}
+}
+
+func TestEnvironmentName_PageThatFails(t *testing.T) {
+	unauthorized := gitlabtest.Fault{Status: 401, ContentType: jsonType, Body: `{"message":"401 Unauthorized"}`}
+	rows := []struct {
+		name   string
+		fault  gitlabtest.Fault
+		change func(*gitlab.Options)
+		calls  int
+		ok     func(name string, err error) bool
 	}{
-		{"no environments", 0, 1, "prod"},
-		{"one full page", 100, 1, "prod"},
-		{"three pages", 250, 3, "prod"},
-		{"a name is no slug", 3, 1, "review/0"},
-		{"the beginning of a slug", 3, 1, "review"},
-		{"empty", 3, 0, ""},
-	} {
+		{"unavailable", gitlabtest.Fault{Status: 500}, nil, 1 + 5, func(_ string, err error) bool { return isUnavailable(err) }},
+		{"oversized", gitlabtest.Fault{Oversize: 1<<20 + 1}, nil, 1 + 5, func(_ string, err error) bool { return isUnavailable(err) }},
+		{"refused", unauthorized, nil, 1 + 1, func(_ string, err error) bool { return unlearnable(err) != "" }},
+		{"refused to the job token alone", func() gitlabtest.Fault { f := unauthorized; f.Calls = 1; return f }(), withAccess, 1 + 1 + 2,
+			func(name string, err error) bool { return name == "review/249" && err == nil }},
+	}
+	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			s, name, _ := asking(t, environments(row.environments))
-			got, err := name(row.slug)
-			if !errors.Is(err, gitlab.ErrNotFound) || got != "" {
-				t.Errorf("name is %q, %v; want not found", got, err)
+			s, token := withEnvironments(t, reviews(250))
+			row.fault.Endpoint, row.fault.Skip = gitlabtest.Environments, 1
+			s.Fault(row.fault)
+			got, err := newClient(t, s.URL(), row.change).EnvironmentName(t.Context(), token, in(slugs(s)[249]), []string{"*"})
+			if !row.ok(got, err) {
+				t.Errorf("name is %q, %v", got, err)
 			}
 			if got := s.Calls(gitlabtest.Environments); got != row.calls {
 				t.Errorf("GitLab was asked %d times, want %d", got, row.calls)
@@ -117,33 +314,29 @@ func TestEnvironmentName_NoSuchSlug(t *testing.T) {
 	}
 }
 
-func TestEnvironmentName_UnusableAnswers(t *testing.T) {
-	rows := []struct {
-		name string
-		body string
-		want error // in the chain, besides the UnavailableError unless it is ErrNotFound; nil for any
-	}{
-		{"empty name", `[{"name":"","slug":"prod"}]`, gitlab.ErrIncompleteReply},
-		{"no name", `[{"slug":"prod"}]`, gitlab.ErrIncompleteReply},
-		{"name too long", `[{"name":"` + strings.Repeat("a", 1025) + `","slug":"prod"}]`, gitlab.ErrIncompleteReply},
-		{"null", `null`, gitlab.ErrIncompleteReply},
-		{"name a number", `[{"name":1,"slug":"prod"}]`, nil},
-		{"object", `{"name":"prod","slug":"prod"}`, nil},
-		{"slug in another case", `[{"name":"prod","slug":"PROD"}]`, gitlab.ErrNotFound},
-		{"key in another case", `[{"name":"prod","Slug":"prod"}]`, gitlab.ErrNotFound},
-		{"neither name nor slug", `[{},null]`, gitlab.ErrNotFound},
+func TestEnvironmentName_ListingIsBounded(t *testing.T) {
+	s, token := withEnvironments(t, reviews(10_100))
+	c := newClient(t, s.URL(), nil)
+	for range 2 {
+		if got, err := c.EnvironmentName(t.Context(), token, in("elsewhere"), []string{"*"}); got != "" || !strings.Contains(unlearnable(err), "10000") {
+			t.Errorf("name is %q, %v; want that there are too many", got, err)
+		}
 	}
-	for _, row := range rows {
-		t.Run(row.name, func(t *testing.T) {
-			s, name, _ := asking(t, environments(1))
-			s.Fault(gitlabtest.Fault{Endpoint: gitlabtest.Environments, Body: row.body})
-			got, err := name("prod")
-			if row.want != nil && !errors.Is(err, row.want) {
-				t.Errorf("error is %v, want %v", err, row.want)
-			}
-			if absent := row.want == gitlab.ErrNotFound; is[*gitlab.UnavailableError](err) == absent || got != "" {
-				t.Errorf("name is %q, %v", got, err)
-			}
-		})
+	if got := s.Calls(gitlabtest.Environments); got != 100 {
+		t.Errorf("GitLab was asked %d times, want 100", got)
+	}
+}
+
+// A page of environments carries 100 times whatever GitLab says of each and of its project.
+func TestEnvironmentName_HundredLargeEntriesFit(t *testing.T) {
+	all := reviews(100)
+	for i := range all {
+		all[i].Name = strings.Repeat("é", 500) + all[i].Name
+		all[i].Slug = fmt.Sprintf("slug-%d", i)
+	}
+	s, token := withEnvironments(t, all)
+	s.Fault(gitlabtest.Fault{Endpoint: gitlabtest.Environments, Oversize: 1 << 20})
+	if got, err := newClient(t, s.URL(), nil).EnvironmentName(t.Context(), token, in("slug-99"), []string{"*"}); err != nil || got != all[99].Name {
+		t.Errorf("%v", err)
 	}
 }

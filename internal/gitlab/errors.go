@@ -10,27 +10,26 @@ import (
 	"github.com/cenkalti/backoff/v5"
 )
 
-// ErrCircuitOpen is in the chain of an UnavailableError when the last attempt was not made at all, because GitLab had
-// stopped answering a moment before.
-var ErrCircuitOpen = errors.New("circuit breaker is open")
+// ErrIncompleteReply is in the chain of the error for a reply that lacks something every identity is made of, or holds
+// something no identity may be made of.
+var ErrIncompleteReply = errors.New("incomplete reply")
 
-// ErrNoPlace is in the chain of an UnavailableError when the last attempt was not made, because it would have had to
-// wait longer for the rate limit or for a place among the requests in flight than the lookup may take.
-var ErrNoPlace = errors.New("no place for another request to GitLab in time")
-
-// RejectedError is GitLab's own, definite answer that this token is no good: it does not belong to a running job (401),
-// its user may not use the API (403), or it is not a job token (404). Asking again would not change it.
-type RejectedError struct {
-	Status  int    // 401, 403 or 404
-	Message string // GitLab's words, at most 256 bytes; free text of another system, so quote it
+// RequestError is in the chain of a *job.UnavailableError: the question that GitLab gave no usable answer to.
+type RequestError struct {
+	URL      string // the endpoint that was asked, with placeholders for ids and names
+	Attempts int    // how often, including attempts the limits or the breaker held back
+	Status   int    // of the last attempt's answer; 0 where there was none
+	Err      error  // what the last attempt met
 }
 
-func (e *RejectedError) Error() string {
-	return fmt.Sprintf("GitLab refused the job token: %d %s (message %q)", e.Status, http.StatusText(e.Status), e.Message)
+func (e *RequestError) Error() string {
+	return fmt.Sprintf("ask GitLab: GET %s: %v (%d attempts)", e.URL, e.Err, e.Attempts)
 }
 
-// RefusedError is GitLab's own, definite answer that the credential may not learn what was asked. It says nothing about
-// whether a job still runs.
+func (e *RequestError) Unwrap() error { return e.Err }
+
+// RefusedError is GitLab's own, definite answer that the credential may not have what was asked. It is in the chain of a
+// *job.UnlearnableError.
 type RefusedError struct {
 	Status   int    // 401, 403 or 404: GitLab also hides what may not be seen behind a 404
 	Message  string // GitLab's words, at most 256 bytes; free text of another system, so quote it
@@ -47,33 +46,16 @@ var ErrNotFound = errors.New("not found")
 
 // isDefinite tells an answer that would be the same a moment later. Every one is GitLab's own.
 func isDefinite(err error) bool {
-	var rejected *RejectedError
+	return isRefused(err) || errors.Is(err, ErrNotFound)
+}
+
+func isRefused(err error) bool { return refusedError(err) != nil }
+
+// refusedError is the refusal in the chain, or nil.
+func refusedError(err error) *RefusedError {
 	var refused *RefusedError
-	return errors.As(err, &rejected) || errors.As(err, &refused) || errors.Is(err, ErrNotFound)
-}
-
-// UnavailableError says that GitLab gave no usable answer within the lookup's time. It decides nothing about the token.
-type UnavailableError struct {
-	URL        string        // the endpoint that was asked, with placeholders for ids and names
-	Attempts   int           // how often, including attempts the limits or the breaker held back
-	Status     int           // of the last attempt's answer; 0 where there was none
-	RetryAfter time.Duration // how long GitLab asked to be left alone; zero if it did not say
-	Err        error         // what the last attempt met
-}
-
-func (e *UnavailableError) Error() string {
-	return fmt.Sprintf("ask GitLab: GET %s: %v (%d attempts)", e.URL, e.Err, e.Attempts)
-}
-
-func (e *UnavailableError) Unwrap() error { return e.Err }
-
-func (c *Client) unavailable(r request, attempts int, err error) *UnavailableError {
-	u := &UnavailableError{URL: c.base.JoinPath(r.endpoint).String(), Attempts: attempts, Err: err}
-	var answer *answerError
-	if errors.As(err, &answer) {
-		u.Status, u.RetryAfter = answer.status, answer.retryAfter
-	}
-	return u
+	errors.As(err, &refused)
+	return refused
 }
 
 // answerError is an answer that is neither a 200 with the expected JSON nor GitLab's own refusal.
@@ -112,6 +94,21 @@ func (e *answerError) Unwrap() []error {
 }
 
 // transportError is a request that got no answer: refused, reset, timed out, not trusted.
-type transportError struct{ error }
+type transportError struct {
+	err      error
+	timedOut bool // the question had been sent, and the attempt's time was up
+}
 
-func (e *transportError) Unwrap() error { return e.error }
+func (e *transportError) Error() string {
+	if e.timedOut {
+		return "no answer in time: " + e.err.Error()
+	}
+	return e.err.Error()
+}
+
+func (e *transportError) Unwrap() error { return e.err }
+
+func isTimeout(err error) bool {
+	var transport *transportError
+	return errors.As(err, &transport) && transport.timedOut
+}

@@ -13,175 +13,136 @@ import (
 
 	"github.com/jobgate/jobgate/internal/gitlab"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
+	"github.com/jobgate/jobgate/internal/job"
 )
 
-func TestFacts_SendOneTokenInItsOwnHeaderOnly(t *testing.T) {
+// question is one that is asked about a job; token is the job's.
+type question func(ctx context.Context, c *gitlab.Client, token string) error
+
+func askDetails(ctx context.Context, c *gitlab.Client, token string) error {
+	_, err := c.Details(ctx, token, identified())
+	return err
+}
+
+func askRef(kind job.RefType, name string) question {
+	return func(ctx context.Context, c *gitlab.Client, token string) error {
+		_, err := c.RefProtected(ctx, token, on(kind, name))
+		return err
+	}
+}
+
+func askEnvironment(ctx context.Context, c *gitlab.Client, token string) error {
+	_, err := c.EnvironmentNamed(ctx, token, identified(), "prod")
+	return err
+}
+
+func askName(ctx context.Context, c *gitlab.Client, token string) error {
+	_, err := c.EnvironmentName(ctx, token, identified(), []string{"p*"})
+	return err
+}
+
+func askProtectedEnvironment(ctx context.Context, c *gitlab.Client, _ string) error {
+	_, err := c.EnvironmentProtected(ctx, named("prod"))
+	return err
+}
+
+// named is the fixture's job with its environment's name known.
+func named(name string) *job.Job {
+	j := identified()
+	j.Environment.Name = job.KnownFact(name)
+	return j
+}
+
+func askStatus(ctx context.Context, c *gitlab.Client, _ string) error {
+	_, err := c.Status(ctx, 150, jobID, job.Refreshes)
+	return err
+}
+
+func askGroups(ctx context.Context, c *gitlab.Client, _ string) error {
+	_, err := c.Groups(ctx, 150, job.Logins)
+	return err
+}
+
+func askKeys(ctx context.Context, c *gitlab.Client, _ string) error {
+	_, err := c.Keys(ctx)
+	return err
+}
+
+// credentialKind is what a question is asked with.
+type credentialKind int
+
+const (
+	anonymous credentialKind = iota
+	withJobToken
+	withAccessToken
+)
+
+// questions are all but Identify, each in every way it can be asked.
+var questions = []struct {
+	name     string
+	endpoint string // as the fake calls it
+	path     string // as errors and metrics call it
+	with     credentialKind
+	ask      question
+}{
+	{"details", gitlabtest.CurrentJob, "api/v4/job", withJobToken, askDetails},
+	{"branch", gitlabtest.Branch, "api/v4/projects/:id/repository/branches/:branch", withAccessToken, askRef(job.Branch, "main")},
+	{"tag", gitlabtest.Tag, "api/v4/projects/:id/repository/tags/:tag", withAccessToken, askRef(job.Tag, "v1.0")},
+	{"environment", gitlabtest.Environments, "api/v4/projects/:id/environments", withJobToken, askEnvironment},
+	{"environment's name", gitlabtest.Environments, "api/v4/projects/:id/environments", withJobToken, askName},
+	{"protected environment", gitlabtest.ProtectedEnvironment, "api/v4/projects/:id/protected_environments/:name", withAccessToken, askProtectedEnvironment},
+	{"status", gitlabtest.ProjectJob, "api/v4/projects/:id/jobs/:job_id", withAccessToken, askStatus},
+	{"groups", gitlabtest.ProjectGroups, "api/v4/projects/:id/groups", withAccessToken, askGroups},
+	{"keys", gitlabtest.KeySet, "oauth/discovery/keys", anonymous, askKeys},
+}
+
+func TestQuestions_SendOneTokenInItsOwnHeaderOnly(t *testing.T) {
 	for _, q := range questions {
 		t.Run(q.name, func(t *testing.T) {
-			s, c, token := factsServer(t, nil)
-			if err := q.ask(t.Context(), c, token); err != nil {
+			s, token := start(t, nil)
+			if err := q.ask(t.Context(), newClient(t, s.URL(), withAccess), token); err != nil {
 				t.Fatal(err)
 			}
 			seen := s.Requests(gitlabtest.AnyEndpoint)
 			if len(seen) != 1 || seen[0].Endpoint != q.endpoint || seen[0].Method != http.MethodGet {
 				t.Fatalf("%d requests, want one to %s", len(seen), q.endpoint)
 			}
-			header, other := "Job-Token", "Private-Token"
-			if q.access {
-				header, other, token = other, header, accessToken
-			}
+			want := map[credentialKind][2][]string{
+				withJobToken: {{token}, nil}, withAccessToken: {nil, {accessToken}},
+			}[q.with]
 			h := http.Header(seen[0].Header)
-			if values := h.Values(header); len(values) != 1 || values[0] != token {
-				t.Errorf("%s does not hold the token alone", header)
+			for i, header := range []string{"Job-Token", "Private-Token"} {
+				if got := h.Values(header); len(got) != len(want[i]) || (len(got) == 1 && got[0] != want[i][0]) {
+					t.Errorf("%s has %d values, or another token", header, len(got))
+				}
+				delete(seen[0].Header, header)
 			}
-			if len(h.Values(other)) != 0 {
-				t.Errorf("%s is sent too", other)
-			}
-			delete(seen[0].Header, header)
-			if strings.Contains(fmt.Sprint(seen[0]), token) {
-				t.Errorf("the token is elsewhere in the request, too")
-			}
-		})
-	}
-}
-
-// GitLab's own no is a definite answer about what was asked, and never about the job.
-func TestFacts_RefusalsAreNotRetried(t *testing.T) {
-	const unauthorized = "401 Unauthorized"
-	rows := []struct {
-		name    string
-		change  func(*gitlabtest.Instance)
-		access  string // the access token, where not the usual one
-		ask     asked
-		status  int
-		message string
-	}{
-		{name: "job has ended, its own record", change: func(w *gitlabtest.Instance) { w.Job(jobID).Status = "success" },
-			ask: askCurrentJob, status: 401, message: unauthorized},
-		{name: "job has ended, branches", change: func(w *gitlabtest.Instance) { w.Job(jobID).Status = "success" },
-			ask: askBranches, status: 401, message: unauthorized},
-		{name: "job's user is blocked", change: func(w *gitlabtest.Instance) { w.User(9).DeniedReason = gitlabtest.DeniedBlocked },
-			ask: askCurrentJob, status: 403, message: "403 Forbidden - " + gitlabtest.DeniedBlocked},
-		{name: "release that keeps branches from job tokens", change: func(w *gitlabtest.Instance) { w.Settings.RefusesBranchesToJobTokens = true },
-			ask: askBranches, status: 404, message: "404 Project Not Found"},
-		{name: "permissions that keep environments from job tokens", change: func(w *gitlabtest.Instance) { w.Settings.RefusesEnvironmentsToJobTokens = true },
-			ask: askEnvironments, status: 403, message: "403 Forbidden - Insufficient permissions to access this resource in project project1. " +
-				"The following token permission is required: read_environments."},
-		{name: "guest's job, branches", change: func(w *gitlabtest.Instance) { w.User(9).Access[150] = 10 },
-			ask: askBranches, status: 403, message: "403 Forbidden"},
-		{name: "guest's job, environments", change: func(w *gitlabtest.Instance) { w.User(9).Access[150] = 10 },
-			ask: askEnvironments, status: 403, message: "403 Forbidden"},
-		{name: "another project's branches", change: func(w *gitlabtest.Instance) { w.User(9).Access[7] = 50 },
-			ask: func(ctx context.Context, c *gitlab.Client, token string) error {
-				_, err := c.BranchListed(ctx, token, 7, "main")
-				return err
-			}, status: 404, message: "404 Project Not Found"},
-		{name: "another project's environments", change: func(w *gitlabtest.Instance) { w.User(9).Access[7] = 50 },
-			ask: func(ctx context.Context, c *gitlab.Client, token string) error {
-				_, err := c.EnvironmentName(ctx, gitlab.JobToken(token), 7, "prod")
-				return err
-			}, status: 404, message: "404 Project Not Found"},
-		{name: "one branch, by job token", ask: func(ctx context.Context, c *gitlab.Client, token string) error {
-			_, err := c.BranchProtected(ctx, gitlab.JobToken(token), 150, "main")
-			return err
-		}, status: 404, message: "404 Project Not Found"},
-		{name: "one tag, by job token", ask: func(ctx context.Context, c *gitlab.Client, token string) error {
-			_, err := c.TagProtected(ctx, gitlab.JobToken(token), 150, "v1.0")
-			return err
-		}, status: 404, message: "404 Project Not Found"},
-		{name: "project the access token may not see", ask: func(ctx context.Context, c *gitlab.Client, _ string) error {
-			_, err := c.BranchProtected(ctx, c.Access(), 7, "main")
-			return err
-		}, status: 404, message: "404 Project Not Found"},
-		{name: "no such project", ask: func(ctx context.Context, c *gitlab.Client, _ string) error {
-			_, err := c.TagProtected(ctx, c.Access(), 1, "v1.0")
-			return err
-		}, status: 404, message: "404 Project Not Found"},
-		{name: "access token of a guest", change: func(w *gitlabtest.Instance) { w.User(9).Access[150] = 10 },
-			ask: askTag, status: 403, message: "403 Forbidden"},
-		{name: "access token of too small a scope, branch", access: "glpat-registry", ask: askBranch, status: 403, message: "insufficient_scope"},
-		{name: "access token of too small a scope, tag", access: "glpat-registry", ask: askTag, status: 403, message: "insufficient_scope"},
-		{name: "access token of too small a scope, environments", access: "glpat-registry", ask: askEnvironmentsByAccess, status: 403, message: "insufficient_scope"},
-		{name: "unknown access token", access: "glpat-unknown", ask: askEnvironmentsByAccess, status: 401, message: unauthorized},
-	}
-	for _, row := range rows {
-		t.Run(row.name, func(t *testing.T) {
-			s, c, token := factsServer(t, row.change)
-			if row.access != "" {
-				c = newClient(t, s.URL(), func(o *gitlab.Options) { o.AccessToken = row.access })
-			}
-			err := row.ask(t.Context(), c, token)
-			var refused *gitlab.RefusedError
-			if !errors.As(err, &refused) || refused.Status != row.status || refused.Message != row.message {
-				t.Fatalf("error is %v, want GitLab's %d with %q", err, row.status, row.message)
-			}
-			var rejected *gitlab.RejectedError
-			if errors.As(err, &rejected) || errors.Is(err, gitlab.ErrNotFound) {
-				t.Errorf("error %v is also of another kind", err)
-			}
-			if got := s.Calls(gitlabtest.AnyEndpoint); got != 1 {
-				t.Errorf("GitLab was asked %d times, want once", got)
+			if text := fmt.Sprint(seen[0]); strings.Contains(text, token) || strings.Contains(text, accessToken) {
+				t.Error("a token is elsewhere in the request, too")
 			}
 		})
 	}
 }
 
-// What an expired or revoked access token gets (lib/api/api_guard.rb) has another form than all other refusals.
-func TestFacts_DeadAccessTokenIsRefused(t *testing.T) {
-	dead := gitlabtest.Fault{Status: 401, ContentType: "application/json",
-		Body: `{"error":"invalid_token","error_description":"Token is expired. You can either do re-authorization or token refresh."}`}
+func TestQuestions_EverythingElseThanGitLabsWordIsRetried(t *testing.T) {
 	for _, q := range questions {
-		t.Run(q.name, func(t *testing.T) {
-			s, c, token := factsServer(t, nil)
-			dead.Endpoint = q.endpoint
-			s.Fault(dead)
-			err := q.ask(t.Context(), c, token)
-			var refused *gitlab.RefusedError
-			if errors.As(err, &refused) != q.access {
-				t.Fatalf("error is %v; only an access token is refused so", err)
+		for _, row := range useless {
+			if q.with == anonymous && strings.HasPrefix(row.name, "200 with ") {
+				continue // the keys are handed on as they are
 			}
-			if q.access && (refused.Message != "invalid_token" || refused.Endpoint != q.path) {
-				t.Errorf("error is %#v", refused)
+			if q.with == withJobToken && strings.Contains(row.name, "reset") {
+				continue // net/http repeats a request on a connection that was used before
 			}
-		})
-	}
-}
-
-// Whatever stands between jobgate and GitLab's own answer teaches nothing, and is asked again.
-func TestFacts_EverythingElseIsRetried(t *testing.T) {
-	rows := []struct {
-		name  string
-		fault gitlabtest.Fault
-	}{
-		{"401 from a proxy", gitlabtest.Fault{Status: 401, Body: "<html>log in</html>"}},
-		{"403 from a firewall", gitlabtest.Fault{Status: 403, Body: "<html>blocked</html>"}},
-		{"404 of an unknown route", gitlabtest.Fault{Status: 404, ContentType: "application/json", Body: `{"error":"404 Not Found"}`}},
-		{"404 page", gitlabtest.Fault{Status: 404, Body: "<html>not found</html>"}},
-		{"429", gitlabtest.Fault{Status: 429, ContentType: "text/plain", Body: "Retry later"}},
-		{"500", gitlabtest.Fault{Status: 500, ContentType: "application/json", Body: `{"message":"500 Internal Server Error"}`}},
-		{"502", gitlabtest.Fault{Status: 502, Body: "<html>bad gateway</html>"}},
-		{"200 as HTML", gitlabtest.Fault{ContentType: "text/html"}},
-		{"200 with no JSON", gitlabtest.Fault{Status: 200, ContentType: "application/json", Body: "ok"}},
-		{"200 with null", gitlabtest.Fault{Status: 200, ContentType: "application/json", Body: "null"}},
-		{"200 with an empty object", gitlabtest.Fault{Status: 200, ContentType: "application/json", Body: "{}"}},
-		{"200 with a list of numbers", gitlabtest.Fault{Status: 200, ContentType: "application/json", Body: "[1]"}},
-		{"truncated", gitlabtest.Fault{Truncate: true}},
-		{"oversized", gitlabtest.Fault{Oversize: 1<<20 + 1}},
-		{"redirect", gitlabtest.Fault{Redirect: "http://127.0.0.1:1/"}},
-	}
-	for _, q := range questions {
-		for _, row := range rows {
+			if q.endpoint == gitlabtest.ProtectedEnvironment && row.name == "404 of an unknown route" {
+				continue // the Free tier's word
+			}
 			t.Run(q.name+" "+row.name, func(t *testing.T) {
-				s, c, token := factsServer(t, nil)
+				s, token := start(t, nil)
 				row.fault.Endpoint = q.endpoint
 				s.Fault(row.fault)
-				err := q.ask(t.Context(), c, token)
-				var unavailable *gitlab.UnavailableError
-				if !errors.As(err, &unavailable) {
-					t.Fatalf("error is %v, want unavailable", err)
-				}
-				if unavailable.URL != s.URL()+"/"+q.path || unavailable.Attempts != 5 {
-					t.Errorf("error names %s after %d attempts", unavailable.URL, unavailable.Attempts)
+				err := q.ask(t.Context(), newClient(t, s.URL(), withAccess), token)
+				if r := request(t, err); r.URL != s.URL()+"/"+q.path || r.Attempts != 5 {
+					t.Errorf("error names %s after %d attempts", r.URL, r.Attempts)
 				}
 				if got := s.Calls(q.endpoint); got != 5 {
 					t.Errorf("GitLab was asked %d times, want 5", got)
@@ -189,7 +150,7 @@ func TestFacts_EverythingElseIsRetried(t *testing.T) {
 				s.ClearFaults()
 				row.fault.Calls = 2
 				s.Fault(row.fault)
-				if err := q.ask(t.Context(), c, token); err != nil {
+				if err := q.ask(t.Context(), newClient(t, s.URL(), withAccess), token); err != nil {
 					t.Errorf("after two such answers and a good one: %v", err)
 				}
 			})
@@ -197,76 +158,167 @@ func TestFacts_EverythingElseIsRetried(t *testing.T) {
 	}
 }
 
-func TestFacts_ErrorsNeverRepeatTheToken(t *testing.T) {
+// Without a credential nothing is sent.
+func TestQuestions_WithoutCredential(t *testing.T) {
 	for _, q := range questions {
-		for _, status := range []int{200, 401, 403, 404, 500} {
-			t.Run(fmt.Sprintf("%s %d", q.name, status), func(t *testing.T) {
-				s, c, token := factsServer(t, nil)
-				s.Fault(gitlabtest.Fault{Endpoint: q.endpoint, Status: status, EchoToken: true})
-				err := q.ask(t.Context(), c, token)
-				if err == nil {
-					t.Fatal("no error")
+		if q.with == anonymous {
+			continue
+		}
+		t.Run(q.name, func(t *testing.T) {
+			s, _ := start(t, nil)
+			err := q.ask(t.Context(), newClient(t, s.URL(), nil), "")
+			if !errors.Is(err, gitlab.ErrNoCredential) && unlearnable(err) == "" {
+				t.Errorf("error is %v, want no credential", err)
+			}
+			if got := s.Calls(gitlabtest.AnyEndpoint); got != 0 {
+				t.Errorf("GitLab was asked %d times", got)
+			}
+		})
+	}
+}
+
+// A fact that every credential is refused cannot be learned, and the job's author reads which permission would teach it.
+func TestFacts_RefusalNamesThePermission(t *testing.T) {
+	const jobTokenPermissions, ours, noRight = "the project's job token permissions", "gitlab.tokenFile", "jobgate's access token"
+	toGuest := func(i *gitlabtest.Instance) { i.User(9).Access[150] = 10 }
+	oldBranches := func(i *gitlabtest.Instance) { i.Settings.RefusesBranchesToJobTokens = true }
+	noEnvironments := func(i *gitlabtest.Instance) { i.Settings.RefusesEnvironmentsToJobTokens = true }
+	strangerBot := func(i *gitlabtest.Instance) { delete(i.User(10).Access, 150) }
+	rows := []struct {
+		name   string
+		change func(*gitlabtest.Instance)
+		access string
+		ask    question
+		words  []string
+		calls  int
+	}{
+		{name: "branch, old release", change: oldBranches, ask: askRef(job.Branch, "main"), words: []string{"branches", ours}, calls: 1},
+		{name: "branch, guest's job", change: toGuest, ask: askRef(job.Branch, "main"), words: []string{"branches", ours}, calls: 1},
+		{name: "branch, access token of a stranger, old release", access: accessToken,
+			change: func(i *gitlabtest.Instance) { strangerBot(i); oldBranches(i) }, ask: askRef(job.Branch, "main"), words: []string{noRight}, calls: 2},
+		{name: "branch, access token of too small a scope, old release", access: "glpat-registry", change: oldBranches,
+			ask: askRef(job.Branch, "main"), words: []string{noRight}, calls: 2},
+		{name: "branch, dead access token, old release", access: "glpat-unknown", change: oldBranches,
+			ask: askRef(job.Branch, "main"), words: []string{noRight}, calls: 2},
+		{name: "environment, job token may not", change: noEnvironments, ask: askEnvironment, words: []string{jobTokenPermissions, ours}, calls: 1},
+		{name: "environment, guest's job", change: toGuest, ask: askEnvironment, words: []string{jobTokenPermissions, ours}, calls: 1},
+		{name: "environment, neither may", access: "glpat-registry", change: noEnvironments, ask: askEnvironment, words: []string{noRight}, calls: 2},
+		{name: "environment's name, job token may not", change: noEnvironments, ask: askName, words: []string{jobTokenPermissions, ours}, calls: 1},
+		{name: "environment's name, neither may", access: "glpat-registry", change: noEnvironments, ask: askName, words: []string{noRight}, calls: 2},
+		{name: "protected environment, no access token", ask: askProtectedEnvironment, words: []string{ours}, calls: 0},
+		{name: "protected environment, a developer's access token", access: accessToken,
+			change: func(i *gitlabtest.Instance) { i.User(10).Access[150] = 30 }, ask: askProtectedEnvironment, words: []string{noRight, "Maintainer"}, calls: 1},
+		{name: "protected environment, Free tier", access: accessToken,
+			change: func(i *gitlabtest.Instance) { i.Settings.Licensed = false }, ask: askProtectedEnvironment, words: []string{"Premium"}, calls: 1},
+		{name: "groups, no access token", ask: askGroups, words: []string{ours}, calls: 0},
+		{name: "groups, access token of too small a scope", access: "glpat-registry", ask: askGroups, words: []string{noRight}, calls: 1},
+		{name: "groups, expired access token", access: "glpat-expired", ask: askGroups, words: []string{noRight}, calls: 1},
+		{name: "groups, revoked access token", access: "glpat-revoked", ask: askGroups, words: []string{noRight}, calls: 1},
+		{name: "groups, unknown access token", access: "glpat-unknown", ask: askGroups, words: []string{noRight}, calls: 1},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			s, token := start(t, row.change)
+			c := newClient(t, s.URL(), func(o *gitlab.Options) { o.AccessToken = row.access })
+			err := row.ask(t.Context(), c, token)
+			why := unlearnable(err)
+			for _, word := range row.words {
+				if !strings.Contains(why, word) {
+					t.Errorf("hint is %q (%v), want %q in it", why, err, word)
 				}
-				if text := fmt.Sprintf("%v %+v %#v", err, err, err); strings.Contains(text, token) || strings.Contains(text, accessToken) {
-					t.Error("the error repeats the token")
-				}
+			}
+			if got := s.Calls(gitlabtest.AnyEndpoint); got != row.calls {
+				t.Errorf("GitLab was asked %d times, want %d", got, row.calls)
+			}
+		})
+	}
+}
+
+// The job token is asked first, since it may do less.
+func TestFacts_AccessTokenHelpsWhereTheJobTokenIsRefused(t *testing.T) {
+	rows := []struct {
+		name  string
+		ask   func(ctx context.Context, c *gitlab.Client, token string) (any, error)
+		want  any
+		calls int
+	}{
+		{"environment", func(ctx context.Context, c *gitlab.Client, token string) (any, error) {
+			return c.EnvironmentNamed(ctx, token, identified(), "prod")
+		}, true, 2},
+		{"environment's name", func(ctx context.Context, c *gitlab.Client, token string) (any, error) {
+			return c.EnvironmentName(ctx, token, identified(), []string{"*"})
+		}, "prod", 2},
+		{"branch", func(ctx context.Context, c *gitlab.Client, token string) (any, error) {
+			return c.RefProtected(ctx, token, on(job.Branch, "main"))
+		}, true, 1},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			s, token := start(t, func(i *gitlabtest.Instance) {
+				i.Settings.RefusesEnvironmentsToJobTokens, i.Settings.RefusesBranchesToJobTokens = true, true
 			})
-		}
+			got, err := row.ask(t.Context(), newClient(t, s.URL(), withAccess), token)
+			if err != nil || got != row.want {
+				t.Errorf("got %v, %v; want %v", got, err, row.want)
+			}
+			if got := s.Calls(gitlabtest.AnyEndpoint); got != row.calls {
+				t.Errorf("GitLab was asked %d times, want %d", got, row.calls)
+			}
+		})
 	}
 }
 
-// The limits, the breaker and the queue are the client's, whichever endpoint is asked.
-func TestFacts_ShareTheBreakerWithLookups(t *testing.T) {
-	s, c, token := factsServer(t, nil)
-	s.Fault(gitlabtest.Unavailable())
-	for range 2 {
-		if _, err := c.AllowedAgents(t.Context(), token, gitlab.Login); err == nil {
-			t.Fatal("no error")
-		}
+// The end of a job is for Identify to tell: a fact that is refused to a dead token is only unknown for now.
+func TestDetails_OfAnEndedJobDecideNothing(t *testing.T) {
+	s, token := start(t, func(i *gitlabtest.Instance) { i.Job(jobID).Status = "success" })
+	err := askDetails(t.Context(), newClient(t, s.URL(), nil), token)
+	if !isUnavailable(err) || rejection(err) != "" || unlearnable(err) != "" {
+		t.Errorf("error is %v, want unavailable", err)
 	}
-	for _, q := range questions {
-		if err := q.ask(t.Context(), c, token); !errors.Is(err, gitlab.ErrCircuitOpen) {
-			t.Errorf("%s: error is %v, want an open circuit", q.name, err)
-		}
-		if got := s.Calls(q.endpoint); got != 0 {
-			t.Errorf("%s: GitLab was asked %d times while the circuit was open", q.name, got)
-		}
+	if got := s.Calls(gitlabtest.AnyEndpoint); got != 1 {
+		t.Errorf("GitLab was asked %d times, want once", got)
 	}
 }
 
-func TestFacts_MetricsHoldNoIDsAndNoNames(t *testing.T) {
-	s, _, token := factsServer(t, nil)
+func TestMetrics_CountRequestsByResult(t *testing.T) {
+	s, token := start(t, nil)
 	metrics := prometheus.NewPedanticRegistry()
-	c := newClient(t, s.URL(), func(o *gitlab.Options) {
-		o.AccessToken, o.Metrics = accessToken, gitlab.NewMetrics(metrics)
-	})
-	for _, q := range questions {
-		if err := q.ask(t.Context(), c, token); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := c.BranchProtected(t.Context(), c.Access(), 150, "gone"); !errors.Is(err, gitlab.ErrNotFound) {
+	c := newClient(t, s.URL(), func(o *gitlab.Options) { o.Metrics = gitlab.NewMetrics(metrics) })
+	// The reset comes first: on a connection that was used before, net/http itself sends the request once more.
+	s.Fault(gitlabtest.Fault{Endpoint: gitlabtest.AllowedAgents, Reset: true, Calls: 1},
+		gitlabtest.Fault{Endpoint: gitlabtest.AllowedAgents, Status: 502, Calls: 1},
+		gitlabtest.Fault{Endpoint: gitlabtest.AllowedAgents, ContentType: "text/html", Calls: 1})
+	if _, err := c.Identify(t.Context(), token, nil, job.Logins); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.BranchProtected(t.Context(), c.Access(), 7, "main"); err == nil {
-		t.Fatal("no error")
-	}
-	s.Fault(gitlabtest.Fault{Endpoint: gitlabtest.Tag, Status: 403, ContentType: "application/json", Body: `{"message":"403 Forbidden"}`})
-	if _, err := c.TagProtected(t.Context(), c.Access(), 150, "v1.0"); err == nil {
+	if _, err := c.Identify(t.Context(), "glcbt-64_00000000000000000000", nil, job.Logins); err == nil {
 		t.Fatal("no error")
 	}
 	want := `
+# HELP jobgate_gitlab_circuit_open 1 while the circuit breaker holds requests to GitLab back, else 0.
+# TYPE jobgate_gitlab_circuit_open gauge
+jobgate_gitlab_circuit_open 0
+# HELP jobgate_gitlab_requests_in_flight Requests that GitLab has not answered yet, by lane (logins, refreshes) and age (quick, or slow after 250 ms).
+# TYPE jobgate_gitlab_requests_in_flight gauge
+jobgate_gitlab_requests_in_flight{age="quick",lane="logins"} 0
+jobgate_gitlab_requests_in_flight{age="quick",lane="refreshes"} 0
+jobgate_gitlab_requests_in_flight{age="slow",lane="logins"} 0
+jobgate_gitlab_requests_in_flight{age="slow",lane="refreshes"} 0
 # HELP jobgate_gitlab_requests_total Requests sent to GitLab, by endpoint and result (the HTTP status, or error where there was none).
 # TYPE jobgate_gitlab_requests_total counter
-jobgate_gitlab_requests_total{endpoint="api/v4/job",result="200"} 1
-jobgate_gitlab_requests_total{endpoint="api/v4/projects/:id/environments",result="200"} 2
-jobgate_gitlab_requests_total{endpoint="api/v4/projects/:id/repository/branches",result="200"} 1
-jobgate_gitlab_requests_total{endpoint="api/v4/projects/:id/repository/branches/:branch",result="200"} 1
-jobgate_gitlab_requests_total{endpoint="api/v4/projects/:id/repository/branches/:branch",result="404"} 2
-jobgate_gitlab_requests_total{endpoint="api/v4/projects/:id/repository/tags/:tag",result="200"} 1
-jobgate_gitlab_requests_total{endpoint="api/v4/projects/:id/repository/tags/:tag",result="403"} 1
+jobgate_gitlab_requests_total{endpoint="api/v4/job/allowed_agents",result="200"} 1
+jobgate_gitlab_requests_total{endpoint="api/v4/job/allowed_agents",result="401"} 1
+jobgate_gitlab_requests_total{endpoint="api/v4/job/allowed_agents",result="502"} 1
+jobgate_gitlab_requests_total{endpoint="api/v4/job/allowed_agents",result="error"} 1
+jobgate_gitlab_requests_total{endpoint="api/v4/job/allowed_agents",result="invalid"} 1
+# HELP jobgate_gitlab_waiting_requests Requests that wait for the rate limit or for a place in flight, by queue (logins, refreshes, facts).
+# TYPE jobgate_gitlab_waiting_requests gauge
+jobgate_gitlab_waiting_requests{queue="facts"} 0
+jobgate_gitlab_waiting_requests{queue="logins"} 0
+jobgate_gitlab_waiting_requests{queue="refreshes"} 0
 `
-	if err := testutil.GatherAndCompare(metrics, strings.NewReader(want), "jobgate_gitlab_requests_total"); err != nil {
+	if err := testutil.GatherAndCompare(metrics, strings.NewReader(want), "jobgate_gitlab_requests_total", "jobgate_gitlab_circuit_open",
+		"jobgate_gitlab_requests_in_flight", "jobgate_gitlab_waiting_requests"); err != nil {
 		t.Error(err)
 	}
 }

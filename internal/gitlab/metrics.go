@@ -2,18 +2,34 @@ package gitlab
 
 import (
 	"errors"
+	"net/http"
 	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/jobgate/jobgate/internal/job"
 )
 
 // Metrics count what is asked of GitLab. One set serves every client that a process makes over its life.
 type Metrics struct {
-	requests *prometheus.CounterVec
-	duration *prometheus.HistogramVec
-	circuit  prometheus.Gauge
+	requests   *prometheus.CounterVec
+	duration   *prometheus.HistogramVec
+	circuit    prometheus.Gauge
+	queued     *prometheus.GaugeVec
+	flying     *prometheus.GaugeVec
+	turnedAway *prometheus.CounterVec
+	listings   *prometheus.CounterVec
 }
+
+// probeEndpoint is the name of the breaker's own requests in metrics.
+const probeEndpoint = "probe"
+
+// queueNames are the lanes' queues in metrics.
+var queueNames = map[queueName]string{logins: "logins", refreshes: "refreshes", facts: "facts"}
+
+// laneNames are the lanes in metrics.
+var laneNames = map[job.Lane]string{job.Logins: "logins", job.Refreshes: "refreshes"}
 
 // NewMetrics makes the metrics and registers them; a nil registerer leaves them unregistered.
 func NewMetrics(r prometheus.Registerer) *Metrics {
@@ -31,9 +47,25 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Name: "jobgate_gitlab_circuit_open",
 			Help: "1 while the circuit breaker holds requests to GitLab back, else 0.",
 		}),
+		queued: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "jobgate_gitlab_waiting_requests",
+			Help: "Requests that wait for the rate limit or for a place in flight, by queue (logins, refreshes, facts).",
+		}, []string{"queue"}),
+		flying: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "jobgate_gitlab_requests_in_flight",
+			Help: "Requests that GitLab has not answered yet, by lane (logins, refreshes) and age (quick, or slow after 250 ms).",
+		}, []string{"lane", "age"}),
+		turnedAway: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "jobgate_gitlab_turned_away_total",
+			Help: "Requests that were never sent because they found no room in time, by queue (logins, refreshes, facts).",
+		}, []string{"queue"}),
+		listings: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "jobgate_gitlab_environment_listings_total",
+			Help: "Searches through a project's environments for a wildcard, by result (found, absent, failed, too_many).",
+		}, []string{"result"}),
 	}
 	if r != nil {
-		r.MustRegister(m.requests, m.duration, m.circuit)
+		r.MustRegister(m.requests, m.duration, m.circuit, m.queued, m.flying, m.turnedAway, m.listings)
 	}
 	return m
 }
@@ -41,6 +73,15 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 func (m *Metrics) observe(endpoint string, err error, took time.Duration) {
 	m.requests.WithLabelValues(endpoint, result(err)).Inc()
 	m.duration.WithLabelValues(endpoint).Observe(took.Seconds())
+}
+
+func (m *Metrics) observeProbe(resp *http.Response, took time.Duration) {
+	result := "error"
+	if resp != nil {
+		result = strconv.Itoa(resp.StatusCode)
+	}
+	m.requests.WithLabelValues(probeEndpoint, result).Inc()
+	m.duration.WithLabelValues(probeEndpoint).Observe(took.Seconds())
 }
 
 func (m *Metrics) setCircuit(open bool) {
@@ -51,20 +92,43 @@ func (m *Metrics) setCircuit(open bool) {
 	}
 }
 
+func (m *Metrics) waiting(q queueName, n int) {
+	m.queued.WithLabelValues(queueNames[q]).Set(float64(n))
+}
+
+func (m *Metrics) inFlight(l job.Lane, quick, slow int) {
+	m.flying.WithLabelValues(laneNames[l], "quick").Set(float64(quick))
+	m.flying.WithLabelValues(laneNames[l], "slow").Set(float64(slow))
+}
+
+func (m *Metrics) turnAway(q queueName) { m.turnedAway.WithLabelValues(queueNames[q]).Inc() }
+
+// The results of a search through a project's environments.
+const (
+	listingFound   = "found"
+	listingAbsent  = "absent"
+	listingFailed  = "failed"
+	listingTooMany = "too_many"
+)
+
+// countListing counts a search; an empty result means that there was no need for one.
+func (m *Metrics) countListing(result string) {
+	if result != "" {
+		m.listings.WithLabelValues(result).Inc()
+	}
+}
+
 func result(err error) string {
-	var rejected *RejectedError
 	var refused *RefusedError
 	var answer *answerError
 	switch {
 	case err == nil:
 		return "200"
-	case errors.As(err, &rejected):
-		return strconv.Itoa(rejected.Status)
 	case errors.As(err, &refused):
 		return strconv.Itoa(refused.Status)
 	case errors.Is(err, ErrNotFound):
 		return "404"
-	case errors.As(err, &answer) && answer.status == 200:
+	case errors.As(err, &answer) && answer.status == http.StatusOK:
 		return "invalid"
 	case errors.As(err, &answer):
 		return strconv.Itoa(answer.status)

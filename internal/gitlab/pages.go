@@ -11,35 +11,30 @@ import (
 // perPage is the most that GitLab puts on a page (lib/api/pagination_params.rb).
 const perPage = 100
 
-// lookThrough reads a list, page after page, until pick has found what it wants. It takes at most the client's timeout
-// in all; every page is retried, limited and measured like any other request.
-//
-// The error is that of the page that failed, or wraps ErrNotFound when the list, or maxPages of it, has been read.
-func lookThrough[T any](
-	ctx context.Context, c *Client, r request, maxPages int, pick func(body []byte) (found *T, err error),
-) (*T, error) {
+// eachPage reads a list page after page, until read is done or there is no further page. It takes at most the client's
+// timeout in all; every page is retried, limited and measured like any other request. The error is that of the page that
+// failed, or wraps ErrNotFound where the list has more than maxPages pages.
+func (c *Client) eachPage(ctx context.Context, r request, maxPages int, read func(*answer) (done bool, err error)) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-
-	type page struct {
-		found *T
-		more  bool
-	}
-	read := func(a answer) (page, error) {
-		found, err := pick(a.body)
-		return page{found: found, more: a.more}, err
-	}
 	for number := 1; number <= maxPages; number++ {
-		numbered := r
-		numbered.query = url.Values{"per_page": {strconv.Itoa(perPage)}, "page": {strconv.Itoa(number)}}
-		maps.Copy(numbered.query, r.query)
-		p, err := get(ctx, c, numbered, read)
-		if err != nil || p.found != nil {
-			return p.found, err
-		}
-		if !p.more {
-			return nil, fmt.Errorf("list %s: %w", r.endpoint, ErrNotFound)
+		p, err := get(ctx, c, r.page(number), func(a *answer) (page, error) {
+			done, err := read(a)
+			return page{done: done, more: a.more}, err
+		})
+		if err != nil || p.done || !p.more {
+			return err
 		}
 	}
-	return nil, fmt.Errorf("list %s: %w among the first %d", r.endpoint, ErrNotFound, maxPages*perPage)
+	return fmt.Errorf("list %s: %w among the first %d", r.endpoint, ErrNotFound, maxPages*perPage)
+}
+
+type page struct{ done, more bool }
+
+// page is the request for one page of a list.
+func (r request) page(number int) request {
+	query := url.Values{"per_page": {strconv.Itoa(perPage)}, "page": {strconv.Itoa(number)}}
+	maps.Copy(query, r.query)
+	r.query = query
+	return r
 }

@@ -1,63 +1,62 @@
 package gitlab_test
 
 import (
-	"context"
 	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/jobgate/jobgate/internal/gitlab"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
+	"github.com/jobgate/jobgate/internal/job"
 )
 
-// protection is a question about one ref of project 150.
-type protection func(ctx context.Context, c *gitlab.Client, token, name string) (bool, error)
-
-func branchProtection(ctx context.Context, c *gitlab.Client, _, name string) (bool, error) {
-	return c.BranchProtected(ctx, c.Access(), 150, name)
-}
-
-func tagProtection(ctx context.Context, c *gitlab.Client, _, name string) (bool, error) {
-	return c.TagProtected(ctx, c.Access(), 150, name)
-}
-
-func listedProtection(ctx context.Context, c *gitlab.Client, token, name string) (bool, error) {
-	return c.BranchListed(ctx, token, 150, name)
-}
-
-var protections = []struct {
+// ways are how a ref's protection can be asked for.
+var ways = []struct {
 	name     string
+	kind     job.RefType
 	endpoint string
-	ask      protection
+	change   func(*gitlab.Options)
 	other    string // a ref of the other kind
 }{
-	{"branch", gitlabtest.Branch, branchProtection, "v1.0"},
-	{"tag", gitlabtest.Tag, tagProtection, "main"},
-	{"branch in the list", gitlabtest.Branches, listedProtection, "v1.0"},
+	{"branch", job.Branch, gitlabtest.Branch, withAccess, "v1.0"},
+	{"tag", job.Tag, gitlabtest.Tag, withAccess, "main"},
+	{"branch in the list", job.Branch, gitlabtest.Branches, nil, "v1.0"},
 }
 
-func TestProtection_FollowsTheProjectsRules(t *testing.T) {
+func TestRefProtected_FollowsTheProjectsRules(t *testing.T) {
 	rows := []struct {
 		name      string
-		ask       protection
-		ref       string
+		change    func(*gitlab.Options)
+		ref       job.Ref
 		protected bool
 	}{
-		{"branch protected by name", branchProtection, "main", true},
-		{"branch protected by wildcard", branchProtection, "release-1", true},
-		{"branch with a slash", branchProtection, "feature/x", false},
-		{"tag protected by wildcard", tagProtection, "v1.0", true},
-		{"tag with a slash", tagProtection, "nightly/1", false},
-		{"listed branch protected by name", listedProtection, "main", true},
-		{"listed branch protected by wildcard", listedProtection, "release-1", true},
-		{"listed branch with a slash", listedProtection, "feature/x", false},
+		{"branch protected by name", withAccess, job.Ref{Type: job.Branch, Name: "main"}, true},
+		{"branch protected by wildcard", withAccess, job.Ref{Type: job.Branch, Name: "release-1"}, true},
+		{"branch with a slash", withAccess, job.Ref{Type: job.Branch, Name: "feature/x"}, false},
+		{"tag protected by wildcard", withAccess, job.Ref{Type: job.Tag, Name: "v1.0"}, true},
+		{"tag with a slash", withAccess, job.Ref{Type: job.Tag, Name: "nightly/1"}, false},
+		{"listed branch protected by name", nil, job.Ref{Type: job.Branch, Name: "main"}, true},
+		{"listed branch protected by wildcard", nil, job.Ref{Type: job.Branch, Name: "release-1"}, true},
+		{"listed branch with a slash", nil, job.Ref{Type: job.Branch, Name: "feature/x"}, false},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			s, c, token := factsServer(t, nil)
-			got, err := row.ask(t.Context(), c, token, row.ref)
+			s, token := start(t, nil)
+			c := newClient(t, s.URL(), row.change)
+			got, err := c.RefProtected(t.Context(), token, on(row.ref.Type, row.ref.Name))
 			if err != nil || got != row.protected {
 				t.Errorf("protected: %t, %v; want %t", got, err, row.protected)
+			}
+			// The jobs of a project share the answer.
+			if again, err := c.RefProtected(t.Context(), "another-job", on(row.ref.Type, row.ref.Name)); err != nil || again != got {
+				t.Errorf("for another job: %t, %v", again, err)
 			}
 			if got := s.Calls(gitlabtest.AnyEndpoint); got != 1 {
 				t.Errorf("GitLab was asked %d times, want once", got)
@@ -66,28 +65,24 @@ func TestProtection_FollowsTheProjectsRules(t *testing.T) {
 	}
 }
 
-func TestProtection_ChangesWithTheNextQuestion(t *testing.T) {
-	for _, p := range protections {
-		t.Run(p.name, func(t *testing.T) {
-			s, c, token := factsServer(t, func(w *gitlabtest.Instance) { w.Project(150).Branches = []string{"v1.0"} })
-			for _, rules := range [][]string{nil, {"v*"}, {"w*"}, {"v1.0"}} {
-				if err := s.Update(func(w *gitlabtest.Instance) {
-					w.Project(150).ProtectedBranches, w.Project(150).ProtectedTags = rules, rules
-				}); err != nil {
-					t.Fatal(err)
-				}
-				want := len(rules) > 0 && strings.HasPrefix(rules[0], "v")
-				if got, err := p.ask(t.Context(), c, token, "v1.0"); err != nil || got != want {
-					t.Errorf("protected: %t, %v; want %t with the rules %q", got, err, want, rules)
-				}
-			}
-		})
+func TestRefProtected_OfNoRef(t *testing.T) {
+	s, token := start(t, nil)
+	c := newClient(t, s.URL(), withAccess)
+	mergeRequest := on(job.Branch, "main")
+	mergeRequest.Ref.MergeRequest = true
+	for name, j := range map[string]*job.Job{"unknown type": identified(), "merge request": mergeRequest} {
+		if got, err := c.RefProtected(t.Context(), token, j); got || unlearnable(err) == "" {
+			t.Errorf("%s: protected: %t, %v; want unlearnable", name, got, err)
+		}
+	}
+	if got := s.Calls(gitlabtest.AnyEndpoint); got != 0 {
+		t.Errorf("GitLab was asked %d times", got)
 	}
 }
 
 // A ref that is gone is no refusal: no permission would teach its protection.
-func TestProtection_RefThatIsNotThere(t *testing.T) {
-	for _, p := range protections {
+func TestRefProtected_RefThatIsNotThere(t *testing.T) {
+	for _, way := range ways {
 		for _, row := range []struct {
 			name, ref string
 			calls     int
@@ -97,16 +92,15 @@ func TestProtection_RefThatIsNotThere(t *testing.T) {
 			{"merge request's", "refs/merge-requests/1/head", 1},
 			{"qualified", "refs/heads/main", 1},
 			{"only the beginning of a name", "releas", 1},
-			{"of the other kind", p.other, 1},
+			{"of the other kind", way.other, 1},
 			{"empty", "", 0},
 			{"longer than any name", strings.Repeat("a", 1025), 0},
 		} {
-			t.Run(p.name+" "+row.name, func(t *testing.T) {
-				s, c, token := factsServer(t, nil)
-				_, err := p.ask(t.Context(), c, token, row.ref)
-				var refused *gitlab.RefusedError
-				if !errors.Is(err, gitlab.ErrNotFound) || errors.As(err, &refused) {
-					t.Errorf("error is %v, want not found", err)
+			t.Run(way.name+" "+row.name, func(t *testing.T) {
+				s, token := start(t, nil)
+				_, err := newClient(t, s.URL(), way.change).RefProtected(t.Context(), token, on(way.kind, row.ref))
+				if !strings.Contains(unlearnable(err), "does not exist any more") {
+					t.Errorf("error is %v, want that the ref does not exist any more", err)
 				}
 				if got := s.Calls(gitlabtest.AnyEndpoint); got != row.calls {
 					t.Errorf("GitLab was asked %d times, want %d", got, row.calls)
@@ -117,21 +111,22 @@ func TestProtection_RefThatIsNotThere(t *testing.T) {
 }
 
 // The name is protected and every other is not: an answer about another ref would show.
-func TestProtection_NamesMayHoldAnything(t *testing.T) {
+func TestRefProtected_NamesMayHoldAnything(t *testing.T) {
 	for _, name := range []string{
 		"feature/a b?c", "a/b/c/d", "..", ".", "../..", "../../../../user", "./x", "x/.", "a%2Fb", "50%", "%", "a+b", "a&page=2", "a=b",
 		"a;b", "a,b", "#1", "a#b", "händler", "日本", "a$b", "$", "$a", "a$", "a$b$c", "a*b", "*", "^a", "^", "v1.0.json", "@", "a:b", ":branch", `a\b`, `"`, "a'b", "<a>", "-",
 		"main\n", "\t", "\x01", strings.Repeat("é/", 300), strings.Repeat("?", 1024),
 	} {
 		t.Run(strings.ToValidUTF8(name[:min(len(name), 20)], ""), func(t *testing.T) {
-			for _, p := range protections {
-				t.Run(p.name, func(t *testing.T) {
-					_, c, token := factsServer(t, func(w *gitlabtest.Instance) {
-						project := w.Project(150)
-						project.Branches, project.Tags = append(project.Branches, name), append(project.Tags, name)
-						project.ProtectedBranches, project.ProtectedTags = []string{name}, []string{name}
+			for _, way := range ways {
+				t.Run(way.name, func(t *testing.T) {
+					s, token := start(t, func(i *gitlabtest.Instance) {
+						p := i.Project(150)
+						p.Branches, p.Tags = append(p.Branches, name), append(p.Tags, name)
+						p.ProtectedBranches, p.ProtectedTags = []string{name}, []string{name}
 					})
-					if got, err := p.ask(t.Context(), c, token, name); err != nil || !got {
+					got, err := newClient(t, s.URL(), way.change).RefProtected(t.Context(), token, on(way.kind, name))
+					if err != nil || !got {
 						t.Errorf("protected: %t, %v; want true", got, err)
 					}
 				})
@@ -140,7 +135,7 @@ func TestProtection_NamesMayHoldAnything(t *testing.T) {
 	}
 }
 
-func TestProtection_UnusableAnswers(t *testing.T) {
+func TestRefProtected_UnusableAnswers(t *testing.T) {
 	rows := []struct {
 		name    string
 		body    string
@@ -157,30 +152,111 @@ func TestProtection_UnusableAnswers(t *testing.T) {
 		{"key in another case", `{"name":"main","Protected":true}`, true},
 		{"trailing data", `{"name":"main","protected":true}{}`, true},
 	}
-	for _, p := range protections {
+	for _, way := range ways {
 		for _, row := range rows {
-			t.Run(p.name+" "+row.name, func(t *testing.T) {
-				s, c, token := factsServer(t, func(w *gitlabtest.Instance) { w.Project(150).Tags = []string{"main"} })
-				list := p.endpoint == gitlabtest.Branches
+			t.Run(way.name+" "+row.name, func(t *testing.T) {
+				s, token := start(t, func(i *gitlabtest.Instance) { i.Project(150).Tags = []string{"main"} })
+				list := way.endpoint == gitlabtest.Branches
 				if list {
 					row.body = "[" + row.body + "]"
 				}
-				s.Fault(gitlabtest.Fault{Endpoint: p.endpoint, Body: row.body})
-				got, err := p.ask(t.Context(), c, token, "main")
-				var unavailable *gitlab.UnavailableError
+				s.Fault(gitlabtest.Fault{Endpoint: way.endpoint, Body: row.body})
+				got, err := newClient(t, s.URL(), way.change).RefProtected(t.Context(), token, on(way.kind, "main"))
 				switch absent := !strings.Contains(row.body, `"name":"main"`); {
 				case list && absent:
 					if !errors.Is(err, gitlab.ErrNotFound) {
 						t.Errorf("error is %v, want not found", err)
 					}
 				case row.useless:
-					if !errors.As(err, &unavailable) || got {
+					if !isUnavailable(err) || got {
 						t.Errorf("error is %v, want unavailable", err)
 					}
 				case err != nil || !got:
 					t.Errorf("protected: %t, %v; want true", got, err)
 				}
 			})
+		}
+	}
+}
+
+func TestRefProtected_SearchesForTheBeginningOfTheName(t *testing.T) {
+	rows := []struct {
+		name     string
+		branches []string
+		branch   string
+		search   string
+		found    bool
+		calls    int
+	}{
+		{"alone", []string{"main"}, "main", "^main", true, 1},
+		{"among others", append(numbered("main-", 250), "main"), "main", "^main", true, 1},
+		{"only others", numbered("main-", 250), "main", "^main", false, 3},
+		{"others in front do not count", append(numbered("a-main-", 250), "main"), "main", "^main", true, 1},
+		{"on the last page", numbered("main-", 250), "main-249", "^main-249", true, 1},
+		{"another case before it", []string{"MAIN", "Main", "main"}, "main", "^main", true, 1},
+		{"dollar", append(numbered("a-", 250), "a$b"), "a$b", "^a", true, 1},
+		{"dollar in front", append(numbered("z-", 250), "$b"), "$b", "^", true, 1},
+		{"dollar behind", append(numbered("A-", 250), "a$"), "a$", "^a", true, 3},
+		{"too many others", numbered("main-", 1000), "main", "^main", false, 4},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			s, token := start(t, func(i *gitlabtest.Instance) {
+				i.Project(150).Branches, i.Project(150).ProtectedBranches = row.branches, []string{row.branch}
+			})
+			got, err := newClient(t, s.URL(), nil).RefProtected(t.Context(), token, on(job.Branch, row.branch))
+			if got != row.found || errors.Is(err, gitlab.ErrNotFound) == row.found {
+				t.Errorf("protected: %t, %v; want %t", got, err, row.found)
+			}
+			if got := s.Calls(gitlabtest.Branches); got != row.calls {
+				t.Errorf("GitLab was asked %d times, want %d", got, row.calls)
+			}
+			u, err := url.Parse(s.Requests(gitlabtest.Branches)[0].URI)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := url.Values{"search": {row.search}, "page": {"1"}, "per_page": {"100"}}
+			if diff := cmp.Diff(want, u.Query()); diff != "" {
+				t.Errorf("query (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func numbered(prefix string, n int) []string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = fmt.Sprintf("%s%d", prefix, i)
+	}
+	return all
+}
+
+// The first page of a search comes from Gitaly whole, and always announces a second one
+// (lib/gitlab/pagination/gitaly_keyset_pager.rb). Tags are listed in the same way.
+func TestRefProtected_FirstPageThatHoldsEverything(t *testing.T) {
+	var calls atomic.Int64
+	gitaly := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		calls.Add(1)
+		w.Header().Set("Content-Type", jsonType)
+		if r.URL.Query().Get("page") != "1" {
+			w.Header().Set("X-Next-Page", "")
+			fmt.Fprint(w, "[]")
+			return
+		}
+		w.Header().Set("X-Next-Page", "2")
+		entry := `{"name":"main-1","protected":false},`
+		fmt.Fprint(w, "["+strings.Repeat(entry, 150)+`{"name":"main","protected":true}]`)
+	}))
+	defer gitaly.Close()
+	c := newClient(t, gitaly.URL, nil)
+	for _, kind := range []job.RefType{job.Branch, job.Tag} {
+		calls.Store(0)
+		if got, err := c.RefProtected(t.Context(), "t", on(kind, "main")); err != nil || !got || calls.Load() != 1 {
+			t.Errorf("%s: protected: %t, %v after %d questions; want true after one", kind, got, err, calls.Load())
+		}
+		calls.Store(0)
+		if _, err := c.RefProtected(t.Context(), "t", on(kind, "mai")); !errors.Is(err, gitlab.ErrNotFound) || calls.Load() != 2 {
+			t.Errorf("%s: %v after %d questions; want not found after two", kind, err, calls.Load())
 		}
 	}
 }

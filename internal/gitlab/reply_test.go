@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/jobgate/jobgate/internal/gitlab"
+	"github.com/jobgate/jobgate/internal/job"
 )
 
 // minimal has everything that a reply must have, and nothing else.
@@ -37,6 +38,16 @@ func TestParseAllowedAgents(t *testing.T) {
 		{"agent whose config project's path is no name is kept without it", with(`{"job"`, `{"allowed_agents":[{"id":5,"config_project":{"id":7,"path_with_namespace":["a"]}},{"id":6,"config_project":{"id":8,"path_with_namespace":"`+strings.Repeat("a", 1025)+`"}}],"job"`), func(a *gitlab.AllowedAgents) {
 			a.Agents = []gitlab.AllowedAgent{{ID: 5, ConfigProjectID: 7}, {ID: 6, ConfigProjectID: 8}}
 		}},
+		{"agent listed twice counts once, as it is listed first", with(`{"job"`, `{"allowed_agents":[{"id":5,"config_project":{"id":7}},{"id":5,"config_project":{"id":8}}],"job"`), func(a *gitlab.AllowedAgents) {
+			a.Agents = []gitlab.AllowedAgent{{ID: 5, ConfigProjectID: 7}}
+		}},
+		{"agent with its id behind the rest", with(`{"job"`, `{"allowed_agents":[{"configuration":{"a": [1, "b"]},"config_project":{"path_with_namespace":"a/b","id":7},"id":5}],"job"`), func(a *gitlab.AllowedAgents) {
+			a.Agents = []gitlab.AllowedAgent{{ID: 5, ConfigProjectID: 7, ConfigProjectPath: "a/b", Configuration: []byte(`{"a":[1,"b"]}`)}}
+		}},
+		{"configuration larger than 64 KiB is not kept", with(`{"job"`, `{"allowed_agents":[{"id":5,"configuration":{"a":"`+strings.Repeat("a", 64<<10)+`"}},{"id":6,"configuration":{}}],"job"`), func(a *gitlab.AllowedAgents) {
+			a.Agents = []gitlab.AllowedAgent{{ID: 5, TooLarge: true}, {ID: 6, Configuration: []byte(`{}`)}}
+		}},
+		{"no list of agents", with(`{"job"`, `{"allowed_agents":null,"job"`), func(*gitlab.AllowedAgents) {}},
 		{"largest id", with(`"id":3`, `"id":9223372036854775807`), func(a *gitlab.AllowedAgents) { a.ProjectID = 9223372036854775807 }},
 
 		{"no job", with(`"job":{"id":1},`, ``), nil},
@@ -53,6 +64,12 @@ func TestParseAllowedAgents(t *testing.T) {
 		{"slug that would forge a group", with(`{"job"`, `{"environment":{"slug":"prod:production","tier":"other"},"job"`), nil},
 		{"tier that is no label", with(`{"job"`, `{"environment":{"slug":"prod","tier":"Production"},"job"`), nil},
 		{"slug too long", with(`{"job"`, `{"environment":{"slug":"`+strings.Repeat("a", 64)+`","tier":"other"},"job"`), nil},
+		{"agents that are no list", with(`{"job"`, `{"allowed_agents":{},"job"`), nil},
+		{"job twice", with(`{"job"`, `{"job":{"id":9},"job"`), nil},
+		{"agents twice", with(`{"job"`, `{"allowed_agents":[],"allowed_agents":[],"job"`), nil},
+		{"agents without end", `{"job":{"id":1},"allowed_agents":[{"id":5}`, nil},
+		{"agent without end", `{"job":{"id":1},"allowed_agents":[{"id":5`, nil},
+		{"no end", strings.TrimSuffix(minimal, "}"), nil},
 		{"array", `[]`, nil},
 		{"null", `null`, nil},
 		{"trailing data", minimal + `{}`, nil},
@@ -101,11 +118,11 @@ func TestDefaultNamespace(t *testing.T) {
 }
 
 func TestParseConfiguration(t *testing.T) {
-	asAgent := gitlab.Configuration{AccessAs: gitlab.AsAgent}
+	asAgent := job.Configuration{AccessAs: job.AsAgent}
 	rows := []struct {
 		name string
 		raw  string
-		want *gitlab.Configuration // nil: unusable
+		want *job.Configuration // nil: unusable
 	}{
 		{"absent", ``, &asAgent},
 		{"null", `null`, &asAgent},
@@ -115,19 +132,19 @@ func TestParseConfiguration(t *testing.T) {
 		{"agent", `{"access_as":{"agent":{}}}`, &asAgent},
 		{"only default_namespace", `{"default_namespace":"web"}`, &asAgent},
 		{"access_as in other case is another key", `{"Access_As":{"ci_job":{}}}`, &asAgent},
-		{"ci_job", `{"access_as":{"ci_job":{}}}`, &gitlab.Configuration{AccessAs: gitlab.AsCIJob}},
-		{"ci_job with options of a later release", `{"access_as":{"ci_job":{"x":1}}}`, &gitlab.Configuration{AccessAs: gitlab.AsCIJob}},
+		{"ci_job", `{"access_as":{"ci_job":{}}}`, &job.Configuration{AccessAs: job.AsCIJob}},
+		{"ci_job with options of a later release", `{"access_as":{"ci_job":{"x":1}}}`, &job.Configuration{AccessAs: job.AsCIJob}},
 		{"impersonate", `{"access_as":{"impersonate":{"username":"user1","groups":["g1","g2"],"uid":"uid","extra":[{"key":"k1","val":["v1","v2"]}]}}}`,
-			&gitlab.Configuration{AccessAs: gitlab.AsImpersonated, Impersonate: gitlab.Impersonate{
-				Username: "user1", UID: "uid", Groups: []string{"g1", "g2"}, Extra: []gitlab.ExtraKey{{Key: "k1", Values: []string{"v1", "v2"}}},
+			&job.Configuration{AccessAs: job.AsImpersonated, Impersonate: job.Impersonate{
+				Username: "user1", UID: "uid", Groups: []string{"g1", "g2"}, Extra: []job.ExtraKey{{Key: "k1", Values: []string{"v1", "v2"}}},
 			}}},
 		{"restrictions", `{"environments":["production","review/*",null,""],"protected_branches_only":true}`,
-			&gitlab.Configuration{AccessAs: gitlab.AsAgent, Environments: []string{"production", "review/*", "", ""}, ProtectedBranchesOnly: true}},
+			&job.Configuration{AccessAs: job.AsAgent, Environments: []string{"production", "review/*", "", ""}, ProtectedBranchesOnly: true}},
 		{"environments that restrict nothing", `{"environments":""}`, &asAgent},
 		{"protected_branches_only false", `{"protected_branches_only":false}`, &asAgent},
 		{"protected_branches_only null", `{"protected_branches_only":null}`, &asAgent},
-		{"protected_branches_only as Ruby reads the text false", `{"protected_branches_only":"false"}`, &gitlab.Configuration{AccessAs: gitlab.AsAgent, ProtectedBranchesOnly: true}},
-		{"protected_branches_only as Ruby reads 0", `{"protected_branches_only":0}`, &gitlab.Configuration{AccessAs: gitlab.AsAgent, ProtectedBranchesOnly: true}},
+		{"protected_branches_only as Ruby reads the text false", `{"protected_branches_only":"false"}`, &job.Configuration{AccessAs: job.AsAgent, ProtectedBranchesOnly: true}},
+		{"protected_branches_only as Ruby reads 0", `{"protected_branches_only":0}`, &job.Configuration{AccessAs: job.AsAgent, ProtectedBranchesOnly: true}},
 
 		{"two modes", `{"access_as":{"agent":{},"ci_job":{}}}`, nil},
 		{"unknown mode", `{"access_as":{"ci_user":{}}}`, nil},
@@ -150,9 +167,10 @@ func TestParseConfiguration(t *testing.T) {
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			got, err := gitlab.ParseConfiguration([]byte(row.raw))
+			agent := gitlab.AllowedAgent{ID: 4, Configuration: []byte(row.raw)}
+			got, err := agent.ParseConfiguration()
 			if row.want == nil {
-				if !errors.Is(err, gitlab.ErrConfiguration) {
+				if !errors.Is(err, job.ErrConfiguration) {
 					t.Fatalf("error is %v, want ErrConfiguration", err)
 				}
 				return
@@ -160,7 +178,7 @@ func TestParseConfiguration(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(*row.want, got); diff != "" {
+			if diff := cmp.Diff(row.want, got); diff != "" {
 				t.Errorf("configuration (-want +got):\n%s", diff)
 			}
 		})
@@ -188,11 +206,11 @@ func FuzzParseAllowedAgents(f *testing.F) {
 			if agent.ID <= 0 || agent.ConfigProjectID < 0 {
 				t.Errorf("agent %+v", agent)
 			}
-			c, err := gitlab.ParseConfiguration(agent.Configuration)
-			if err != nil && !errors.Is(err, gitlab.ErrConfiguration) {
+			c, err := agent.ParseConfiguration()
+			if err != nil && !errors.Is(err, job.ErrConfiguration) {
 				t.Errorf("error %v does not wrap ErrConfiguration", err)
 			}
-			if err == nil && (c.AccessAs == gitlab.AsImpersonated) != (c.Impersonate.Username != "") {
+			if err == nil && (c.AccessAs == job.AsImpersonated) != (c.Impersonate.Username != "") {
 				t.Errorf("mode %d with user %q", c.AccessAs, c.Impersonate.Username)
 			}
 		}

@@ -7,20 +7,23 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strconv"
-	"strings"
+	"sync/atomic"
 	"time"
 
 	kjson "sigs.k8s.io/json"
 )
 
 const (
-	// maxBody bounds what is read of any answer. The largest honest one, 500 agents with long configurations, is far
-	// below it.
+	// maxBody bounds what is read of an answer where its request sets no other bound.
 	maxBody = 1 << 20
-	// maxMessage bounds what is kept of the reason in GitLab's refusal.
-	maxMessage = 256
+	// maxRefusal bounds what is read of an answer other than 200.
+	maxRefusal = 64 << 10
+	// maxMessage bounds what is kept of the reason in GitLab's refusal, maxMediaType what is shown of a media type.
+	maxMessage   = 256
+	maxMediaType = 64
 	// maxRetryAfter bounds what a Retry-After may ask for, so that no intermediary can switch jobgate off for a day.
 	maxRetryAfter = 10 * time.Minute
 )
@@ -32,111 +35,150 @@ type request struct {
 	endpoint   string
 	values     []string // of the placeholders, in order, unescaped and not empty
 	query      url.Values
-	credential Credential
-	urgency    Urgency
-	// missing is GitLab's message when the asker may look and there is nothing; empty where it has none.
-	missing string
-	// judgesToken says that a refusal is about the credential itself: a *RejectedError instead of a *RefusedError.
-	judgesToken bool
+	credential credential
+	anonymous  bool // the endpoint takes no credential
+	header     http.Header
+	queue      queueName
+	maxBody    int64 // of a 200; 1 MiB when zero
+	// missing are GitLab's messages when the asker may look and there is nothing.
+	missing []string
+	// optional says that some editions of GitLab do not have the endpoint: an unknown route is then a refusal.
+	optional bool
 }
 
 // answer is a 200 with JSON.
 type answer struct {
-	body []byte
+	body *body
 	more bool // GitLab has a further page (X-Next-Page, lib/gitlab/pagination/offset_header_builder.rb)
 }
 
+// decode reads the whole body into the value.
+func (a *answer) decode(what string, value any) error {
+	raw, err := io.ReadAll(a.body)
+	if err != nil {
+		return err
+	}
+	if err := kjson.UnmarshalCaseSensitivePreserveInts(raw, value); err != nil {
+		return fmt.Errorf("decode %s: %w", what, err)
+	}
+	return nil
+}
+
+// body is a bounded body that watches for the credential.
+type body struct {
+	secretReader
+	left int64
+	err  error // of the connection or of the bound
+}
+
+var errTooLarge = errors.New("body is too large")
+
+func newBody(r io.Reader, limit int64, secret string) *body {
+	return &body{secretReader: secretReader{r: r, secret: []byte(secret)}, left: limit}
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	if b.err != nil {
+		return 0, b.err
+	}
+	n, err := b.secretReader.Read(p)
+	b.left -= int64(n)
+	if b.left < 0 {
+		n, err = 0, errTooLarge
+	}
+	if err != nil && err != io.EOF {
+		b.err = err
+	}
+	return n, err
+}
+
 // roundTrip sends the request once and sorts the answer. Its error is definite (isDefinite), or says why the answer is
-// of no use.
-func roundTrip[T any](ctx context.Context, c *Client, r request, read func(answer) (T, error)) (T, error) {
+// of no use; it never gives away the credential.
+func roundTrip[T any](ctx context.Context, c *Client, r request, read func(*answer) (T, error)) (T, error) {
+	value, err := exchange(ctx, c, r, read)
+	return value, withhold(err, r.credential.secret)
+}
+
+func exchange[T any](ctx context.Context, c *Client, r request, read func(*answer) (T, error)) (T, error) {
 	var none T
+	var sent atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		WroteRequest: func(httptrace.WroteRequestInfo) { sent.Store(true) },
+	})
+	lost := func(err error) error {
+		return &transportError{err: withoutURL(err), timedOut: sent.Load() && errors.Is(ctx.Err(), context.DeadlineExceeded)}
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url(r), nil)
 	if err != nil {
 		return none, fmt.Errorf("make request: %w", withoutURL(err))
 	}
-	r.credential.set(req.Header)
-	req.Header.Set("Accept", "application/json")
-	req.Header.Set("User-Agent", c.userAgent)
-
+	c.setHeader(req, r)
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return none, &transportError{withoutURL(err)}
+		return none, lost(err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
-	if err != nil {
-		return none, &transportError{fmt.Errorf("read body: %w", err)}
+	if resp.StatusCode != http.StatusOK {
+		refusal, err := io.ReadAll(newBody(resp.Body, maxRefusal, ""))
+		if err != nil && !errors.Is(err, errTooLarge) {
+			return none, lost(fmt.Errorf("read body: %w", err))
+		}
+		return none, r.classify(resp, refusal)
 	}
-	if len(body) > maxBody {
-		return none, &answerError{status: resp.StatusCode, why: fmt.Sprintf("body is larger than %d bytes", maxBody)}
+	if mediaType, ok := isJSON(resp); !ok {
+		got := shown(mediaType, r.credential.secret, maxMediaType)
+		return none, &answerError{status: resp.StatusCode, why: fmt.Sprintf("media type is %q, want application/json", got)}
 	}
-	if err := r.classify(resp, body); err != nil {
-		return none, err
+	limit := r.maxBody
+	if limit == 0 {
+		limit = maxBody
 	}
-	value, err := read(answer{body: body, more: resp.Header.Get("X-Next-Page") != ""})
-	if err != nil {
+	b := newBody(resp.Body, limit, r.credential.secret)
+	value, err := read(&answer{body: b, more: resp.Header.Get("X-Next-Page") != ""})
+	switch {
+	case b.err != nil && !errors.Is(b.err, errTooLarge):
+		return none, lost(fmt.Errorf("read body: %w", b.err))
+	case b.err != nil:
+		return none, &answerError{status: resp.StatusCode, why: fmt.Sprintf("body is larger than %d bytes", limit)}
+	case b.found:
+		return none, &answerError{status: resp.StatusCode, cause: errWithheld}
+	case err != nil:
 		return none, &answerError{status: resp.StatusCode, why: "unusable body", cause: err}
 	}
 	return value, nil
 }
 
-// classify tells a 200 with JSON (nil) from GitLab's own refusal and from everything else that may stand in between.
-func (r request) classify(resp *http.Response, body []byte) error {
+func (c *Client) setHeader(req *http.Request, r request) {
+	r.credential.set(req.Header)
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", c.userAgent)
+	for name, values := range r.header {
+		req.Header[name] = values
+	}
+}
+
+func isJSON(resp *http.Response) (mediaType string, ok bool) {
 	mediaType, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	isJSON := err == nil && mediaType == "application/json"
-	switch resp.StatusCode {
-	case http.StatusOK:
-		if !isJSON {
-			return &answerError{status: resp.StatusCode, why: fmt.Sprintf("media type is %.64q, want application/json", mediaType)}
-		}
-		return nil
+	return mediaType, err == nil && mediaType == "application/json"
+}
+
+// classify tells GitLab's own refusal from everything else that an answer other than 200 may be.
+func (r request) classify(resp *http.Response, body []byte) error {
+	status := resp.StatusCode
+	switch status {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
-		if message, ok := r.refusal(resp.StatusCode, body); ok && isJSON {
-			return r.refused(resp.StatusCode, message)
+		message, ok := r.refusal(status, body)
+		if _, isJSON := isJSON(resp); !ok || !isJSON {
+			return &answerError{status: status, why: "not GitLab's own refusal (no JSON object whose message begins with the status)"}
 		}
-		return &answerError{status: resp.StatusCode, why: "not GitLab's own refusal (no JSON object with a message)"}
+		for _, missing := range r.missing {
+			if status == http.StatusNotFound && message == missing {
+				return fmt.Errorf("GET %s: %w", r.endpoint, ErrNotFound)
+			}
+		}
+		return &RefusedError{Status: status, Message: shown(message, r.credential.secret, maxMessage), Endpoint: r.endpoint}
 	default:
-		return &answerError{status: resp.StatusCode, retryAfter: retryAfter(resp.Header.Get("Retry-After"))}
-	}
-}
-
-// refusal reads the message of GitLab's error body (lib/api/helpers.rb). A message that repeats the token is withheld.
-//
-// An access token of too small a scope, expired or revoked has a body of its own (lib/api/api_guard.rb, as in RFC 6750,
-// section 3.1), which a job token never gets. A 404 with an error instead of a message is an unknown route.
-func (r request) refusal(status int, body []byte) (string, bool) {
-	var object struct {
-		Message any `json:"message"`
-		Error   any `json:"error"`
-	}
-	if err := kjson.UnmarshalCaseSensitivePreserveInts(body, &object); err != nil {
-		return "", false
-	}
-	if object.Message == nil && r.credential.header == accessTokenHeader && status != http.StatusNotFound {
-		object.Message = object.Error
-	}
-	if object.Message == nil {
-		return "", false
-	}
-	message, ok := object.Message.(string)
-	if !ok || strings.Contains(message, r.credential.secret) {
-		return "", true
-	}
-	if len(message) > maxMessage {
-		message = message[:maxMessage]
-	}
-	return strings.ToValidUTF8(message, "?"), true
-}
-
-// refused makes an error of what GitLab's own refusal means here.
-func (r request) refused(status int, message string) error {
-	switch {
-	case r.judgesToken:
-		return &RejectedError{Status: status, Message: message}
-	case status == http.StatusNotFound && r.missing != "" && message == r.missing:
-		return fmt.Errorf("GET %s: %w", r.endpoint, ErrNotFound)
-	default:
-		return &RefusedError{Status: status, Message: message, Endpoint: r.endpoint}
+		return &answerError{status: status, retryAfter: retryAfter(resp.Header.Get("Retry-After"))}
 	}
 }
 

@@ -6,22 +6,22 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jobgate/jobgate/internal/gitlab"
 	"github.com/jobgate/jobgate/internal/job"
 )
 
-// typical is a reply as GitLab gives it: three groups, an environment, five roles, one agent.
-const typical = `{"allowed_agents":[{"id":4,"config_project":{"id":7},"configuration":{"access_as":{"ci_job":{}}}}],` +
-	`"job":{"id":%d},"pipeline":{"id":501},"project":{"id":150,"groups":[{"id":25},{"id":24},{"id":23}]},` +
-	`"user":{"id":9,"username":"jdoe","roles_in_project":["guest","planner","reporter","developer","maintainer"]},` +
-	`"environment":{"slug":"prod","tier":"production"}}`
-
-func typicalJobs(token string) (*gitlab.AllowedAgents, error) {
+// typicalJobs are as GitLab describes them: three groups, an environment, five roles, one agent.
+func typicalJobs(token string) (*job.Job, error) {
 	var id int64
 	if _, err := fmt.Sscanf(token, "glcbt-64_%d", &id); err != nil {
 		return nil, err
 	}
-	return gitlab.ParseAllowedAgents(fmt.Appendf(nil, typical, id))
+	return &job.Job{
+		ID: id, PipelineID: 501, ProjectID: 150, UserID: 9, Username: "jdoe",
+		Groups:      job.KnownFact([]int64{25, 24, 23}),
+		Roles:       job.KnownFact([]string{"guest", "planner", "reporter", "developer", "maintainer"}),
+		Environment: job.Environment{Slug: "prod", Tier: "production"},
+		Agents:      []job.Agent{{ID: 4, ConfigProjectID: 7, Configuration: &job.Configuration{AccessAs: job.AsCIJob}}},
+	}, nil
 }
 
 // BenchmarkMemory_PerKnownJob fills the registry with as many jobs as it holds by default, each with a token of 40
@@ -30,15 +30,15 @@ func BenchmarkMemory_PerKnownJob(b *testing.B) {
 	const jobs = 65536
 	for b.Loop() {
 		before := heap()
-		r, err := job.NewRegistry(&source{answer: typicalJobs}, job.Settings{
+		r, err := job.NewRegistry((&source{answer: typicalJobs}).sources(), job.Settings{
 			FreshFor: time.Hour, StaleFor: time.Hour, RejectedFor: time.Hour, MaxJobs: jobs, MaxRejected: 1,
-			Timeout: time.Minute, Agents: served(4),
+			Timeout: time.Minute, Needs: noNeeds,
 		}, nil)
 		if err != nil {
 			b.Fatal(err)
 		}
 		for i := range jobs {
-			if _, err := r.Lookup(b.Context(), fmt.Sprintf("glcbt-64_%031d", i+1), time.Time{}); err != nil {
+			if _, err := r.Lookup(b.Context(), jobToken(fmt.Sprintf("glcbt-64_%031d", i+1))); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -56,21 +56,21 @@ func heap() int64 {
 
 // BenchmarkLookupID_KnownJob is what every SubjectAccessReview of a known job costs the registry.
 func BenchmarkLookupID_KnownJob(b *testing.B) {
-	r, err := job.NewRegistry(&source{answer: typicalJobs}, job.Settings{
+	r, err := job.NewRegistry((&source{answer: typicalJobs}).sources(), job.Settings{
 		FreshFor: time.Hour, StaleFor: time.Hour, RejectedFor: time.Hour, MaxJobs: 1 << 16, MaxRejected: 1,
-		Timeout: time.Minute, Agents: served(4),
+		Timeout: time.Minute, Needs: noNeeds,
 	}, nil)
 	if err != nil {
 		b.Fatal(err)
 	}
 	for i := range 1000 {
-		if _, err := r.Lookup(b.Context(), fmt.Sprintf("glcbt-64_%d", i+1), time.Time{}); err != nil {
+		if _, err := r.Lookup(b.Context(), jobToken(fmt.Sprintf("glcbt-64_%d", i+1))); err != nil {
 			b.Fatal(err)
 		}
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := r.LookupID(b.Context(), 500); err != nil {
+		if _, err := r.LookupID(b.Context(), byID(500)); err != nil {
 			b.Fatal(err)
 		}
 	}

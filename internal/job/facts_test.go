@@ -2,12 +2,14 @@ package job_test
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.uber.org/goleak"
 
 	"github.com/jobgate/jobgate/internal/gitlab"
@@ -19,8 +21,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const accessToken = "glpat-AccessAccessAccess"
 
-// factsWorld has one job, with an environment whose slug is not its name.
-func factsWorld(ref gitlabtest.Pipeline) gitlabtest.Instance {
+// factsInstance has one job, with an environment whose slug is not its name.
+func factsInstance(ref gitlabtest.Pipeline) gitlabtest.Instance {
 	ref.ID = 501
 	return gitlabtest.Instance{
 		Settings: gitlabtest.Settings{Licensed: true},
@@ -40,10 +42,10 @@ func factsWorld(ref gitlabtest.Pipeline) gitlabtest.Instance {
 	}
 }
 
-// newFacts is a registry in front of a fake GitLab.
+// newFacts is a registry in front of a fake GitLab, and the token of its job.
 func newFacts(t *testing.T, s *gitlabtest.Server, accessToken string, needs job.Needs) (*job.Registry, string) {
 	t.Helper()
-	registry, err := job.NewRegistry(newClient(t, s, accessToken), factSettings(needs), nil)
+	registry, err := job.NewRegistry(gitlabSources(t, s, accessToken), factSettings(needs), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,18 +53,19 @@ func newFacts(t *testing.T, s *gitlabtest.Server, accessToken string, needs job.
 	var running sync.WaitGroup
 	running.Go(func() { registry.Run(ctx) })
 	t.Cleanup(func() { stop(); running.Wait() })
-	w := s.Instance()
-	return registry, w.Job(1001).Token
+	i := s.Instance()
+	return registry, i.Job(1001).Token
 }
 
+// factSettings keep nothing fresh, so that every lookup is a refresh.
 func factSettings(needs job.Needs) job.Settings {
 	return job.Settings{
 		FreshFor: 0, StaleFor: time.Minute, RejectedFor: time.Minute, MaxJobs: 10, MaxRejected: 10, Timeout: 10 * time.Second,
-		Agents: []job.ServedAgent{{ID: 4, Needs: needs, FiltersProtectedBranches: true}},
+		Needs: func(*job.Job) job.Needs { return needs },
 	}
 }
 
-func newClient(t *testing.T, s *gitlabtest.Server, accessToken string) *gitlab.Client {
+func gitlabSources(t *testing.T, s *gitlabtest.Server, accessToken string) job.Sources {
 	t.Helper()
 	c, err := gitlab.New(gitlab.Options{
 		URL: s.URL(), Timeout: 5 * time.Second, MaxInFlight: 8, RequestsPerSecond: 1e4, Burst: 1e4,
@@ -72,80 +75,92 @@ func newClient(t *testing.T, s *gitlabtest.Server, accessToken string) *gitlab.C
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	return c
+	return job.Sources{JobTokens: c, Facts: c, Statuses: c}
 }
 
 var (
-	nothing     = job.Needs{}
-	name        = job.Needs{EnvironmentName: true}
-	protection  = job.Needs{Protection: true}
-	both        = job.Needs{EnvironmentName: true, Protection: true}
-	onMain      = gitlabtest.Pipeline{Ref: "main"}
-	onFeature   = gitlabtest.Pipeline{Ref: "feature/x"}
-	onTag       = gitlabtest.Pipeline{Ref: "v1", Kind: "tag"}
-	onMerge     = gitlabtest.Pipeline{Ref: "refs/merge-requests/1/head", Kind: "merge_request", Source: "merge_request_event"}
-	onGone      = gitlabtest.Pipeline{Ref: "deleted"}
-	unknownHint = cmpopts.IgnoreFields(job.Facts{}, "EnvironmentUnknown", "ProtectionUnknown")
+	nothing    = job.Needs{}
+	literal    = job.Needs{Facts: job.FactEnvironment, Environments: []string{"eu/prod", "unlike/it"}}
+	wildcard   = job.Needs{Facts: job.FactEnvironment, Environments: []string{"eu/*"}}
+	protection = job.Needs{Facts: job.FactRef | job.FactRefProtected}
+	both       = literal.Or(protection)
+
+	onMain    = gitlabtest.Pipeline{Ref: "main"}
+	onFeature = gitlabtest.Pipeline{Ref: "feature/x"}
+	onTag     = gitlabtest.Pipeline{Ref: "v1", Kind: "tag"}
+	onMerge   = gitlabtest.Pipeline{Ref: "refs/merge-requests/1/head", Kind: "merge_request", Source: "merge_request_event"}
+	onGone    = gitlabtest.Pipeline{Ref: "deleted"}
 )
 
+// learned is what a test compares: names and protection, and whether a reason is in the place of one.
+type learned struct {
+	Environment, Ref             string
+	Protection                   job.Protection
+	EnvironmentWhy, ProtectedWhy bool
+}
+
+func learnedOf(j *job.Job) learned {
+	return learned{
+		Environment: j.Environment.Name.Value, Ref: j.Ref.Name, Protection: j.Ref.Protection,
+		EnvironmentWhy: j.Environment.Name.Why != "", ProtectedWhy: j.Ref.ProtectionWhy != "",
+	}
+}
+
 func TestFacts(t *testing.T) {
-	noBranches := func(w *gitlabtest.Instance) { w.Settings.RefusesBranchesToJobTokens = true }
-	noEnvironments := func(w *gitlabtest.Instance) { w.Settings.RefusesEnvironmentsToJobTokens = true }
+	noBranches := func(i *gitlabtest.Instance) { i.Settings.RefusesBranchesToJobTokens = true }
+	noEnvironments := func(i *gitlabtest.Instance) { i.Settings.RefusesEnvironmentsToJobTokens = true }
+	protectedMain := learned{Ref: "main", Protection: job.Protected}
 	rows := []struct {
 		name        string
 		ref         gitlabtest.Pipeline
 		change      func(*gitlabtest.Instance)
 		accessToken string
 		needs       job.Needs
-		want        job.Facts
-		// wantHints are whether a hint takes the place of the environment's name, and of the protection.
-		wantHints [2]bool
-		wantCalls int
+		want        learned
+		wantCalls   int // of the first lookup; the second asks only who the job is
 	}{
 		{name: "none are needed, none are asked for", ref: onMain, needs: nothing, wantCalls: 1},
-		{name: "name, with the job token", ref: onMain, needs: name, want: job.Facts{EnvironmentName: "eu/prod"}, wantCalls: 2},
-		{name: "name, refused to the job token", ref: onMain, change: noEnvironments, needs: name, wantHints: [2]bool{true, false}, wantCalls: 2},
-		{name: "name, with the access token", ref: onMain, change: noEnvironments, accessToken: accessToken, needs: name,
-			want: job.Facts{EnvironmentName: "eu/prod"}, wantCalls: 3},
-		{name: "name, refused to both", ref: onMain, change: noEnvironments, accessToken: "glpat-unknown", needs: name,
-			wantHints: [2]bool{true, false}, wantCalls: 3},
-		{name: "protected branch, with the job token", ref: onMain, needs: protection, want: job.Facts{Ref: "main", RefProtected: job.Protected}, wantCalls: 3},
-		{name: "unprotected branch, with the job token", ref: onFeature, needs: protection, want: job.Facts{Ref: "feature/x", RefProtected: job.Unprotected}, wantCalls: 3},
-		{name: "branch, refused to the job token", ref: onMain, change: noBranches, needs: protection, want: job.Facts{Ref: "main"}, wantHints: [2]bool{false, true}, wantCalls: 3},
-		{name: "protected branch, with the access token", ref: onMain, change: noBranches, accessToken: accessToken, needs: protection,
-			want: job.Facts{Ref: "main", RefProtected: job.Protected}, wantCalls: 3},
-		{name: "unprotected branch, with the access token", ref: onFeature, accessToken: accessToken, needs: protection,
-			want: job.Facts{Ref: "feature/x", RefProtected: job.Unprotected}, wantCalls: 3},
-		{name: "deleted branch", ref: onGone, accessToken: accessToken, needs: protection, want: job.Facts{Ref: "deleted"}, wantHints: [2]bool{false, true}, wantCalls: 3},
-		{name: "tag, with the job token alone", ref: onTag, needs: protection, want: job.Facts{Ref: "v1"}, wantHints: [2]bool{false, true}, wantCalls: 2},
+		{name: "a literal name costs one call, and one that the slug disproves none", ref: onMain, needs: literal,
+			want: learned{Environment: "eu/prod"}, wantCalls: 2},
+		{name: "a wildcard", ref: onMain, needs: wildcard, want: learned{Environment: "eu/prod"}, wantCalls: 2},
+		{name: "name, refused to the job token", ref: onMain, change: noEnvironments, needs: literal,
+			want: learned{EnvironmentWhy: true}, wantCalls: 2},
+		{name: "name, with the access token", ref: onMain, change: noEnvironments, accessToken: accessToken, needs: literal,
+			want: learned{Environment: "eu/prod"}, wantCalls: 3},
+		{name: "name, refused to both", ref: onMain, change: noEnvironments, accessToken: "glpat-unknown", needs: literal,
+			want: learned{EnvironmentWhy: true}, wantCalls: 3},
+		{name: "protected branch, with the job token", ref: onMain, needs: protection, want: protectedMain, wantCalls: 3},
+		{name: "unprotected branch, with the job token", ref: onFeature, needs: protection,
+			want: learned{Ref: "feature/x", Protection: job.Unprotected}, wantCalls: 3},
+		{name: "branch, refused to the job token", ref: onMain, change: noBranches, needs: protection,
+			want: learned{Ref: "main", ProtectedWhy: true}, wantCalls: 3},
+		{name: "protected branch, with the access token", ref: onMain, change: noBranches, accessToken: accessToken,
+			needs: protection, want: protectedMain, wantCalls: 3},
+		{name: "deleted branch", ref: onGone, accessToken: accessToken, needs: protection,
+			want: learned{Ref: "deleted", ProtectedWhy: true}, wantCalls: 3},
 		{name: "protected tag, with the access token", ref: onTag, accessToken: accessToken, needs: protection,
-			want: job.Facts{Ref: "v1", RefProtected: job.Protected}, wantCalls: 3},
-		{name: "unprotected tag, with the access token", ref: gitlabtest.Pipeline{Ref: "nightly", Kind: "tag"}, accessToken: accessToken, needs: protection,
-			want: job.Facts{Ref: "nightly", RefProtected: job.Unprotected}, wantCalls: 3},
+			want: learned{Ref: "v1", Protection: job.Protected}, wantCalls: 3},
 		{name: "merge request", ref: onMerge, needs: protection,
-			want: job.Facts{Ref: "refs/merge-requests/1/head", RefProtected: job.Unprotected}, wantCalls: 2},
-		{name: "both", ref: onMain, needs: both, want: job.Facts{EnvironmentName: "eu/prod", Ref: "main", RefProtected: job.Protected}, wantCalls: 4},
+			want: learned{Ref: "refs/merge-requests/1/head", Protection: job.Unprotected}, wantCalls: 2},
+		{name: "both", ref: onMain, needs: both, wantCalls: 4,
+			want: learned{Environment: "eu/prod", Ref: "main", Protection: job.Protected}},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			s := gitlabtest.New(t, factsWorld(row.ref))
+			s := gitlabtest.New(t, factsInstance(row.ref))
 			if row.change != nil {
 				if err := s.Update(row.change); err != nil {
 					t.Fatal(err)
 				}
 			}
 			registry, token := newFacts(t, s, row.accessToken, row.needs)
-			var got job.Facts
+			var got learned
 			for range 2 {
-				got = lookup(t, registry, token).Job.Facts
+				got = learnedOf(lookup(t, registry, token).Job)
 			}
-			if diff := cmp.Diff(row.want, got, unknownHint); diff != "" {
+			if diff := cmp.Diff(row.want, got); diff != "" {
 				t.Errorf("facts (-want +got):\n%s", diff)
 			}
-			if hints := [2]bool{got.EnvironmentUnknown != "", got.ProtectionUnknown != ""}; hints != row.wantHints {
-				t.Errorf("hints are %q and %q", got.EnvironmentUnknown, got.ProtectionUnknown)
-			}
-			// Twice looked up, for nothing stays fresh here; each fact asked for once.
 			if got := s.Calls(gitlabtest.AnyEndpoint); got != row.wantCalls+1 {
 				t.Errorf("GitLab was asked %d times in two lookups, want %d", got, row.wantCalls+1)
 			}
@@ -153,56 +168,137 @@ func TestFacts(t *testing.T) {
 	}
 }
 
-func TestFacts_TroubleIsTriedAgainWithTheNextRefresh(t *testing.T) {
-	s := gitlabtest.New(t, factsWorld(onMain))
-	registry, token := newFacts(t, s, "", both)
-	s.Fault(gitlabtest.Fault{Endpoint: gitlabtest.Environments, Status: 500}, gitlabtest.Fault{Endpoint: gitlabtest.CurrentJob, Status: 500})
-	if got := lookup(t, registry, token).Job.Facts; got != (job.Facts{}) {
-		t.Errorf("facts are %+v while GitLab does not tell", got)
+func TestFacts_ComeWithOneQuestion(t *testing.T) {
+	s := gitlabtest.New(t, factsInstance(onTag))
+	needs := job.Needs{Facts: job.FactRefType | job.FactPipelineSource | job.FactCommit | job.FactURL}
+	registry, token := newFacts(t, s, "", needs)
+	j := lookup(t, registry, token).Job
+	if j.Ref.Type != job.Tag || j.PipelineSource != job.KnownFact("push") || len(j.Commit) != 40 ||
+		!strings.HasSuffix(j.URL, "/group1/project1/-/jobs/1001") {
+		t.Errorf("type %q, source %+v, commit %q, page %q", j.Ref.Type, j.PipelineSource, j.Commit, j.URL)
 	}
-	s.ClearFaults()
-	want := job.Facts{EnvironmentName: "eu/prod", Ref: "main", RefProtected: job.Protected}
-	if diff := cmp.Diff(want, lookup(t, registry, token).Job.Facts); diff != "" {
-		t.Errorf("facts (-want +got):\n%s", diff)
+	if got := s.Calls(gitlabtest.AnyEndpoint); got != 2 {
+		t.Errorf("GitLab was asked %d times, want 2", got)
 	}
 }
 
+// scripted teaches facts, or answers with an error while it has one.
+type scripted struct {
+	job.FactSource
+	err error
+}
+
+func (s *scripted) Details(context.Context, string, *job.Job) (job.Details, error) {
+	return job.Details{Ref: job.Ref{Name: "main", Type: job.Branch}, PipelineSource: "push"}, s.err
+}
+
+func (s *scripted) RefProtected(context.Context, string, *job.Job) (bool, error) { return true, s.err }
+
+func (s *scripted) EnvironmentNamed(_ context.Context, _ string, _ *job.Job, name string) (bool, error) {
+	return name == "eu/prod", s.err
+}
+
+func TestFacts_TroubleIsTriedAgainWithTheNextRefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		facts := &scripted{err: &job.UnavailableError{Err: errTrouble}}
+		s := &source{FactSource: facts, answer: func(string) (*job.Job, error) {
+			j := reply(1)
+			j.Environment = job.Environment{Slug: "eu-prod-lb01nz", Tier: "production"}
+			return j, nil
+		}}
+		settings := defaults
+		settings.Needs = func(*job.Job) job.Needs { return both }
+		r := newRegistry(t, s, settings)
+		if got := learnedOf(lookup(t, r, "token").Job); got != (learned{}) {
+			t.Errorf("facts are %+v while GitLab does not tell", got)
+		}
+		facts.err = nil
+		time.Sleep(10 * time.Second)
+		want := learned{Environment: "eu/prod", Ref: "main", Protection: job.Protected}
+		if diff := cmp.Diff(want, learnedOf(lookup(t, r, "token").Job)); diff != "" {
+			t.Errorf("facts (-want +got):\n%s", diff)
+		}
+	})
+}
+
 func TestFacts_NewAccessTokenTeachesWhatTheOldCouldNot(t *testing.T) {
-	s := gitlabtest.New(t, factsWorld(onTag))
+	i := factsInstance(onMain)
+	i.Settings.RefusesBranchesToJobTokens = true
+	s := gitlabtest.New(t, i)
 	registry, token := newFacts(t, s, "", protection)
-	if got := lookup(t, registry, token).Job.Facts; got.ProtectionUnknown == "" {
+	if got := learnedOf(lookup(t, registry, token).Job); !got.ProtectedWhy {
 		t.Fatalf("facts are %+v", got)
 	}
-	registry.SetSource(newClient(t, s, accessToken))
-	if got := lookup(t, registry, token).Job.Facts; got.RefProtected != job.Protected || got.ProtectionUnknown != "" {
+	registry.Configure(gitlabSources(t, s, accessToken), factSettings(protection))
+	if got := learnedOf(lookup(t, registry, token).Job); got != (learned{Ref: "main", Protection: job.Protected}) {
 		t.Errorf("facts are %+v with an access token", got)
 	}
 }
 
-// An agent's own configuration asks for facts, too.
-func TestFacts_NeededByCIAccess(t *testing.T) {
+// panicking is a source of facts with a bug.
+type panicking struct{ job.FactSource }
+
+func (panicking) Details(context.Context, string, *job.Job) (job.Details, error) { panic("secret") }
+
+func (panicking) EnvironmentNamed(context.Context, string, *job.Job, string) (bool, error) {
+	panic("secret")
+}
+
+// A bug in what teaches facts costs the facts, and not the process.
+func TestFacts_PanicLeavesThemUnknown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{FactSource: panicking{}, answer: func(string) (*job.Job, error) {
+			j := reply(1)
+			j.Environment = job.Environment{Slug: "eu-prod-lb01nz", Tier: "production"}
+			return j, nil
+		}}
+		settings := defaults
+		settings.Needs = func(*job.Job) job.Needs { return both }
+		r := newRegistry(t, s, settings)
+		if got := learnedOf(lookup(t, r, "token").Job); got != (learned{}) {
+			t.Errorf("facts are %+v", got)
+		}
+	})
+}
+
+func TestMayMatch(t *testing.T) {
+	e := job.Environment{Slug: "production", Tier: "production", NotMatching: []string{"prod/*"}}
 	rows := []struct {
-		name, entry string
-		filters     bool
-		want        job.Facts
+		pattern string
+		want    bool
 	}{
-		{"wildcard", "environments: ['eu/*']", true, job.Facts{EnvironmentName: "eu/prod"}},
-		{"exact name, which GitLab matches exactly", "environments: ['eu/prod']", true, job.Facts{}},
-		{"protected branches, which GitLab filters", "protected_branches_only: true", true, job.Facts{}},
-		{"protected branches, which GitLab does not filter", "protected_branches_only: true", false, job.Facts{Ref: "main", RefProtected: job.Protected}},
+		{pattern: "production", want: true},
+		{pattern: "production-", want: true},
+		{pattern: "Production", want: true},
+		{pattern: "staging", want: false},
+		{pattern: "prod", want: true}, // its slug begins like this one's
+		{pattern: "productions", want: false},
+		{pattern: "*", want: false}, // needs no name
+		{pattern: "p*", want: true},
+		{pattern: "prod/*", want: false}, // known not to match
+		{pattern: " ", want: false},
 	}
 	for _, row := range rows {
-		t.Run(row.name, func(t *testing.T) {
-			w := factsWorld(onMain)
-			w.Agents[0].Config = "ci_access:\n  projects:\n  - id: group1/project1\n    " + row.entry + "\n"
-			s := gitlabtest.New(t, w)
-			registry, token := newFacts(t, s, "", nothing)
-			settings := factSettings(nothing)
-			settings.Agents[0].FiltersProtectedBranches = row.filters
-			registry.Configure(settings)
-			if diff := cmp.Diff(row.want, lookup(t, registry, token).Job.Facts); diff != "" {
-				t.Errorf("facts (-want +got):\n%s", diff)
-			}
-		})
+		if got := e.MayMatch(row.pattern); got != row.want {
+			t.Errorf("%q may match: %t, want %t", row.pattern, got, row.want)
+		}
 	}
 }
+
+// An environment of that name has that slug, whichever the release, or one that begins so.
+func FuzzMayMatch_NeverDisprovesTheName(f *testing.F) {
+	for _, name := range []string{"production", "eu/prod", "1-foo", "Größe", "--", strings.Repeat("a", 30)} {
+		f.Add(name)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		if strings.Contains(name, "*") || strings.TrimSpace(name) == "" {
+			return
+		}
+		e := job.Environment{Slug: job.Slug(name), Tier: "other"}
+		if !e.MayMatch(name) {
+			t.Errorf("the slug %q disproves its own name %q", e.Slug, name)
+		}
+	})
+}
+
+var errTrouble = errors.New("answered 503")

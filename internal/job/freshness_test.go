@@ -5,7 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/jobgate/jobgate/internal/gitlab"
+	"github.com/jobgate/jobgate/internal/job"
 )
 
 // Each row is one use of a job that was looked up at time zero, and what it costs.
@@ -13,7 +13,7 @@ func TestLookup_Freshness(t *testing.T) {
 	rows := []struct {
 		name      string
 		after     time.Duration // since the first lookup
-		then      func(string) (*gitlab.AllowedAgents, error)
+		then      func(string) (*job.Job, error)
 		takes     time.Duration
 		wantErr   func(*testing.T, error) // nil: the job
 		wantStale bool
@@ -43,7 +43,7 @@ func TestLookup_Freshness(t *testing.T) {
 				s.slow(row.takes)
 
 				start := time.Now()
-				a, err := r.Lookup(t.Context(), "token", time.Time{})
+				a, err := r.Lookup(t.Context(), jobToken("token"))
 				waited := time.Since(start)
 				synctest.Wait()
 				if row.wantErr != nil {
@@ -113,7 +113,7 @@ func TestLookup_EndIsNoticedAtOnceWhenGitLabIsBack(t *testing.T) {
 		lookup(t, r, "token")
 		time.Sleep(20 * time.Second)
 		s.set(ended)
-		_, err := r.Lookup(t.Context(), "token", time.Time{})
+		_, err := r.Lookup(t.Context(), jobToken("token"))
 		wantRejected(t, err)
 	})
 }

@@ -1,66 +1,105 @@
-// Package job is the job registry: what GitLab said about each job, how fresh that is, and one lookup at a time for each.
+// Package job is what jobgate knows about CI jobs, whatever vouched for them: the vocabulary, how long an answer may be
+// used, and one lookup at a time for each credential.
 //
-// It knows when an answer may be used, when it must be renewed and when it is gone. It must not know Kubernetes, nor what
-// an identity looks like, nor what any request is for: the same knowledge serves authentication and authorization.
+// It must not know HTTP, GitLab's API or Kubernetes, nor what a request is for: the same knowledge serves authentication
+// and authorization. What it asks, it asks through the interfaces in source.go.
 package job
 
-import (
-	"fmt"
-	"slices"
+// Job is what is known about one job. It is shared and never changed: a refresh makes a new one.
+type Job struct {
+	ID         int64
+	PipelineID int64
+	ProjectID  int64
+	UserID     int64  // 0 while it is not known, which only an identity's extras leave open
+	Username   string // never empty
+	// Groups are the ids of the project's groups, in GitLab's order.
+	Groups Fact[[]int64]
+	// Roles are the names of the user's roles in the project, each lower role included.
+	Roles       Fact[[]string]
+	Environment Environment
+	Ref         Ref
+	// PipelineSource is GitLab's name for what started the pipeline: push, schedule, merge_request_event and others.
+	PipelineSource Fact[string]
+	Commit         string // the full SHA; empty while it is not known
+	URL            string // the job's page; empty while it is not known
+	// Agents are the agents of this cluster that GitLab lists for the job, each id once. A job of an ID token has none.
+	Agents []Agent
+	// KeyID names the key that signed the job's ID token; empty for a job token.
+	KeyID string
+	// TokenID is the ID token's jti; empty for a job token.
+	TokenID string
+}
 
-	"github.com/jobgate/jobgate/internal/gitlab"
-	"github.com/jobgate/jobgate/internal/rule"
+// Fact is something that may or may not be known about a job. The zero value is not known, and satisfies no rule.
+type Fact[T any] struct {
+	Value T
+	Known bool
+	// Why says which permission would teach the fact, or why it cannot exist. It is empty while the fact is known, and
+	// while it could not be asked for but may be later.
+	Why string
+	// Refused says that GitLab refused to say it, to every credential.
+	Refused bool
+}
+
+// KnownFact is a fact with its value.
+func KnownFact[T any](value T) Fact[T] { return Fact[T]{Value: value, Known: true} }
+
+// isSettled says that asking again teaches nothing new.
+func (f *Fact[T]) isSettled() bool { return f.Known || f.Why != "" }
+
+// Tiers are all that an environment can have (GitLab's app/models/environment.rb).
+var Tiers = []string{"production", "staging", "testing", "development", "other"}
+
+// Environment is the job's environment. The zero value is none.
+type Environment struct {
+	Slug string // a DNS label; empty where the job has no environment
+	Tier string // a DNS label: production, staging, testing, development or other
+	// Name is the full name. Only the name proves the name: production- has the slug production, too.
+	Name Fact[string]
+	// NotMatching are patterns that the name is known not to match, while Name is not known.
+	NotMatching []string
+	// Protected says whether GitLab protects the environment (Premium).
+	Protected Fact[bool]
+}
+
+// Exists says whether the job has an environment at all.
+func (e *Environment) Exists() bool { return e.Slug != "" }
+
+// Ref is the branch or tag that the job runs for.
+type Ref struct {
+	Name string // short, as in main; empty while it is not known
+	Type RefType
+	// MergeRequest is set in a merge request's pipeline, whose code nobody has approved: the ref counts as unprotected.
+	MergeRequest bool
+	Protection   Protection
+	// Why says what would teach the name and the type, and ProtectionWhy the same for the protection. Both are as Fact.Why.
+	Why           string
+	ProtectionWhy string
+}
+
+// RefType tells branches from tags. The zero value is not known.
+type RefType string
+
+// The types of a ref.
+const (
+	Branch RefType = "branch"
+	Tag    RefType = "tag"
 )
 
-// Job is what is known about one live job, whoever vouched for it. It is shared and never changed: a refresh makes a
-// new one.
-type Job struct {
-	ID          int64
-	PipelineID  int64
-	ProjectID   int64
-	GroupIDs    []int64 // the project's groups, in GitLab's order
-	UserID      int64
-	Username    string // never empty
-	Roles       []string
-	Environment *gitlab.Environment // nil: none
-	Agents      []Agent             // of the agents this process serves, those that list the job; each id once
-	Facts       Facts               // what had to be asked for besides
-}
-
-// Facts are what GitLab's lookup does not say of a job. Each is learnt only when a rule needs it, once per job.
-type Facts struct {
-	// EnvironmentName is the environment's full name; empty while it is not known.
-	EnvironmentName string
-	// Ref is the branch or tag, or refs/merge-requests/<iid>/head; empty while it is not known.
-	Ref string
-	// RefProtected says whether the ref was protected when the job was first seen.
-	RefProtected Protection
-	// EnvironmentUnknown and ProtectionUnknown say, for the reader of a refusal, which permission would teach a fact that
-	// was asked for and could not be learnt; empty otherwise.
-	EnvironmentUnknown string
-	ProtectionUnknown  string
-}
-
-// Protection is what is known of a ref's protection.
+// Protection is what is known of a ref's protection. The zero value is not known, and satisfies no rule.
 type Protection int
 
-// The zero value is not knowing, which satisfies nothing.
+// The states of protection.
 const (
-	ProtectionNotKnown Protection = iota
+	ProtectionUnknown Protection = iota
 	Unprotected
 	Protected
 )
 
-// Agent is what one agent's authors allow the job.
-type Agent struct {
-	ID              int64
-	ConfigProjectID int64
-	Configuration   gitlab.Configuration
-	// Err says why the entry cannot be used; it wraps gitlab.ErrConfiguration. The job's other agents are not touched.
-	Err error
-}
+// MergeRequestEvent is the pipeline source of a merge request's pipeline.
+const MergeRequestEvent = "merge_request_event"
 
-// Agent returns the entry of an agent, or nil when the job is not allowed to use it.
+// Agent returns the entry of an agent, or nil when GitLab does not list it for the job.
 func (j *Job) Agent(id int64) *Agent {
 	for i := range j.Agents {
 		if j.Agents[i].ID == id {
@@ -68,90 +107,4 @@ func (j *Job) Agent(id int64) *Agent {
 		}
 	}
 	return nil
-}
-
-// FromReply is the job that a lookup with this answer would make known, without facts that were not asked for.
-func FromReply(a *gitlab.AllowedAgents, agents []ServedAgent) *Job {
-	return newJob(a, newServedAgents(agents))
-}
-
-// newJob keeps of GitLab's answer what concerns the served agents.
-func newJob(a *gitlab.AllowedAgents, served *servedAgents) *Job {
-	j := &Job{
-		ID:          a.JobID,
-		PipelineID:  a.PipelineID,
-		ProjectID:   a.ProjectID,
-		GroupIDs:    a.GroupIDs,
-		UserID:      a.UserID,
-		Username:    a.Username,
-		Roles:       a.Roles,
-		Environment: a.Environment,
-	}
-	for _, listed := range a.Agents {
-		// Of two entries for one agent the first counts, as in KAS's own scan.
-		if _, ok := served.byID[listed.ID]; ok && j.Agent(listed.ID) == nil {
-			j.Agents = append(j.Agents, newAgent(listed))
-		}
-	}
-	j.Agents = slices.Clip(j.Agents)
-	return j
-}
-
-// needs are the facts that some rule asks for of this job.
-func (j *Job) needs(served *servedAgents) Needs {
-	var all Needs
-	for _, a := range j.Agents {
-		s := served.byID[a.ID]
-		access := a.CIAccess(s.FiltersProtectedBranches)
-		all = all.or(s.Needs).or(Needs{EnvironmentName: access.NeedsEnvironmentName(), Protection: access.NeedsProtection()})
-	}
-	return all
-}
-
-// CIAccess is the rule that the agent's authors set for its jobs.
-func (a *Agent) CIAccess(filtersProtectedBranches bool) rule.CIAccess {
-	return rule.CIAccess{
-		Environments:          a.Configuration.Environments,
-		ProtectedBranchesOnly: a.Configuration.ProtectedBranchesOnly,
-		ProtectionVouched:     filtersProtectedBranches,
-	}
-}
-
-// Refusal says why the job does not satisfy the agent's ci_access entry, as a sentence for the job's author; empty when
-// it does.
-func (j *Job) Refusal(a *Agent, filtersProtectedBranches bool) string {
-	access := a.CIAccess(filtersProtectedBranches)
-	if !access.Asks() {
-		return ""
-	}
-	refusal := access.Refusal(&rule.Job{
-		Environment:        j.FullEnvironment(),
-		Ref:                j.Facts.Ref,
-		RefProtected:       j.Facts.RefProtected == Protected,
-		RefUnprotected:     j.Facts.RefProtected == Unprotected,
-		EnvironmentUnknown: j.Facts.EnvironmentUnknown,
-		ProtectionUnknown:  j.Facts.ProtectionUnknown,
-	})
-	if refusal == "" {
-		return ""
-	}
-	return fmt.Sprintf("the ci_access entry of agent %d does not admit job %d of project %d: %s", a.ID, j.ID, j.ProjectID, refusal)
-}
-
-// FullEnvironment is the job's environment with the name that was learnt; its zero value is none.
-func (j *Job) FullEnvironment() rule.Environment {
-	if j.Environment == nil {
-		return rule.Environment{}
-	}
-	return rule.Environment{Slug: j.Environment.Slug, Name: j.Facts.EnvironmentName}
-}
-
-func newAgent(listed gitlab.AllowedAgent) Agent {
-	a := Agent{ID: listed.ID, ConfigProjectID: listed.ConfigProjectID}
-	if a.ConfigProjectID == 0 {
-		a.Err = errNoConfigProject
-		return a
-	}
-	a.Configuration, a.Err = gitlab.ParseConfiguration(listed.Configuration)
-	return a
 }

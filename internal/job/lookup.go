@@ -7,20 +7,24 @@ import (
 	"fmt"
 	"sync/atomic"
 	"time"
-
-	"github.com/jobgate/jobgate/internal/gitlab"
 )
 
-// ErrUnknown is returned by LookupID for a job that this registry has not seen, or has long forgotten.
-var ErrUnknown = errors.New("job is not known here")
+// Credential is what a job shows.
+type Credential struct {
+	Kind  Kind
+	Token string
+	// Expires is when the token says that it ends; zero if it does not say.
+	Expires time.Time
+}
 
-// ErrUnconfirmed is returned by LookupID for a job that GitLab has not confirmed for longer than an answer may serve.
-var ErrUnconfirmed = errors.New("GitLab has not confirmed the job for too long")
+// Kind tells credentials apart.
+type Kind byte
 
-var errNoConfigProject = fmt.Errorf("%w: config_project has no id", gitlab.ErrConfiguration)
-
-// maxPause bounds how long the source's wish to be left alone keeps one job from being looked up.
-const maxPause = time.Minute
+// The kinds of credentials.
+const (
+	JobToken Kind = iota
+	IDToken
+)
 
 // Answer is what a lookup returns.
 type Answer struct {
@@ -28,67 +32,82 @@ type Answer struct {
 	// Stale is true when the answer is past its freshness and the source could not be asked in time.
 	Stale bool
 
-	used *atomic.Bool
+	logged *atomic.Bool
 }
 
-// FirstUse is true for exactly one caller over the time the job is known.
-func (a Answer) FirstUse() bool {
+// Logged says whether this job's login has been recorded already.
+func (a Answer) Logged() bool { return a.logged == nil || a.logged.Load() }
+
+// RecordOnce calls record for the first use of a known job, once in all if it returns true, which says that it has kept
+// the record. A record that was dropped is tried again with the next use.
+func (a Answer) RecordOnce(record func() (kept bool)) {
 	// The plain read first: after the first use it spares every request a write to a shared cache line.
-	return a.used != nil && !a.used.Load() && a.used.CompareAndSwap(false, true)
+	if a.Logged() || !a.logged.CompareAndSwap(false, true) {
+		return
+	}
+	if !record() {
+		a.logged.Store(false)
+	}
 }
 
 // entry is one known job. It lives as long as its place in the cache; its answer is replaced by refreshes.
 type entry struct {
-	id    int64
-	token string // kept to refresh by; leaves memory with the entry
-	known atomic.Pointer[known]
-	// began and notBefore steer refreshes, in Unix nanoseconds: when the one on its way began (0: none is), and when the
-	// next one may.
+	id         int64
+	credential Credential // kept to refresh by; leaves memory with the entry
+	answer     atomic.Pointer[answer]
+	// began and notBefore steer refreshes, on the registry's clock: when the one on its way began (0: none is), and when
+	// the next one may.
 	began     atomic.Int64
 	notBefore atomic.Int64
-	used      atomic.Bool
+	logged    atomic.Bool
 }
 
-// known is an answer and what bounds its use.
-type known struct {
-	job     *Job
-	at      time.Time // when the source was asked, not when it answered: the job may have ended in between
-	expires time.Time // the token's own end; zero for none
-	served  *servedAgents
-	source  *Source
+// answer is what a source said, and what bounds its use.
+type answer struct {
+	job      *Job
+	at       time.Duration // when the source was asked, not when it answered: the job may have ended in between
+	revision string
+	sources  *Sources
 }
 
-// usable says whether the answer may be used at all, fresh or stale.
-func (n *known) usable(now time.Time, s *settings) bool {
-	return now.Sub(n.at) < s.FreshFor+s.StaleFor && (n.expires.IsZero() || now.Before(n.expires))
-}
+// maxWaiting bounds the callers that wait for GitLab to say whose credential they have. Each holds some 20 KiB of a
+// request.
+const maxWaiting = 2048
 
-// memo is what was learnt of a token that stands for no job: a rejection, or a wish to be left alone.
-type memo struct {
+// ErrTooManyWaiting is in the chain of the error for a caller that would have had to wait behind too many others.
+var ErrTooManyWaiting = errors.New("too many logins wait for GitLab")
+
+// refusal is what was learned of a credential that represents no job: a rejection, or a reason to leave it alone.
+type refusal struct {
 	err   error
-	until time.Time
+	until time.Duration
 }
 
-// Lookup returns the job behind a token. expires is when the token ends by its own word, zero if it does not say.
+// Lookup returns the job behind a credential.
 //
 //   - A fresh answer is returned at once; in the last fifth of its freshness it also starts a refresh.
 //   - An answer past its freshness waits for a refresh, at most a second from the refresh's start, then serves as stale.
 //   - Otherwise the caller waits for the source, as long as its context allows.
 //
-// The error is the source's, or the context's. A *gitlab.RejectedError is definite and remembered for RejectedFor.
-func (r *Registry) Lookup(ctx context.Context, token string, expires time.Time) (Answer, error) {
-	k, now := r.key(token), time.Now()
+// The error is the source's, or the context's. A *RejectedError is definite and remembered for RejectedFor.
+func (r *Registry) Lookup(ctx context.Context, c Credential) (Answer, error) {
+	k := r.key(c)
 	if e, ok := r.jobs.Get(k); ok {
-		if answer, ok, err := r.use(ctx, k, e, now); ok || err != nil {
-			return answer, err
+		if a, ok, err := r.use(ctx, k, e); ok || err != nil {
+			return a, err
 		}
 	}
-	if m, ok := r.memos.Get(k); ok && now.Before(m.until) {
+	if m, ok := r.refused.Get(k); ok && r.clock.elapsed() < m.until {
 		r.metrics.remembered.Inc()
 		return Answer{}, m.err
 	}
+	// Only those who wait are bounded: a known job is answered above, however many logins wait.
+	if !r.waiting.TryAcquire(1) {
+		return Answer{}, &UnavailableError{Err: ErrTooManyWaiting}
+	}
+	defer r.waiting.Release(1)
 	select {
-	case result := <-r.ask(k, token, expires, gitlab.Login):
+	case result := <-r.fetch(k, c, Logins):
 		if result.Err != nil {
 			return Answer{}, result.Err
 		}
@@ -98,36 +117,41 @@ func (r *Registry) Lookup(ctx context.Context, token string, expires time.Time) 
 	}
 }
 
-// LookupID is Lookup for a job that was seen before, by its id. It never waits for more than a second.
+// ByID names a job that an identity claims to be.
+type ByID struct {
+	ID, ProjectID int64
+	// Kind is what the job has logged in with.
+	Kind Kind
+}
+
+// LookupID is Lookup for a job by its id. It never waits for more than a second.
 //
-// The error is ErrUnknown for a job never seen here, a *gitlab.RejectedError for one that has ended since, and
-// ErrUnconfirmed for one that is known but has not been confirmed for longer than an answer may serve.
-func (r *Registry) LookupID(ctx context.Context, id int64) (Answer, error) {
-	k, ok := r.index.find(id)
+// The error is a *RejectedError for a job that has ended, ErrUnconfirmed for one that is known but has not been confirmed
+// for longer than an answer may serve, and ErrUnknown for one that this registry has not seen. Of the latter GitLab is
+// asked by the id, where there is an access token to ask with; trouble there changes nothing.
+func (r *Registry) LookupID(ctx context.Context, j ByID) (Answer, error) {
+	k, ok := r.index.find(j.ID)
 	if !ok {
-		if rejected, ok := r.ended.Get(id); ok {
-			return Answer{}, rejected
-		}
-		return Answer{}, ErrUnknown
+		return Answer{}, r.confirmByID(ctx, j)
 	}
 	e, ok := r.jobs.Get(k)
 	if !ok {
-		return Answer{}, ErrUnknown
+		return Answer{}, r.confirmByID(ctx, j)
 	}
-	if answer, ok, err := r.use(ctx, k, e, time.Now()); ok || err != nil {
-		return answer, err
+	if a, ok, err := r.use(ctx, k, e); ok || err != nil {
+		return a, err
 	}
 	return r.confirm(ctx, k, e)
 }
 
-// confirm asks about a job whose last answer is too old to serve.
+// confirm asks about a known job whose last answer is too old to serve.
 func (r *Registry) confirm(ctx context.Context, k key, e *entry) (Answer, error) {
-	asked, patience := r.refresh(k, e, time.Now())
-	if asked == nil || patience <= 0 {
+	refresh, patience := r.refresh(k, e)
+	if refresh == nil || patience <= 0 {
 		return Answer{}, ErrUnconfirmed
 	}
-	result, settled := wait(ctx, asked, patience)
-	var rejected *gitlab.RejectedError
+	result, settled := wait(ctx, refresh, patience)
+	var rejected *RejectedError
 	switch {
 	case errors.As(result.Err, &rejected):
 		return Answer{}, result.Err
@@ -137,26 +161,25 @@ func (r *Registry) confirm(ctx context.Context, k key, e *entry) (Answer, error)
 	return answerFrom(result.Val.(*entry), false), nil
 }
 
-// use applies the rules of freshness to an entry. It is not ok when the entry is too old to help.
-func (r *Registry) use(ctx context.Context, k key, e *entry, now time.Time) (a Answer, ok bool, err error) {
-	s, n := r.settings.Load(), e.known.Load()
-	if !n.usable(now, s) {
+// use serves a known job as far as the rules of freshness allow. It is not ok when the answer is too old to help.
+func (r *Registry) use(ctx context.Context, k key, e *entry) (a Answer, ok bool, err error) {
+	s, known := r.settings.Load(), e.answer.Load()
+	if end := e.credential.Expires; !end.IsZero() && !r.clock.now().Before(end) {
 		return Answer{}, false, nil
 	}
-	age := now.Sub(n.at)
-	isFresh := age < s.FreshFor && n.served == s.served
-	if isFresh && age < s.FreshFor/5*4 {
+	switch s.freshness().judge(r.clock.elapsed()-known.at, known.revision != s.Revision) {
+	case unusable:
+		return Answer{}, false, nil
+	case serveAndRefresh:
+		r.refresh(k, e)
+		fallthrough
+	case serve:
 		r.metrics.fresh.Inc()
 		return answerFrom(e, false), true, nil
 	}
-	refresh, patience := r.refresh(k, e, now)
-	if isFresh {
-		r.metrics.fresh.Inc()
-		return answerFrom(e, false), true, nil
-	}
-	if refresh != nil && patience > 0 {
+	if refresh, patience := r.refresh(k, e); refresh != nil && patience > 0 {
 		result, settled := wait(ctx, refresh, patience)
-		var rejected *gitlab.RejectedError
+		var rejected *RejectedError
 		if errors.As(result.Err, &rejected) {
 			return Answer{}, false, result.Err
 		}
@@ -169,5 +192,5 @@ func (r *Registry) use(ctx context.Context, k key, e *entry, now time.Time) (a A
 }
 
 func answerFrom(e *entry, stale bool) Answer {
-	return Answer{Job: e.known.Load().job, Stale: stale, used: &e.used}
+	return Answer{Job: e.answer.Load().job, Stale: stale, logged: &e.logged}
 }

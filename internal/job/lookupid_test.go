@@ -16,29 +16,29 @@ func TestLookupID(t *testing.T) {
 		s := &source{answer: runs}
 		r := newRegistry(t, s, settings)
 		id := lookup(t, r, "one").Job.ID
-		if a, err := r.LookupID(t.Context(), id); err != nil || a.Job.ID != id {
+		if a, err := r.LookupID(t.Context(), byID(id)); err != nil || a.Job.ID != id {
 			t.Fatalf("a known job: %+v, %v", a.Job, err)
 		}
-		if _, err := r.LookupID(t.Context(), id+1); !errors.Is(err, job.ErrUnknown) {
+		if _, err := r.LookupID(t.Context(), byID(id+1)); !errors.Is(err, job.ErrUnknown) {
 			t.Errorf("a job never seen: %v, want ErrUnknown", err)
 		}
 		lookup(t, r, "two")
 		lookup(t, r, "three")
-		if _, err := r.LookupID(t.Context(), id); !errors.Is(err, job.ErrUnknown) {
+		if _, err := r.LookupID(t.Context(), byID(id)); !errors.Is(err, job.ErrUnknown) {
 			t.Errorf("an evicted job: %v, want ErrUnknown", err)
 		}
 		id = lookup(t, r, "one").Job.ID
 		time.Sleep(10 * time.Second)
 		s.set(ended)
 		for range 2 {
-			_, err := r.LookupID(t.Context(), id)
+			_, err := r.LookupID(t.Context(), byID(id))
 			wantRejected(t, err)
 		}
 		wantCalls(t, s, 5)
 		s.set(runs)
 		time.Sleep(10 * time.Second)
 		lookup(t, r, "one")
-		if _, err := r.LookupID(t.Context(), id); err != nil {
+		if _, err := r.LookupID(t.Context(), byID(id)); err != nil {
 			t.Errorf("a job whose user was blocked for a while: %v", err)
 		}
 	})
@@ -51,29 +51,29 @@ func TestLookupID_JobThatGitLabDoesNotConfirm(t *testing.T) {
 		id := lookup(t, r, "token").Job.ID
 		s.set(down)
 		time.Sleep(130*time.Second - time.Nanosecond)
-		if a, err := r.LookupID(t.Context(), id); err != nil || !a.Stale {
+		if a, err := r.LookupID(t.Context(), byID(id)); err != nil || !a.Stale {
 			t.Errorf("to the end of staleFor: stale is %t, error is %v", a.Stale, err)
 		}
 		time.Sleep(3 * time.Second)
-		if _, err := r.LookupID(t.Context(), id); !errors.Is(err, job.ErrUnconfirmed) {
+		if _, err := r.LookupID(t.Context(), byID(id)); !errors.Is(err, job.ErrUnconfirmed) {
 			t.Errorf("after staleFor: %v, want ErrUnconfirmed", err)
 		}
 		s.slow(5 * time.Second)
 		time.Sleep(3 * time.Second)
 		start := time.Now()
-		if _, err := r.LookupID(t.Context(), id); !errors.Is(err, job.ErrUnconfirmed) || time.Since(start) != time.Second {
+		if _, err := r.LookupID(t.Context(), byID(id)); !errors.Is(err, job.ErrUnconfirmed) || time.Since(start) != time.Second {
 			t.Errorf("while GitLab hangs: %v after %s, want ErrUnconfirmed after a second", err, time.Since(start))
 		}
 		s.slow(0)
 		s.set(runs)
 		time.Sleep(10 * time.Second)
-		if a, err := r.LookupID(t.Context(), id); err != nil || a.Stale {
+		if a, err := r.LookupID(t.Context(), byID(id)); err != nil || a.Stale {
 			t.Errorf("when GitLab is back: stale is %t, error is %v", a.Stale, err)
 		}
 		time.Sleep(time.Minute)
 		s.set(ended)
 		time.Sleep(2 * time.Minute)
-		_, err := r.LookupID(t.Context(), id)
+		_, err := r.LookupID(t.Context(), byID(id))
 		wantRejected(t, err)
 	})
 }
@@ -91,10 +91,10 @@ func TestLookupID_MostEndedJobsAreForgotten(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		s.set(ended)
 		for _, id := range ids {
-			_, err := r.LookupID(t.Context(), id)
+			_, err := r.LookupID(t.Context(), byID(id))
 			wantRejected(t, err)
 		}
-		if _, err := r.LookupID(t.Context(), ids[0]); !errors.Is(err, job.ErrUnknown) {
+		if _, err := r.LookupID(t.Context(), byID(ids[0])); !errors.Is(err, job.ErrUnknown) {
 			t.Errorf("the first of three ended jobs, with room for two: %v, want ErrUnknown", err)
 		}
 	})

@@ -11,11 +11,11 @@ func newMetrics(r prometheus.Registerer, reg *Registry) metrics {
 	lookups := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "jobgate_job_lookups_total",
 		Help: "Lookups of jobs, by how they were answered: fresh or stale from memory, remembered as refused, " +
-			"or asked (one lookup at GitLab, whatever the number of callers and attempts).",
+			"or asked (one lookup at the source, whatever the number of callers and attempts).",
 	}, []string{"result"})
 	if r != nil {
 		r.MustRegister(lookups, gauge("jobgate_jobs_known", "Jobs in memory.", reg.jobs.Len),
-			gauge("jobgate_tokens_refused", "Refused tokens in memory.", reg.memos.Len))
+			gauge("jobgate_tokens_refused", "Refused tokens in memory.", reg.refused.Len))
 	}
 	return metrics{
 		fresh:      lookups.WithLabelValues("fresh"),

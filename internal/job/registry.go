@@ -6,27 +6,48 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
-	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/sync/singleflight"
-
-	"github.com/jobgate/jobgate/internal/gitlab"
 )
 
-// maxWait is how long anybody waits for a refresh while there is an older answer that may still be used.
-const maxWait = time.Second
+// Registry knows jobs by their credential and by their id. Known jobs and refused credentials live in caches of their
+// own, so that no flood of bad tokens pushes a job out. It is safe for concurrent use.
+//
+// It fails closed on identity: a definite rejection drops the job at once, however fresh it was. It fails static on
+// infrastructure: while the source cannot tell, the last answer serves for StaleFor past its freshness.
+type Registry struct {
+	keySecret [sha256.Size]byte // new with every process, so that keys mean nothing outside it
+	clock     clock
+	sources   atomic.Pointer[Sources]
+	settings  atomic.Pointer[Settings]
+	jobs      *lru.Cache[key, *entry]
+	refused   *lru.Cache[key, refusal]
+	ended     *lru.Cache[int64, *RejectedError] // by job id
+	statuses  *lru.Cache[int64, *status]        // of jobs that only their id is known of
+	index     index
+	lookups   singleflight.Group
+	waiting   *semaphore.Weighted
+	running   sync.WaitGroup
+	lifetime  context.Context
+	end       context.CancelFunc
+	metrics   metrics
+}
 
-// Source is where jobs are looked up.
-type Source interface {
-	FactSource
-	// AllowedAgents says who the job behind the token is. A *gitlab.RejectedError is definite; every other error means
-	// that the source could not tell. It must end by itself within a bounded time.
-	AllowedAgents(ctx context.Context, jobToken string, urgency gitlab.Urgency) (*gitlab.AllowedAgents, error)
+// Sources are where jobs are looked up.
+type Sources struct {
+	JobTokens Source
+	// Facts teaches facts about the jobs of job tokens.
+	Facts FactSource
+	// IDTokens identifies the jobs of ID tokens; nil where the configuration has none.
+	IDTokens Source
+	// Statuses confirms jobs that only their id is known of.
+	Statuses StatusSource
 }
 
 // Settings are the rules that may change while the registry runs.
@@ -38,63 +59,35 @@ type Settings struct {
 	MaxRejected int
 	// Timeout bounds one lookup together with the facts that it asks for.
 	Timeout time.Duration
-	// Agents are the agents served; of an answer nothing else is kept.
-	Agents []ServedAgent
+	// Needs returns the facts that some rule asks for of a job.
+	Needs func(*Job) Needs
+	// Revision changes whenever Needs or the configured agents do: answers made under another one are looked up again at
+	// their next use, and meanwhile may serve as stale ones.
+	Revision string
 }
 
-// ServedAgent is an agent that stands for this cluster.
-type ServedAgent struct {
-	ID int64
-	// Needs are the facts that this cluster's rules ask for of its jobs, besides those its own configuration asks for.
-	Needs Needs
-	// FiltersProtectedBranches is false where GitLab lists the agent for unprotected refs whatever its configuration says.
-	FiltersProtectedBranches bool
+func (s *Settings) freshness() freshness {
+	return freshness{freshFor: s.FreshFor, staleFor: s.StaleFor}
 }
 
-// Registry knows jobs by their token and by their id. Known jobs and refused tokens live in caches of their own, so that
-// no flood of bad tokens pushes a job out. It is safe for concurrent use.
-//
-// It fails closed on identity: a definite rejection drops the job at once, however fresh it was. It fails static on
-// infrastructure: while the source cannot tell, the last answer serves for StaleFor past its freshness.
-type Registry struct {
-	keySecret [sha256.Size]byte // new with every process, so that keys mean nothing outside it
-	source    atomic.Pointer[Source]
-	settings  atomic.Pointer[settings]
-	jobs      *lru.Cache[key, *entry]
-	memos     *lru.Cache[key, memo]
-	ended     *lru.Cache[int64, *gitlab.RejectedError] // jobs that were known, by id
-	index     index
-	flights   singleflight.Group
-	running   sync.WaitGroup
-	lifetime  context.Context
-	end       context.CancelFunc
-	metrics   metrics
-}
-
-// settings are Settings with the served agents by id. The map's address stays the same while its content does: an entry
-// made under another one must be looked up again.
-type settings struct {
-	Settings
-	served *servedAgents
-}
-
-type servedAgents struct{ byID map[int64]ServedAgent }
-
-func newServedAgents(agents []ServedAgent) *servedAgents {
-	s := &servedAgents{byID: make(map[int64]ServedAgent, len(agents))}
-	for _, a := range agents {
-		s.byID[a.ID] = a
-	}
-	return s
-}
-
-// key stands for a token: HMAC-SHA-256 under the process's secret.
+// key represents a credential: HMAC-SHA-256 under the process's secret.
 type key [sha256.Size]byte
 
+// clock tells the time in two ways. Ages are measured on elapsed, which no step of the system's clock disturbs; only a
+// token's own end is compared with the wall clock.
+type clock struct {
+	elapsed func() time.Duration // since the registry was made
+	now     func() time.Time
+}
+
 // NewRegistry returns a registry and registers its metrics, unless the registerer is nil. Run it to have old entries
-// swept out. The error tells which bound in the settings cannot be used.
-func NewRegistry(source Source, s Settings, r prometheus.Registerer) (*Registry, error) {
-	reg := &Registry{}
+// swept out. The error says which bound in the settings cannot be used.
+func NewRegistry(sources Sources, s Settings, r prometheus.Registerer) (*Registry, error) {
+	started := time.Now()
+	reg := &Registry{
+		clock:   clock{elapsed: func() time.Duration { return time.Since(started) }, now: time.Now},
+		waiting: semaphore.NewWeighted(maxWaiting),
+	}
 	if _, err := rand.Read(reg.keySecret[:]); err != nil {
 		return nil, fmt.Errorf("make key secret: %w", err)
 	}
@@ -102,33 +95,29 @@ func NewRegistry(source Source, s Settings, r prometheus.Registerer) (*Registry,
 	if reg.jobs, err = lru.NewWithEvict(s.MaxJobs, func(k key, e *entry) { reg.index.remove(e.id, k) }); err != nil {
 		return nil, fmt.Errorf("make cache of %d jobs: %w", s.MaxJobs, err)
 	}
-	if reg.memos, err = lru.New[key, memo](s.MaxRejected); err != nil {
+	if reg.statuses, err = lru.New[int64, *status](s.MaxJobs); err != nil {
+		return nil, fmt.Errorf("make cache of %d statuses: %w", s.MaxJobs, err)
+	}
+	if reg.refused, err = lru.New[key, refusal](s.MaxRejected); err != nil {
 		return nil, fmt.Errorf("make cache of %d rejections: %w", s.MaxRejected, err)
 	}
-	if reg.ended, err = lru.New[int64, *gitlab.RejectedError](s.MaxRejected); err != nil {
+	if reg.ended, err = lru.New[int64, *RejectedError](s.MaxRejected); err != nil {
 		return nil, fmt.Errorf("make cache of %d ended jobs: %w", s.MaxRejected, err)
 	}
 	reg.index.keys = make(map[int64]key)
 	reg.lifetime, reg.end = context.WithCancel(context.Background())
 	reg.metrics = newMetrics(r, reg)
-	reg.SetSource(source)
-	reg.Configure(s)
+	reg.Configure(sources, s)
 	return reg, nil
 }
 
-// SetSource makes later lookups go elsewhere. Those on their way end where they are.
-func (r *Registry) SetSource(s Source) { r.source.Store(&s) }
-
-// Configure changes the rules. Answers that were cut down to another set of agents are looked up again at their next
-// use; meanwhile they may serve as stale ones.
-func (r *Registry) Configure(s Settings) {
-	served := newServedAgents(s.Agents)
-	if old := r.settings.Load(); old != nil && maps.Equal(old.served.byID, served.byID) {
-		served = old.served
-	}
-	r.settings.Store(&settings{Settings: s, served: served})
+// Configure changes sources and rules. Lookups on their way end under the old ones.
+func (r *Registry) Configure(sources Sources, s Settings) {
+	r.sources.Store(&sources)
+	r.settings.Store(&s)
 	r.jobs.Resize(s.MaxJobs)
-	r.memos.Resize(s.MaxRejected)
+	r.statuses.Resize(s.MaxJobs)
+	r.refused.Resize(s.MaxRejected)
 	r.ended.Resize(s.MaxRejected)
 }
 
@@ -143,7 +132,7 @@ func (r *Registry) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-time.After(max(s.FreshFor+s.StaleFor, time.Second)):
-			r.sweep(time.Now())
+			r.sweep()
 		}
 	}
 }
@@ -154,20 +143,25 @@ const sweepDelay = time.Minute
 
 // sweep drops entries long too old to serve, and their tokens with them. The order of the caches is by last use, and
 // what was used lately was renewed lately, so the first one still good ends the walk.
-func (r *Registry) sweep(now time.Time) {
-	s := r.settings.Load()
-	then := now.Add(-sweepDelay)
-	for k, e, ok := r.jobs.GetOldest(); ok && !e.known.Load().usable(then, s); k, e, ok = r.jobs.GetOldest() {
+func (r *Registry) sweep() {
+	s, now := r.settings.Load(), r.clock.elapsed()
+	old := s.FreshFor + s.StaleFor + sweepDelay
+	for k, e, ok := r.jobs.GetOldest(); ok && now-e.answer.Load().at >= old; k, e, ok = r.jobs.GetOldest() {
 		r.jobs.Remove(k)
 	}
-	for k, m, ok := r.memos.GetOldest(); ok && !now.Before(m.until); k, m, ok = r.memos.GetOldest() {
-		r.memos.Remove(k)
+	for id, st, ok := r.statuses.GetOldest(); ok && now-st.at >= old; id, st, ok = r.statuses.GetOldest() {
+		r.statuses.Remove(id)
+	}
+	for k, m, ok := r.refused.GetOldest(); ok && now >= m.until; k, m, ok = r.refused.GetOldest() {
+		r.refused.Remove(k)
 	}
 }
 
-func (r *Registry) key(token string) (k key) {
+// key keeps the kinds of credentials apart: what one source has said of a text is no answer of the other's.
+func (r *Registry) key(c Credential) (k key) {
 	mac := hmac.New(sha256.New, r.keySecret[:])
-	mac.Write([]byte(token))
+	mac.Write([]byte{byte(c.Kind)})
+	mac.Write([]byte(c.Token))
 	mac.Sum(k[:0])
 	return k
 }
@@ -184,7 +178,7 @@ func (x *index) add(id int64, k key) {
 	x.keys[id] = k
 }
 
-// remove forgets the id only if it still stands for this key: a job can be known under a newer token.
+// remove forgets the id only if it still belongs to this key: a job can be known under a newer token.
 func (x *index) remove(id int64, k key) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

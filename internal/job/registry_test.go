@@ -15,28 +15,29 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
-	"github.com/jobgate/jobgate/internal/gitlab"
 	"github.com/jobgate/jobgate/internal/job"
 )
 
-// source is GitLab as the registry sees it, under the test's clock.
+// source is GitLab as the registry sees it, under the test's clock. Its facts are asked for only where a test needs one.
 type source struct {
-	job.FactSource // asked for nothing here: no rule needs a fact
-	mu             sync.Mutex
-	calls          []gitlab.Urgency
-	answer         func(token string) (*gitlab.AllowedAgents, error)
-	takes          time.Duration
-	blocked        chan struct{} // when set, lookups wait until it is closed
+	job.FactSource
+	mu       sync.Mutex
+	calls    []job.Lane
+	answer   func(token string) (*job.Job, error)
+	takes    time.Duration
+	status   func(jobID int64) (string, error) // nil: there is no access token
+	statuses int
 }
 
-func (s *source) AllowedAgents(ctx context.Context, token string, u gitlab.Urgency) (*gitlab.AllowedAgents, error) {
+func (s *source) sources() job.Sources {
+	return job.Sources{JobTokens: s, Facts: s, IDTokens: s, Statuses: s}
+}
+
+func (s *source) Identify(ctx context.Context, token string, _ *job.Job, lane job.Lane) (*job.Job, error) {
 	s.mu.Lock()
-	s.calls = append(s.calls, u)
-	answer, takes, blocked := s.answer, s.takes, s.blocked
+	s.calls = append(s.calls, lane)
+	answer, takes := s.answer, s.takes
 	s.mu.Unlock()
-	if blocked != nil {
-		<-blocked
-	}
 	select {
 	case <-time.After(takes):
 	case <-ctx.Done():
@@ -45,7 +46,28 @@ func (s *source) AllowedAgents(ctx context.Context, token string, u gitlab.Urgen
 	return answer(token)
 }
 
-func (s *source) set(answer func(string) (*gitlab.AllowedAgents, error)) {
+func (s *source) CanAsk() bool { return s.status != nil }
+
+func (s *source) Status(ctx context.Context, _, jobID int64, _ job.Lane) (string, error) {
+	s.mu.Lock()
+	s.statuses++
+	status, takes := s.status, s.takes
+	s.mu.Unlock()
+	select {
+	case <-time.After(takes):
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+	return status(jobID)
+}
+
+func jobToken(token string) job.Credential { return job.Credential{Kind: job.JobToken, Token: token} }
+
+func byID(id int64) job.ByID { return job.ByID{ID: id, ProjectID: 150} }
+
+func noNeeds(*job.Job) job.Needs { return job.Needs{} }
+
+func (s *source) set(answer func(string) (*job.Job, error)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.answer = answer
@@ -64,7 +86,7 @@ func (s *source) count() int {
 }
 
 // runs is a live job for every token: the same id for the same token.
-func runs(token string) (*gitlab.AllowedAgents, error) {
+func runs(token string) (*job.Job, error) {
 	id := int64(0)
 	for _, c := range token {
 		id = id*31 + int64(c)
@@ -72,40 +94,28 @@ func runs(token string) (*gitlab.AllowedAgents, error) {
 	return reply(id & 0xffffff), nil
 }
 
-func reply(id int64) *gitlab.AllowedAgents {
-	return &gitlab.AllowedAgents{
-		JobID: id, PipelineID: 501, ProjectID: 150, GroupIDs: []int64{25, 23}, UserID: 9, Username: "jdoe",
-		Agents: []gitlab.AllowedAgent{
-			{ID: 4, ConfigProjectID: 7, Configuration: []byte(`{"access_as":{"ci_job":{}}}`)},
-			{ID: 5, ConfigProjectID: 7, Configuration: []byte(`{"access_as":{"ci_user":{}}}`)},
-			{ID: 6, ConfigProjectID: 7, Configuration: []byte(`{}`)},
-			{ID: 4, ConfigProjectID: 8, Configuration: []byte(`{}`)},
-		},
+func reply(id int64) *job.Job {
+	return &job.Job{
+		ID: id, PipelineID: 501, ProjectID: 150, Groups: job.KnownFact([]int64{25, 23}), UserID: 9, Username: "jdoe",
+		Agents: []job.Agent{{ID: 4, ConfigProjectID: 7, Configuration: &job.Configuration{AccessAs: job.AsCIJob}}},
 	}
 }
 
-func ended(string) (*gitlab.AllowedAgents, error) { return nil, &gitlab.RejectedError{Status: 401} }
+func ended(string) (*job.Job, error) { return nil, &job.RejectedError{Rejection: job.NotRunning} }
 
-func down(string) (*gitlab.AllowedAgents, error) {
-	return nil, &gitlab.UnavailableError{Err: errors.New("answered 503")}
+func down(string) (*job.Job, error) {
+	return nil, &job.UnavailableError{Err: errors.New("answered 503")}
 }
 
 var defaults = job.Settings{
 	FreshFor: 10 * time.Second, StaleFor: 2 * time.Minute, RejectedFor: 10 * time.Second,
-	MaxJobs: 100, MaxRejected: 100, Timeout: 30 * time.Second, Agents: served(4, 5),
-}
-
-func served(ids ...int64) (agents []job.ServedAgent) {
-	for _, id := range ids {
-		agents = append(agents, job.ServedAgent{ID: id, FiltersProtectedBranches: true})
-	}
-	return agents
+	MaxJobs: 100, MaxRejected: 100, Timeout: 30 * time.Second, Needs: noNeeds,
 }
 
 // newRegistry runs a registry for the length of a synctest bubble.
 func newRegistry(t *testing.T, s *source, settings job.Settings) *job.Registry {
 	t.Helper()
-	r, err := job.NewRegistry(s, settings, nil)
+	r, err := job.NewRegistry(s.sources(), settings, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +128,7 @@ func newRegistry(t *testing.T, s *source, settings job.Settings) *job.Registry {
 
 func lookup(t *testing.T, r *job.Registry, token string) job.Answer {
 	t.Helper()
-	a, err := r.Lookup(t.Context(), token, time.Time{})
+	a, err := r.Lookup(t.Context(), jobToken(token))
 	if err != nil {
 		t.Fatalf("Lookup: %v", err)
 	}
@@ -127,7 +137,7 @@ func lookup(t *testing.T, r *job.Registry, token string) job.Answer {
 
 func wantRejected(t *testing.T, err error) {
 	t.Helper()
-	var rejected *gitlab.RejectedError
+	var rejected *job.RejectedError
 	if !errors.As(err, &rejected) {
 		t.Fatalf("error is %v, want a rejection", err)
 	}
@@ -140,28 +150,9 @@ func wantCalls(t *testing.T, s *source, want int) {
 	}
 }
 
-func TestLookup_KeepsOfTheReplyWhatConcernsServedAgents(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRegistry(t, &source{answer: runs}, defaults)
-		got := lookup(t, r, "token").Job
-		if len(got.Agents) != 2 || got.Agent(4) == nil || got.Agent(5) == nil || got.Agent(6) != nil {
-			t.Fatalf("agents are %+v, want 4 and 5", got.Agents)
-		}
-		if a := got.Agent(4); a.ConfigProjectID != 7 || a.Configuration.AccessAs != gitlab.AsCIJob || a.Err != nil {
-			t.Errorf("agent 4 is %+v, want the first of its two entries", a)
-		}
-		if a := got.Agent(5); !errors.Is(a.Err, gitlab.ErrConfiguration) {
-			t.Errorf("agent 5 has error %v, want its unknown mode to be one", a.Err)
-		}
-		if diff := cmp.Diff([]int64{25, 23}, got.GroupIDs); diff != "" {
-			t.Errorf("groups (-want +got):\n%s", diff)
-		}
-	})
-}
-
 func wantUnavailable(t *testing.T, err error) {
 	t.Helper()
-	var unavailable *gitlab.UnavailableError
+	var unavailable *job.UnavailableError
 	if !errors.As(err, &unavailable) {
 		t.Fatalf("error is %v, want GitLab unavailable", err)
 	}
@@ -172,7 +163,7 @@ func TestLookup_RejectionIsRememberedForItsTime(t *testing.T) {
 		s := &source{answer: ended}
 		r := newRegistry(t, s, defaults)
 		for range 3 {
-			_, err := r.Lookup(t.Context(), "token", time.Time{})
+			_, err := r.Lookup(t.Context(), jobToken("token"))
 			wantRejected(t, err)
 		}
 		wantCalls(t, s, 1)
@@ -187,7 +178,7 @@ func TestLookup_TroubleIsNotRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &source{answer: down}
 		r := newRegistry(t, s, defaults)
-		_, err := r.Lookup(t.Context(), "token", time.Time{})
+		_, err := r.Lookup(t.Context(), jobToken("token"))
 		wantUnavailable(t, err)
 		s.set(runs)
 		lookup(t, r, "token")
@@ -196,16 +187,16 @@ func TestLookup_TroubleIsNotRemembered(t *testing.T) {
 
 func TestLookup_RetryAfterIsKeptForThatTokenAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		limited := func(string) (*gitlab.AllowedAgents, error) {
-			return nil, &gitlab.UnavailableError{Err: errors.New("answered 429"), RetryAfter: 20 * time.Second}
+		limited := func(string) (*job.Job, error) {
+			return nil, &job.UnavailableError{Err: errors.New("answered 429"), RetryAfter: 20 * time.Second}
 		}
 		s := &source{answer: limited}
 		r := newRegistry(t, s, defaults)
-		_, err := r.Lookup(t.Context(), "limited", time.Time{})
+		_, err := r.Lookup(t.Context(), jobToken("limited"))
 		wantUnavailable(t, err)
 		s.set(runs)
 		time.Sleep(19 * time.Second)
-		_, err = r.Lookup(t.Context(), "limited", time.Time{})
+		_, err = r.Lookup(t.Context(), jobToken("limited"))
 		wantUnavailable(t, err)
 		lookup(t, r, "another")
 		wantCalls(t, s, 2)
@@ -219,20 +210,21 @@ func TestLookup_TokensOwnEndBoundsTheAnswer(t *testing.T) {
 		s := &source{answer: runs}
 		r := newRegistry(t, s, defaults)
 		expires := time.Now().Add(15 * time.Second)
-		if _, err := r.Lookup(t.Context(), "token", expires); err != nil {
+		c := job.Credential{Token: "token", Expires: expires}
+		if _, err := r.Lookup(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(15 * time.Second)
 		s.set(down)
-		_, err := r.Lookup(t.Context(), "token", expires)
+		_, err := r.Lookup(t.Context(), c)
 		wantUnavailable(t, err)
 	})
 }
 
-func TestLookup_ThousandCallersShareOneFlight(t *testing.T) {
+func TestLookup_ThousandCallersShareOneLookup(t *testing.T) {
 	rows := []struct {
 		name   string
-		answer func(string) (*gitlab.AllowedAgents, error)
+		answer func(string) (*job.Job, error)
 		want   func(*testing.T, error)
 	}{
 		{"live job", runs, func(t *testing.T, err error) {
@@ -254,9 +246,8 @@ func TestLookup_ThousandCallersShareOneFlight(t *testing.T) {
 				for i := range errs {
 					callers.Go(func() {
 						var a job.Answer
-						if a, errs[i] = r.Lookup(t.Context(), "token", time.Time{}); a.FirstUse() {
-							first.Add(1)
-						}
+						a, errs[i] = r.Lookup(t.Context(), jobToken("token"))
+						a.RecordOnce(func() bool { first.Add(1); return true })
 					})
 				}
 				callers.Wait()
@@ -265,7 +256,7 @@ func TestLookup_ThousandCallersShareOneFlight(t *testing.T) {
 					row.want(t, err)
 				}
 				if errs[0] == nil && first.Load() != 1 {
-					t.Errorf("%d callers were the first to use the job, want 1", first.Load())
+					t.Errorf("the first use was recorded %d times, want once", first.Load())
 				}
 			})
 		})
@@ -278,10 +269,10 @@ func TestLookup_GoesOnWhenItsFirstCallerLeaves(t *testing.T) {
 		r := newRegistry(t, s, defaults)
 		ctx, leave := context.WithCancel(t.Context())
 		left := make(chan error, 1)
-		go func() { _, err := r.Lookup(ctx, "token", time.Time{}); left <- err }()
+		go func() { _, err := r.Lookup(ctx, jobToken("token")); left <- err }()
 		synctest.Wait()
 		stayed := make(chan error, 1)
-		go func() { _, err := r.Lookup(t.Context(), "token", time.Time{}); stayed <- err }()
+		go func() { _, err := r.Lookup(t.Context(), jobToken("token")); stayed <- err }()
 		synctest.Wait()
 		leave()
 		if err := <-left; !errors.Is(err, context.Canceled) {
@@ -296,9 +287,9 @@ func TestLookup_GoesOnWhenItsFirstCallerLeaves(t *testing.T) {
 
 func TestLookup_PanicCostsOneLookup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &source{answer: func(string) (*gitlab.AllowedAgents, error) { panic("secret") }}
+		s := &source{answer: func(string) (*job.Job, error) { panic("secret") }}
 		r := newRegistry(t, s, defaults)
-		_, err := r.Lookup(t.Context(), "token", time.Time{})
+		_, err := r.Lookup(t.Context(), jobToken("token"))
 		if !errors.Is(err, job.ErrPanic) {
 			t.Fatalf("error is %v, want ErrPanic", err)
 		}
@@ -311,7 +302,7 @@ func TestLookup_FloodOfBadTokensPushesNoJobOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &source{answer: runs}
 		metrics := prometheus.NewPedanticRegistry()
-		r, err := job.NewRegistry(s, defaults, metrics)
+		r, err := job.NewRegistry(s.sources(), defaults, metrics)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -320,7 +311,7 @@ func TestLookup_FloodOfBadTokensPushesNoJobOut(t *testing.T) {
 		}
 		s.set(ended)
 		for i := range 10 * defaults.MaxRejected {
-			_, err := r.Lookup(t.Context(), "bad "+strconv.Itoa(i), time.Time{})
+			_, err := r.Lookup(t.Context(), jobToken("bad "+strconv.Itoa(i)))
 			wantRejected(t, err)
 		}
 		for i := range defaults.MaxJobs {
@@ -357,42 +348,141 @@ func TestRun_SweepsWhatIsTooOldToServe(t *testing.T) {
 		r := newRegistry(t, s, defaults)
 		id := lookup(t, r, "token").Job.ID
 		time.Sleep(5 * time.Minute)
-		if _, err := r.LookupID(t.Context(), id); !errors.Is(err, job.ErrUnknown) {
+		if _, err := r.LookupID(t.Context(), byID(id)); !errors.Is(err, job.ErrUnknown) {
 			t.Errorf("an idle job after five minutes: %v, want ErrUnknown", err)
 		}
 	})
 }
 
-func TestConfigure_NewAgentIsLookedUpAgain(t *testing.T) {
+func TestConfigure_AnotherRevisionIsLookedUpAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &source{answer: runs}
 		r := newRegistry(t, s, defaults)
 		lookup(t, r, "token")
-		r.Configure(defaults)
+		r.Configure(s.sources(), defaults)
 		lookup(t, r, "token")
 		wantCalls(t, s, 1)
 
 		more := defaults
-		more.Agents = served(6, 5, 4)
-		r.Configure(more)
-		if lookup(t, r, "token").Job.Agent(6) == nil {
-			t.Error("agent 6 is not known after it was configured")
-		}
+		more.Revision = "another"
+		r.Configure(s.sources(), more)
+		lookup(t, r, "token")
 		wantCalls(t, s, 2)
 		lookup(t, r, "token")
 		wantCalls(t, s, 2)
 	})
 }
 
-func TestSetSource_LaterLookupsGoThere(t *testing.T) {
+func TestConfigure_LaterLookupsGoToTheNewSource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		before, after := &source{answer: runs}, &source{answer: runs}
 		r := newRegistry(t, before, defaults)
 		lookup(t, r, "one")
-		r.SetSource(after)
+		r.Configure(after.sources(), defaults)
 		lookup(t, r, "two")
 		wantCalls(t, before, 1)
 		wantCalls(t, after, 1)
+	})
+}
+
+// A record that was dropped does not count as written.
+func TestRecordOnce_DroppedRecordIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRegistry(t, &source{answer: runs}, defaults)
+		tried := 0
+		for _, kept := range []bool{false, false, true, true} {
+			lookup(t, r, "token").RecordOnce(func() bool { tried++; return kept })
+		}
+		if tried != 3 {
+			t.Errorf("tried %d times, want until the third was kept", tried)
+		}
+	})
+}
+
+func TestLookup_TokenThatTimedOutIsLeftAloneForAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{answer: func(string) (*job.Job, error) {
+			return nil, &job.UnavailableError{Err: errors.New("no answer"), TimedOut: true}
+		}}
+		r := newRegistry(t, s, defaults)
+		for range 50 { // for 4.9 s
+			_, err := r.Lookup(t.Context(), jobToken("token"))
+			wantUnavailable(t, err)
+			time.Sleep(100 * time.Millisecond)
+		}
+		wantCalls(t, s, 1)
+		s.set(runs)
+		lookup(t, r, "token")
+	})
+}
+
+// Logins that wait are bounded, and a known job does not wait behind them.
+func TestLookup_WaitingLoginsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{answer: runs}
+		r := newRegistry(t, s, defaults)
+		lookup(t, r, "known")
+		s.slow(5 * time.Second)
+		const callers = 3000
+		var turnedAway atomic.Int64
+		var all sync.WaitGroup
+		for range callers {
+			all.Go(func() {
+				if _, err := r.Lookup(t.Context(), jobToken("new")); errors.Is(err, job.ErrTooManyWaiting) {
+					turnedAway.Add(1)
+				}
+			})
+		}
+		synctest.Wait()
+		if got := turnedAway.Load(); got != callers-2048 {
+			t.Errorf("%d of %d callers were turned away at once, want all but 2,048", got, callers)
+		}
+		start := time.Now()
+		if lookup(t, r, "known"); time.Since(start) != 0 {
+			t.Errorf("a known job waited %s", time.Since(start))
+		}
+		all.Wait()
+	})
+}
+
+func TestLookup_FleetingRejectionIsNotRemembered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{answer: func(string) (*job.Job, error) { return nil, &job.RejectedError{Rejection: job.Invalid, Fleeting: true} }}
+		r := newRegistry(t, s, defaults)
+		_, err := r.Lookup(t.Context(), jobToken("token"))
+		wantRejected(t, err)
+		s.set(runs)
+		lookup(t, r, "token")
+	})
+}
+
+func TestLookup_RejectionOfAKnownTokenNamesItsJob(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{answer: runs}
+		r := newRegistry(t, s, defaults)
+		id := lookup(t, r, "token").Job.ID
+		time.Sleep(10 * time.Second)
+		s.set(ended)
+		for range 2 { // asked, and remembered
+			_, err := r.Lookup(t.Context(), jobToken("token"))
+			var rejected *job.RejectedError
+			if !errors.As(err, &rejected) || rejected.Job == nil || rejected.Job.ID != id {
+				t.Errorf("error is %+v, want a rejection with job %d", err, id)
+			}
+		}
+	})
+}
+
+// What one kind of credential proves of a text, the other does not.
+func TestLookup_KindsOfCredentialsAreApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{answer: runs}
+		r := newRegistry(t, s, defaults)
+		lookup(t, r, "token")
+		if _, err := r.Lookup(t.Context(), job.Credential{Kind: job.IDToken, Token: "token"}); err != nil {
+			t.Fatal(err)
+		}
+		wantCalls(t, s, 2)
 	})
 }
 
@@ -402,7 +492,7 @@ func TestNewRegistry_RefusesCachesWithoutRoom(t *testing.T) {
 		"no rejections": {MaxJobs: 1, MaxRejected: 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := job.NewRegistry(&source{}, s, nil); err == nil {
+			if _, err := job.NewRegistry((&source{}).sources(), s, nil); err == nil {
 				t.Error("no error")
 			}
 		})
@@ -413,7 +503,7 @@ func TestMetrics_CountHowLookupsWereAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &source{answer: runs}
 		metrics := prometheus.NewPedanticRegistry()
-		r, err := job.NewRegistry(s, defaults, metrics)
+		r, err := job.NewRegistry(s.sources(), defaults, metrics)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -424,7 +514,7 @@ func TestMetrics_CountHowLookupsWereAnswered(t *testing.T) {
 		lookup(t, r, "token")
 		s.set(ended)
 		for range 3 {
-			_, err := r.Lookup(t.Context(), "bad", time.Time{})
+			_, err := r.Lookup(t.Context(), jobToken("bad"))
 			wantRejected(t, err)
 		}
 		want := map[string]float64{"asked": 3, "fresh": 1, "stale": 1, "remembered": 2}
@@ -450,21 +540,21 @@ func TestMetrics_CountHowLookupsWereAnswered(t *testing.T) {
 }
 
 func BenchmarkLookup_KnownJob(b *testing.B) {
-	r, err := job.NewRegistry(&source{answer: runs}, job.Settings{
+	r, err := job.NewRegistry((&source{answer: runs}).sources(), job.Settings{
 		FreshFor: time.Hour, StaleFor: time.Hour, RejectedFor: time.Second, MaxJobs: 1 << 16, MaxRejected: 1,
-		Timeout: time.Minute, Agents: served(4),
+		Timeout: time.Minute, Needs: noNeeds,
 	}, nil)
 	if err != nil {
 		b.Fatal(err)
 	}
 	for i := range 1000 {
-		if _, err := r.Lookup(b.Context(), fmt.Sprintf("glcbt-64_%020d", i), time.Time{}); err != nil {
+		if _, err := r.Lookup(b.Context(), jobToken(fmt.Sprintf("glcbt-64_%020d", i))); err != nil {
 			b.Fatal(err)
 		}
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := r.Lookup(b.Context(), "glcbt-64_00000000000000000500", time.Time{}); err != nil {
+		if _, err := r.Lookup(b.Context(), jobToken("glcbt-64_00000000000000000500")); err != nil {
 			b.Fatal(err)
 		}
 	}

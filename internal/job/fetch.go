@@ -1,0 +1,177 @@
+package job
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+)
+
+const (
+	// maxPause bounds how long a source's wish to be left alone keeps one job from being looked up.
+	maxPause = time.Minute
+	// timedOutPause is how long a credential whose lookup got no answer is left alone, so that a token that makes GitLab
+	// slow cannot hold a place among the requests all the time.
+	timedOutPause = 5 * time.Second
+)
+
+// fetch looks a credential up, once for all who ask at the same time, and files what it learns. The lookup belongs to
+// the registry and not to the caller: it goes on when the caller leaves. Its value is the job's *entry.
+func (r *Registry) fetch(k key, c Credential, lane Lane) <-chan singleflight.Result {
+	return r.once(string(k[:]), func(ctx context.Context) (any, error) {
+		r.metrics.asked.Inc()
+		s, sources := r.settings.Load(), r.sources.Load()
+		a := &answer{at: r.clock.elapsed(), revision: s.Revision, sources: sources}
+		var before *answer
+		if e, ok := r.jobs.Peek(k); ok {
+			before = e.answer.Load()
+			e.began.Store(int64(a.at))
+			defer e.began.Store(0)
+		}
+		identified, err := sources.identify(ctx, c, before, lane)
+		if err != nil {
+			return nil, r.fileError(k, err, s)
+		}
+		a.job = identified
+		if c.Kind == JobToken {
+			l := learner{source: sources.Facts, token: c.Token}
+			a.job = l.learn(ctx, identified, factsOf(before, a), s.Needs(identified))
+		}
+		return r.fileJob(k, c, a), nil
+	})
+}
+
+// once runs one lookup for all who ask for the same at the same time, within Timeout. A panic in it becomes an error.
+func (r *Registry) once(name string, lookup func(context.Context) (any, error)) <-chan singleflight.Result {
+	return r.lookups.DoChan(name, func() (value any, err error) {
+		r.running.Add(1)
+		defer r.running.Done()
+		ctx, cancel := context.WithTimeout(r.lifetime, r.settings.Load().Timeout)
+		defer cancel()
+		err = recovered(func() (err error) {
+			value, err = lookup(ctx)
+			return err
+		})
+		return value, err
+	})
+}
+
+// recovered turns a panic into an error.
+func recovered(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			// The value may hold anything, a token included; the stack holds only places.
+			err = fmt.Errorf("%w (%T) at %s", ErrPanic, p, debug.Stack())
+		}
+	}()
+	return f()
+}
+
+func (s *Sources) identify(ctx context.Context, c Credential, before *answer, lane Lane) (*Job, error) {
+	source := s.JobTokens
+	if c.Kind == IDToken {
+		source = s.IDTokens
+	}
+	var last *Job
+	if before != nil {
+		last = before.job
+	}
+	return source.Identify(ctx, c.Token, last, lane)
+}
+
+// factsOf is the job whose facts an earlier answer has learned; nil where there is none. What could not be learned from
+// other sources, or for other rules, may be now.
+func factsOf(before, now *answer) *Job {
+	if before == nil || before.job.ID != now.job.ID {
+		return nil
+	}
+	if before.sources == now.sources && before.revision == now.revision {
+		return before.job
+	}
+	retried := *before.job
+	retried.forgetReasons()
+	return &retried
+}
+
+func (r *Registry) fileJob(k key, c Credential, a *answer) *entry {
+	if e, ok := r.jobs.Peek(k); ok && e.id == a.job.ID {
+		e.answer.Store(a)
+		e.notBefore.Store(0)
+		return e
+	}
+	r.jobs.Remove(k)
+	r.ended.Remove(a.job.ID)
+	if c.Kind == IDToken {
+		c.Token = "" // verified once and not asked for again; the job's ids are enough
+	}
+	e := &entry{id: a.job.ID, credential: c}
+	e.answer.Store(a)
+	// The index first: if the cache is full of busier jobs, adding may evict, and evicting cleans the index.
+	r.index.add(e.id, k)
+	r.jobs.Add(k, e)
+	return e
+}
+
+// fileError drops what a definite rejection has disproved, and remembers it. Trouble leaves the job alone. It returns the
+// error, with the job that a rejected credential was known for.
+func (r *Registry) fileError(k key, err error, s *Settings) error {
+	now := r.clock.elapsed()
+	var rejected *RejectedError
+	if errors.As(err, &rejected) {
+		if e, ok := r.jobs.Peek(k); ok {
+			known := *rejected
+			known.Job = e.answer.Load().job
+			err = &known
+			r.ended.Add(e.id, &known)
+			r.jobs.Remove(k)
+		}
+		if !rejected.Fleeting {
+			r.refused.Add(k, refusal{err: err, until: now + s.RejectedFor})
+		}
+		return err
+	}
+	var pause time.Duration
+	var unavailable *UnavailableError
+	if errors.As(err, &unavailable) {
+		pause = min(unavailable.RetryAfter, maxPause)
+		if unavailable.TimedOut {
+			pause = max(pause, timedOutPause)
+		}
+	}
+	if e, ok := r.jobs.Peek(k); ok {
+		e.notBefore.Store(int64(now + s.freshness().pauseAfterTrouble(pause)))
+	} else if pause > 0 {
+		r.refused.Add(k, refusal{err: err, until: now + pause})
+	}
+	return err
+}
+
+// refresh starts a refresh of the entry, or joins the one on its way. It returns nil while the next one must not begin
+// yet. patience is what is left of the second that callers wait from the refresh's start.
+func (r *Registry) refresh(k key, e *entry) (_ <-chan singleflight.Result, patience time.Duration) {
+	now := r.clock.elapsed()
+	if int64(now) < e.notBefore.Load() {
+		return nil, 0
+	}
+	patience = maxWait
+	if began := e.began.Load(); began != 0 {
+		patience -= now - time.Duration(began)
+	}
+	return r.fetch(k, e.credential, Refreshes), patience
+}
+
+// wait waits for a refresh within patience. A refresh that has not settled by then goes on alone.
+func wait(ctx context.Context, refresh <-chan singleflight.Result, patience time.Duration) (_ singleflight.Result, settled bool) {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case result := <-refresh:
+		return result, true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return singleflight.Result{}, false
+}
