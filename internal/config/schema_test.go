@@ -55,7 +55,7 @@ func TestSchema_RefusesWhatParseRefuses(t *testing.T) {
 	}
 }
 
-// Durations are the one thing for which the schema has a format of its own.
+// The pattern for durations is written by hand.
 func TestSchema_HasGoDurations(t *testing.T) {
 	schema := compiled(t)
 	for _, duration := range []string{

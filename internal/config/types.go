@@ -77,7 +77,7 @@ type Agent struct {
 	ID             int64              `json:"id" doc:"GitLab's id of the agent. Each agent is listed once." bounds:"at least 1" example:"4" required:"true"`
 	Name           string             `json:"name" doc:"The project that configures the agent, a colon, and the agent's name. It is the name of the kubeconfig context, and part of messages." example:"path/to/agent/project:agent-name"`
 	ServiceAccount ServiceAccount     `json:"serviceAccount" doc:"The ServiceAccount as which a job acts if the agent's configuration says access_as: agent, or nothing. If it is empty, the job is the user gitlab:agent:<id>." example:"{namespace: deploy, name: ci}"`
-	Impersonate    policy.Impersonate `json:"impersonate" doc:"The identities that the agent's configuration may give to jobs with access_as: impersonate. Each entry is an exact name, or a prefix that ends in *. An empty list allows nothing." cost:"Whoever can change the agent's configuration in GitLab can choose among these identities."`
+	Impersonate    policy.Impersonate `json:"impersonate" doc:"The identities that the agent's configuration may give to jobs with access_as: impersonate. Each entry is an exact name, or a prefix that ends in *. An empty list allows nothing." cost:"Everyone who can change the agent's configuration in GitLab can choose among these identities."`
 }
 
 // ServiceAccount names a Kubernetes service account, or none where both parts are empty.
