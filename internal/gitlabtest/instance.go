@@ -234,13 +234,3 @@ type Request struct {
 	URI      string
 	Header   map[string][]string
 }
-
-// World is the former name of Instance.
-//
-// Deprecated: use Instance.
-type World = Instance
-
-// World is the former name of Server.Instance.
-//
-// Deprecated: use Instance.
-func (s *Server) World() World { return s.Instance() }
