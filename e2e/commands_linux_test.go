@@ -30,15 +30,15 @@ const (
 	shownServing = "127.0.0.1:9443"
 )
 
-// machine is a machine on which pages' commands run as root. It sees the files of the one that the tests run on, but has
-// folders of its own in the place of /etc/kubernetes, /root and /usr/local/bin, where jobgate and kubectl are. That takes a
-// mount namespace for each command; so a path on a page is the path here.
+// machine is a machine on which pages' commands run as root. It has the files of the machine that runs the tests, but its own
+// /etc/kubernetes, /root and /usr/local/bin, where jobgate and kubectl are. Each command has a mount namespace for that, so a
+// path on a page is the path here.
 type machine struct {
 	dir   string
 	files struct{ etc, kubernetes, home, bin string }
 }
 
-// enter makes the namespace. /etc is one of links to its own files, since it need not have a folder kubernetes.
+// enter makes the namespace. Its /etc has links to the real files, because the real one may have no folder kubernetes.
 const enter = `mount --rbind /etc "$MACHINE/host-etc"
 mount --bind "$MACHINE/etc" /etc
 mount --bind "$MACHINE/bin" /usr/local/bin
@@ -87,8 +87,8 @@ func newMachine(t *testing.T) *machine {
 	return m
 }
 
-// command is one to run on the machine, with its environment besides PATH and HOME. Who is not root gets a namespace of
-// users, too.
+// command is one to run on the machine, with its environment besides PATH and HOME. A user other than root gets a user
+// namespace, too.
 func (m *machine) command(args ...string) (path string, all, env []string) {
 	all = []string{"--mount"}
 	if os.Getuid() != 0 {
@@ -211,7 +211,7 @@ func (m *machine) addControlPlane(t *testing.T) {
 	putBack(t, admin(t), "delete", "configmap", "kubeadm-config", "--namespace=kube-system", "--ignore-not-found")
 }
 
-// keysStep is what init tells only those who are not root.
+// keysStep is what init prints only for users other than root.
 var keysStep = regexp.MustCompile(`(?s)\n0\. As root: .*?\n\n1\. `)
 
 // text is what a block has to show of it.

@@ -70,7 +70,7 @@ func allPages(t *testing.T) []*docs.Page {
 	return pages
 }
 
-// A command that nobody would run is shown in no other way.
+// So no page shows a command that no test runs.
 func TestCommands_StandInBlocksOfAKnownKind(t *testing.T) {
 	found := map[string]int{}
 	for _, page := range allPages(t) {

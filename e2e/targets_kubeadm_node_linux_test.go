@@ -31,7 +31,7 @@ const kubeadmInit = "---\napiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfigur
 	"localAPIEndpoint: {advertiseAddress: 192.0.2.7, bindPort: 7443}\nnodeRegistration: {name: " + kubeadmNodeName + "}\n"
 
 // kubeadmMachine is a node of a cluster whose objects are in the site's API server. kubeadm's files are there, and
-// somebody who does for kubeadm what the kubelet would.
+// mirrorPods does for kubeadm what the kubelet would.
 func kubeadmMachine(t *testing.T) *machine {
 	t.Helper()
 	m := newMachine(t)

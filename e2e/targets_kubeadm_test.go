@@ -196,7 +196,7 @@ func TestKubeadm_MergedConfigurationAddsFlagsAndMountAlone(t *testing.T) {
 			before, after := kubeadmConfiguration(t, row.exported+kubeadmNode), kubeadmConfiguration(t, merged+kubeadmNode)
 			checkDifference(t, o, before, after, row.goes)
 			before.APIServer, after.APIServer = kubeadmapi.APIServer{}, kubeadmapi.APIServer{}
-			// Made anew each time it is loaded.
+			// kubeadm makes new ones each time.
 			before.BootstrapTokens, after.BootstrapTokens = nil, nil
 			if !reflect.DeepEqual(before, after) {
 				t.Errorf("something else changed:\n%+v\n%+v", before, after)

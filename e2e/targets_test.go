@@ -22,7 +22,7 @@ import (
 )
 
 // target is what init writes for a kind of control plane, with the directory where the tests' own jobgate has its
-// kubeconfigs. The certificates' content is nobody's concern here.
+// kubeconfigs. The certificates' content does not matter here.
 func target(t *testing.T, name string) (install.Options, install.Deployment) {
 	t.Helper()
 	target, err := install.Lookup(name)

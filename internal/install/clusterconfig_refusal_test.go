@@ -20,7 +20,7 @@ func TestMergeClusterConfiguration_Refuses(t *testing.T) {
 			"=/other: that is another",
 		},
 		{
-			"authorizers of its own",
+			"its own authorizers",
 			cluster(arg("authorization-config", "/other"), otherVolume),
 			"apiServer.extraArgs has authorization-config=/other: those authorizers would be lost: give them with --authorization-config",
 		},

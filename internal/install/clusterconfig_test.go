@@ -13,7 +13,7 @@ import (
 )
 
 // ownCluster is a ClusterConfiguration with jobgate in it, in the place of the one that is shipped.
-const ownCluster = `# of nobody else
+const ownCluster = `# for tests
 apiVersion: kubeadm.k8s.io/v1beta4
 kind: ClusterConfiguration
 apiServer:
@@ -146,7 +146,7 @@ func TestMergeClusterConfiguration_ChangesNothingElse(t *testing.T) {
 				"apiServer: {}\n--- # three\napiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n",
 			"# two\n" + cluster(args, volume)},
 		{
-			"a ClusterConfiguration of somebody else's",
+			"another program's ClusterConfiguration",
 			"apiVersion: example.com/v1\nkind: ClusterConfiguration\n---\n" + whole, whole,
 		},
 		{
@@ -189,18 +189,21 @@ func FuzzMergeClusterConfiguration(f *testing.F) {
 		if err != nil {
 			t.Fatalf("the error is of another type: %v", err)
 		}
-		var decoded struct {
-			APIServer struct{ ExtraArgs, ExtraVolumes []map[string]any }
-		}
+		var decoded map[string]any
 		if err := kyaml.Unmarshal(merged, &decoded); err != nil {
 			t.Fatalf("%v:\n%s", err, merged)
 		}
+		server, _ := decoded["apiServer"].(map[string]any)
+		args, _ := server["extraArgs"].([]any)
+		volumes, _ := server["extraVolumes"].([]any)
 		flags := map[any]any{}
-		for _, a := range decoded.APIServer.ExtraArgs {
-			flags[a["name"]] = a["value"]
+		for _, a := range args {
+			if fields, ok := a.(map[string]any); ok {
+				flags[fields["name"]] = fields["value"]
+			}
 		}
 		if flags["authentication-token-webhook-config-file"] != "/n/authenticate" || flags["authorization-config"] != "/n/authorization" ||
-			flags["authorization-mode"] != nil || len(decoded.APIServer.ExtraVolumes) == 0 {
+			flags["authorization-mode"] != nil || len(volumes) == 0 {
 			t.Fatalf("it became:\n%s", merged)
 		}
 		again, err := install.MergeClusterConfiguration(merged, []byte(ownCluster), true)

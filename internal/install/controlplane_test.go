@@ -77,7 +77,7 @@ func TestSetup_FindsTheClusterOfTheNode(t *testing.T) {
 	}{
 		{name: "as kubeadm makes it", node: controlPlane{[]string{defaultModes}, present, 0}, want: "serviceSubnet: 10.96.0.0/12", asked: 1},
 		{
-			name: "with authorizers of its own", node: controlPlane{[]string{"--authorization-config=/policy/authorizers.yaml"}, present, 0},
+			name: "with its own authorizers", node: controlPlane{[]string{"--authorization-config=/policy/authorizers.yaml"}, present, 0},
 			want: "name: policy", asked: 1,
 		},
 		{

@@ -104,7 +104,7 @@ func (in *Input) target(s *Setup) {
 	}
 }
 
-// admission is about which jobs the cluster admits.
+// admission checks which jobs the cluster admits.
 func (in *Input) admission(s *Setup) {
 	if len(in.Agents) == 0 {
 		in.refuse("--agent", "at least one is required: the id of a GitLab agent that represents this cluster")

@@ -1,7 +1,7 @@
 package install
 
-// k3s runs jobgate as a static pod of the kubelet inside k3s, and gives the kube-apiserver inside k3s its flags by a
-// drop-in. It needs v1.32.4+k3s1: older ones set --authorization-mode in any case (k3s-io/k3s#12017).
+// k3s runs jobgate as a static pod of the kubelet inside k3s. A drop-in gives the kube-apiserver inside k3s its flags. It needs
+// v1.32.4+k3s1: older ones always set --authorization-mode (k3s-io/k3s#12017).
 func k3s(o Options) (Deployment, error) {
 	return rancher{
 		pods: staticPods{

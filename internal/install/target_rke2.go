@@ -1,10 +1,10 @@
 package install
 
-// rke2 runs jobgate as a static pod beside the kube-apiserver that RKE2 writes as one, and gives that its flags and its
-// mount by a drop-in. It needs v1.32.4+rke2r1, the first on the k3s that needs no --authorization-mode.
+// rke2 runs jobgate as a static pod beside RKE2's kube-apiserver, which is one, too. A drop-in gives that its flags and its mount.
+// It needs v1.32.4+rke2r1, the first that does not require --authorization-mode.
 //
-// RKE2 mounts each file that an argument of kube-apiserver's names, as a file of its own. What replaces such a file by
-// renaming is therefore seen after a restart of the API server; certificates, which no argument names, are seen at once.
+// RKE2 mounts each file that an argument of kube-apiserver names. If such a file is replaced by renaming, kube-apiserver sees the
+// new one after a restart. No argument names the certificates, so it sees new ones at once.
 func rke2(o Options) (Deployment, error) {
 	return rancher{
 		pods: staticPods{

@@ -23,7 +23,7 @@ const talosNodeDir = "/var/lib/jobgate"
 // patchFile is a patch of Talos' machine configuration. It holds keys.
 const patchFile = "patch.yaml"
 
-// Where the parts of the patch begin that are made anew, each up to the next or to the end of the file.
+// Where the generated parts of the patch begin. Each reaches to the next mark, or to the end of the file.
 const (
 	talosFilesBegin       = "  files:\n"
 	talosFilesEnd         = "  # jobgate beside the kube-apiserver"
@@ -33,12 +33,12 @@ const (
 // ErrNoPKI says that a target carries certificates that are not issued yet.
 var ErrNoPKI = errors.New("the certificates are not issued yet")
 
-// talosMode is the mode of a file that Talos writes at boot, as root's. It writes all but the
-// AuthorizationConfiguration, which Talos makes itself, and the CA's key, which no node needs.
+// talosMode is the mode of a file that Talos writes at boot, owned by root. The patch has all files but the
+// AuthorizationConfiguration, which Talos makes, and the CA's key, which no node needs.
 //
-// kube-apiserver runs as user and group 65534, so what it reads is for everybody. On a node without users that means: for
-// whoever may mount the node's folders into a pod. With client.pem they could ask jobgate, but not answer for it. For that
-// serving.pem is needed, which only jobgate reads: it is for root's group, and jobgate's pod has that as a supplemental one.
+// kube-apiserver runs as user and group 65534, so every user can read its files. A Talos node has no users: this means pods that
+// mount the node's folders. With client.pem they could ask jobgate, but not answer for it. Answering needs serving.pem, which
+// only root's group can read; jobgate's pod has that group as a supplemental one.
 func talosMode(name string) fs.FileMode {
 	if name == path.Join(PKIDir, certs.ServingFile) {
 		return 0o440
@@ -46,10 +46,10 @@ func talosMode(name string) fs.FileMode {
 	return 0o444
 }
 
-// talos puts everything into a patch of the machine configuration: files, jobgate as a static pod and kube-apiserver's
-// flags and mount. Three of the four flags are arguments; --authorization-config is Talos' own, for a file that it makes
-// from a list of authorizers. Since Talos 1.9; from 1.14 on only with a machine configuration that has .cluster.apiServer,
-// as the documents that replace it cannot mount a folder (siderolabs/talos#14394).
+// talos puts everything into a patch of the machine configuration: files, jobgate as a static pod, and kube-apiserver's flags and
+// mount. Three of the four flags are arguments. Talos sets --authorization-config itself, for a file that it makes from a list
+// of authorizers. It needs Talos 1.9, and from 1.14 on a machine configuration with .cluster.apiServer, because the documents
+// that replace that cannot mount a folder (siderolabs/talos#14394).
 func talos(o Options) (Deployment, error) {
 	substitutions, err := podSubstitutions(talosNodeDir, o)
 	if err != nil {
@@ -82,7 +82,7 @@ func talos(o Options) (Deployment, error) {
 	return Deployment{Files: []File{patch}, Steps: talosSteps(o)}, nil
 }
 
-// replacePart replaces what stands between two marks, which stay; an empty end is the end of the text.
+// replacePart replaces the text between two marks, which stay. An empty end is the end of the text.
 func replacePart(text, begin, end, part string) (string, error) {
 	before, rest, found := strings.Cut(text, begin)
 	if !found {
@@ -120,8 +120,8 @@ func talosFileList(o Options, common []File) (string, error) {
 	return list.String(), nil
 }
 
-// blockScalar is text as YAML writes it line by line, which a person can compare with the file, or else on one line. What
-// YAML cannot hold is an error, as the file on the node would be another one.
+// blockScalar is text as YAML writes it line by line, which a person can compare with the file, or otherwise on one line. Text
+// that YAML cannot hold is an error, since the file on the node would differ.
 func blockScalar(text []byte, indent string) (string, error) {
 	var lines strings.Builder
 	lines.WriteString("|\n")
@@ -142,7 +142,7 @@ func blockScalar(text []byte, indent string) (string, error) {
 			return scalar, nil
 		}
 	}
-	return "", errors.New("it is no text")
+	return "", errors.New("it is not text")
 }
 
 // talosAuthorizers is the list cluster.apiServer.authorizationConfig, with exactly the authorizers of authorization.yaml.
@@ -173,8 +173,8 @@ func talosAuthorizers(common []File) (string, error) {
 	return indentLines(string(text), "    "), nil
 }
 
-// checkForTalos makes sure that Talos accepts the list, and that jobgate is asked: Talos adds an RBAC that is missing as the
-// second authorizer, and what RBAC allows is then allowed, whatever jobgate says.
+// checkForTalos makes sure that Talos accepts the list, and that jobgate is asked: Talos adds a missing RBAC as the second
+// authorizer, and kube-apiserver does not ask jobgate about what RBAC has allowed.
 func checkForTalos(authorizers []apiserverv1.AuthorizerConfiguration) error {
 	types := []string{"Node", "RBAC", "Webhook"}
 	jobgate, rbac := -1, -1

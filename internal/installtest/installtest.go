@@ -27,7 +27,7 @@ type Reading struct {
 	// Mounts are the folders that the files have mounted into kube-apiserver's pod. A kube-apiserver that is no pod, or whose
 	// pod the target does not make, needs none.
 	Mounts []Mount
-	// Authorizers stand for the flag authorization-config where the target makes that file itself (talos); else none.
+	// Authorizers are those of the file for authorization-config, if the target makes it itself (talos); otherwise none.
 	Authorizers []apiserverv1.AuthorizerConfiguration
 	// NodeFiles are files that the target writes on the node (talos).
 	NodeFiles []NodeFile

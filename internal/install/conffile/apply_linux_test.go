@@ -15,20 +15,20 @@ import (
 	"github.com/jobgate/jobgate/internal/install/conffile"
 )
 
-// asNobody has files opened as a user without rights does, even when the tests run as root.
-func asNobody(t *testing.T, do func()) {
+// unprivileged has files opened as by a user without rights, even if the tests run as root.
+func unprivileged(t *testing.T, do func()) {
 	t.Helper()
-	const nobody = 65534
+	const user = 65534
 	if os.Geteuid() == 0 {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		must(t, syscall.Setfsuid(nobody))
+		must(t, syscall.Setfsuid(user))
 		defer func() { must(t, syscall.Setfsuid(0)) }()
 	}
 	do()
 }
 
-// reachable is a folder that everybody can get to.
+// reachable is a folder that every user can enter.
 func reachable(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -43,7 +43,7 @@ func TestApply_SaysWhereItMayNotWrite(t *testing.T) {
 	defer func() { must(t, os.Chmod(filepath.Join(dir, "sub"), 0o755)) }()
 	before := tree(t, dir)
 	p := plan(t, dir, wanted("2"), conffile.Refuse)
-	asNobody(t, func() {
+	unprivileged(t, func() {
 		err := p.Apply()
 		if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), filepath.Join(dir, name)) {
 			t.Errorf("got %v", err)
@@ -58,7 +58,7 @@ func TestApply_SaysWhereItMayNotMakeTheFolder(t *testing.T) {
 	dir := filepath.Join(reachable(t), "readonly", "jobgate")
 	must(t, os.Mkdir(filepath.Dir(dir), 0o555))
 	p := plan(t, dir, wanted("1"), conffile.Refuse)
-	asNobody(t, func() {
+	unprivileged(t, func() {
 		if err := p.Apply(); !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), dir) {
 			t.Errorf("got %v", err)
 		}
