@@ -10,7 +10,7 @@ const Backdate = backdate
 func (p *PKI) StepRotation(overlap *time.Duration) (string, error) {
 	start := func(*state) (*write, error) { return nil, nil }
 	if overlap != nil {
-		start = startOnce(overlap)
+		start = startWhenAsked(overlap)
 	}
 	return p.step(func(s *state) (*write, error) {
 		w, err := start(s)

@@ -64,16 +64,12 @@ func (p *PKI) Issue(r Request) ([]Change, error) {
 	if err != nil {
 		return changes(made), err
 	}
-	unlock, err := p.lock()
-	if err != nil {
-		return changes(made), err
-	}
-	defer unlock()
-	if err := p.sweep(); err != nil {
-		return changes(made), err
-	}
-	more, err := p.carryOut(r.next)
-	return append(changes(made), changes(more)...), err
+	err = p.exclusively(func() error {
+		more, err := p.carryOut(r.next)
+		made = append(made, more...)
+		return err
+	})
+	return changes(made), err
 }
 
 // check says what is wrong with a request.
@@ -156,7 +152,7 @@ func (r *Request) authority(s *state) (*write, error) {
 		return nil, fmt.Errorf("make a CA: %w", err)
 	}
 	if s.signing != nil {
-		ca.term = term{since: s.now, replaces: fingerprint(s.signing.certificate)}
+		ca.term = term{Since: s.now, Replaces: fingerprint(s.signing.certificate)}
 	}
 	return writeAuthority(SigningFile, ca, why)
 }
@@ -170,7 +166,7 @@ func (r *Request) bundle(s *state) (*write, error) {
 	if len(s.bundle) == 0 {
 		why = whyMissing
 	}
-	return writeBundle(append(slices.Clip(s.bundle), s.signing.certificate), why)
+	return writeBundle(append(slices.Clip(s.bundle), s.signing.certificate), term{}, why)
 }
 
 func (r *Request) serving(s *state) (*write, error) {
@@ -269,7 +265,7 @@ func (r *Request) expired(s *state) (*write, error) {
 	if old := s.replaced(); old == nil || !s.expired(old) {
 		return nil, nil
 	}
-	return s.retire()
+	return s.advance()
 }
 
 // attributes gives the files to the owner that was asked for, and takes keys away from everybody else.

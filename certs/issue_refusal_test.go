@@ -63,7 +63,7 @@ func TestPKI_NamesTheFileThatCannotBeUsed(t *testing.T) {
 			spoil: func(t *testing.T, p *certs.PKI) { chmod(t, p, certs.SigningFile, 0o640) },
 		},
 		{
-			name: "next CA's key is readable by all", file: certs.NextSigningFile, say: "chmod 600", want: certs.ErrExposedKey,
+			name: "next CA's key is readable by all", file: certs.NextSigningFile, say: "chmod 0600", want: certs.ErrExposedKey,
 			spoil: func(t *testing.T, p *certs.PKI) {
 				must[certs.Rotation](t)(p.RotateCA(nil))
 				chmod(t, p, certs.NextSigningFile, 0o604)
@@ -87,10 +87,10 @@ func TestPKI_NamesTheFileThatCannotBeUsed(t *testing.T) {
 			},
 		},
 		{
-			name: "part of a rotation is not a time", file: certs.SigningFile, say: "Rotation-Since",
+			name: "time of a rotation is not a time", file: certs.SigningFile, say: "Rotation: ",
 			spoil: func(t *testing.T, p *certs.PKI) {
 				path := filepath.Join(p.Dir(), certs.SigningFile)
-				replace(t, path, append([]byte("Rotation-Since: yesterday\n\n"), read(t, path)...))
+				replace(t, path, append([]byte(`Rotation: {"since": "yesterday"}`+"\n\n"), read(t, path)...))
 			},
 		},
 		{

@@ -144,14 +144,11 @@ type report struct {
 
 // maintain does what is due.
 func (p *PKI) maintain() (r report, err error) {
-	unlock, err := p.lock()
-	if err != nil {
-		return r, err
-	}
-	defer unlock()
-	if err := p.sweep(); err != nil {
-		return r, err
-	}
+	err = p.exclusively(func() error { return r.take(p) })
+	return r, err
+}
+
+func (r *report) take(p *PKI) (err error) {
 	var errs []error
 	if r.rotation, r.rotated, err = p.rotate(startWhenDue); err != nil {
 		errs = append(errs, fmt.Errorf("rotate the CA: %w", err))
@@ -163,7 +160,7 @@ func (p *PKI) maintain() (r report, err error) {
 		}
 	}
 	_, err = p.plan(r.survey)
-	return r, errors.Join(append(errs, err)...)
+	return errors.Join(append(errs, err)...)
 }
 
 // survey looks at what is there now.

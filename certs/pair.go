@@ -1,7 +1,6 @@
 package certs
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -11,41 +10,56 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"math/big"
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/cert"
 	"k8s.io/client-go/util/keyutil"
 )
 
-// backdate is how far before its making a certificate begins to be valid, for clocks that differ; kube-controller-manager
-// allows its own as much.
+// backdate is how long before now a new certificate begins to be valid, for clocks that differ. kube-controller-manager
+// allows for as much.
 const backdate = 5 * time.Minute
 
 // pair is a certificate and its key.
 type pair struct {
 	certificate *x509.Certificate
 	key         crypto.Signer
-	term        term // of a CA's
+	term        term // of a CA
 }
 
-// term is what a CA's file says of its part in a rotation, in lines before the PEM, where RFC 7468 (section 2) has every
-// reader ignore them. The zero term: it never had a part.
+// term is what a file says about a rotation, in a line before the PEM; RFC 7468, section 2, makes every reader ignore such
+// lines. A file that says nothing has the zero term.
 type term struct {
-	// since is, in NextSigningFile, since when the bundle has held this CA, and zero as long as that is not certain; in
-	// SigningFile, since when no leaf certificate has been another CA's.
-	since    time.Time
-	overlap  time.Duration
-	replaces string // the fingerprint of the CA before it
+	// Since is when ca.crt got the next CA, or when the CA in ca.pem began to sign.
+	Since    time.Time       `json:"since,omitzero"`
+	Overlap  metav1.Duration `json:"overlap,omitzero"`
+	Replaces string          `json:"replaces,omitempty"` // fingerprint of the CA before this one
 }
 
-const (
-	termSince    = "Rotation-Since"
-	termOverlap  = "Rotation-Overlap"
-	termReplaces = "Rotation-Replaces"
-)
+const termPrefix = "Rotation: "
+
+// parseTerm reads the line before the PEM, and ignores any others.
+func parseTerm(text []byte) (t term, err error) {
+	before, _, _ := strings.Cut(string(text), "-----BEGIN ")
+	for line := range strings.Lines(before) {
+		value, ours := strings.CutPrefix(line, termPrefix)
+		if !ours {
+			continue
+		}
+		if err := json.Unmarshal([]byte(value), &t); err != nil {
+			return term{}, fmt.Errorf("the line %q: %w", termPrefix, err)
+		}
+	}
+	return t, nil
+}
+
+// until is when the overlap is over.
+func (t term) until() time.Time { return t.Since.Add(t.Overlap.Duration) }
 
 // parsePair reads a certificate and its key.
 func parsePair(text []byte) (*pair, error) {
@@ -64,53 +78,32 @@ func parsePair(text []byte) (*pair, error) {
 	return &pair{certificate: loaded.Leaf, key: signer, term: t}, nil
 }
 
-// parseTerm reads the lines before the PEM; other lines there are none of its business.
-func parseTerm(text []byte) (t term, err error) {
-	before, _, _ := strings.Cut(string(text), "-----BEGIN ")
-	for line := range strings.Lines(before) {
-		key, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
-		switch key {
-		case termSince:
-			t.since, err = time.Parse(time.RFC3339Nano, value)
-		case termOverlap:
-			t.overlap, err = time.ParseDuration(value)
-		case termReplaces:
-			t.replaces = value
-		}
-		if err != nil {
-			return term{}, fmt.Errorf("%s before the PEM: %w", key, err)
-		}
-	}
-	return t, nil
-}
-
 // encode is what parsePair reads.
-func (p *pair) encode() ([]byte, error) {
-	key, err := keyutil.MarshalPrivateKeyToPEM(p.key)
-	if err != nil {
-		return nil, fmt.Errorf("encode a key: %w", err)
+func (p *pair) encode() ([]byte, error) { return encode(p.term, p.key, p.certificate) }
+
+// encode is a file with a term, certificates and, unless it is nil, a key.
+func encode(t term, key crypto.Signer, certificates ...*x509.Certificate) (text []byte, err error) {
+	if t != (term{}) {
+		line, err := json.Marshal(t)
+		if err != nil {
+			return nil, fmt.Errorf("encode the part in a rotation: %w", err)
+		}
+		text = fmt.Appendf(nil, "%s%s\n\n", termPrefix, line)
 	}
-	certificate, err := cert.EncodeCertificates(p.certificate)
+	chain, err := cert.EncodeCertificates(certificates...)
 	if err != nil {
 		return nil, fmt.Errorf("encode a certificate: %w", err)
 	}
-	return append(p.term.encode(), append(certificate, key...)...), nil
-}
-
-func (t term) encode() []byte {
-	if t == (term{}) {
-		return nil
+	text = append(text, chain...)
+	if key == nil {
+		return text, nil
 	}
-	var b bytes.Buffer
-	if !t.since.IsZero() {
-		fmt.Fprintf(&b, "%s: %s\n", termSince, t.since.UTC().Format(time.RFC3339Nano))
+	pem, err := keyutil.MarshalPrivateKeyToPEM(key)
+	if err != nil {
+		return nil, fmt.Errorf("encode a key: %w", err)
 	}
-	fmt.Fprintf(&b, "%s: %s\n%s: %s\n\n", termOverlap, t.overlap, termReplaces, t.replaces)
-	return b.Bytes()
+	return append(text, pem...), nil
 }
-
-// until is when the overlap is over; t.since is set.
-func (t term) until() time.Time { return t.since.Add(t.overlap) }
 
 // name is what messages call a certificate.
 func name(c *x509.Certificate) string { return c.Subject.CommonName }
@@ -120,7 +113,7 @@ func fingerprint(c *x509.Certificate) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// newAuthority makes a CA. It signs leaf certificates only, and is told from others by its name.
+// newAuthority makes a CA with a unique name. It signs leaf certificates only.
 func newAuthority(now time.Time, lifetime time.Duration) (*pair, error) {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
 	if err != nil {
@@ -139,7 +132,7 @@ func newAuthority(now time.Time, lifetime time.Duration) (*pair, error) {
 	}, nil)
 }
 
-// issue makes a leaf certificate like the template. It never outlives the CA: whoever verifies it would refuse it then.
+// issue makes a leaf certificate like the template. It does not outlive the CA, after whose end it would be refused anyway.
 func (p *pair) issue(template x509.Certificate, now time.Time, lifetime time.Duration) (*pair, error) {
 	template.NotBefore, template.NotAfter = now.Add(-backdate), now.Add(lifetime)
 	if template.NotAfter.After(p.certificate.NotAfter) {
@@ -149,7 +142,7 @@ func (p *pair) issue(template x509.Certificate, now time.Time, lifetime time.Dur
 	return newPair(&template, p)
 }
 
-// newPair makes a key and signs its certificate; without an issuer, by itself.
+// newPair makes a key and signs its certificate; without an issuer, with that key.
 func newPair(template *x509.Certificate, issuer *pair) (*pair, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -169,5 +162,5 @@ func newPair(template *x509.Certificate, issuer *pair) (*pair, error) {
 	return &pair{certificate: certificate, key: key}, nil
 }
 
-// lifetime is what a certificate made here was given.
+// lifetime is how long a certificate that was made here lives.
 func lifetime(c *x509.Certificate) time.Duration { return c.NotAfter.Sub(c.NotBefore) - backdate }

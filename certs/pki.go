@@ -29,7 +29,7 @@ var ErrExposedKey = errors.New("others than its owner may read the CA's key")
 // ErrClock is in the chain of the error for a CA that is not valid yet: the clock is behind, or was ahead when it was made.
 var ErrClock = errors.New("the CA is not valid yet; check the clock")
 
-// maxWrites ends an operation that would never come to rest. The longest, a rotation without overlap, takes 10.
+// maxWrites ends an operation that would never come to rest. The longest, a rotation without overlap, takes 7.
 const maxWrites = 32
 
 // PKI is a directory with a private CA and what it issued: jobgate's serving certificate and the API server's client
@@ -74,6 +74,19 @@ const (
 
 // decide names the next write that the files call for; nil when there is none.
 type decide func(*state) (*write, error)
+
+// exclusively does something while no other process writes to the directory, which has to be there.
+func (p *PKI) exclusively(do func() error) error {
+	unlock, err := p.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := p.sweep(); err != nil {
+		return err
+	}
+	return do()
+}
 
 // plan says which writes would follow each other, and makes none.
 func (p *PKI) plan(next decide) ([]*write, error) {

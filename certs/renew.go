@@ -27,16 +27,12 @@ func leafFiles() []string { return []string{ServingFile, ClientFile} }
 // Renew renews the leaf certificates that are due, or with force all of them. Everything that the old one says stays, its
 // lifetime included; the key is a new one. A certificate that this PKI did not issue is left alone. An error about one
 // does not keep the other from being renewed.
-func (p *PKI) Renew(force bool) ([]Renewal, error) {
-	unlock, err := p.lock()
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	if err := p.sweep(); err != nil {
-		return nil, err
-	}
-	return p.renew(force)
+func (p *PKI) Renew(force bool) (renewals []Renewal, err error) {
+	err = p.exclusively(func() error {
+		renewals, err = p.renew(force)
+		return err
+	})
+	return renewals, err
 }
 
 // renew is Renew for the holder of the lock.

@@ -7,11 +7,10 @@ import (
 	"slices"
 	"time"
 
-	"k8s.io/client-go/util/cert"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// A rotation replaces the CA without a moment at which one end shows what the other does not trust, however late each
-// reads its files, within the overlap:
+// A rotation replaces the CA. No one is refused who reads each file again within the overlap:
 //
 //	               next CA's key     ca.crt       signs     leaf certificates of
 //	before                           old          old       old
@@ -21,23 +20,29 @@ import (
 //	  (overlap)
 //	after          ca.pem            new          new       new
 //
-// In writes: ca-next.pem; ca.crt with both; ca-next.pem again, which now says since when that has been so. After the overlap
-// both leaf certificates; ca.pem, which says since when they have been so; ca-next.pem goes. After the other overlap ca.crt
-// with the new one alone. What is said to be so since a time has always been so for longer, wherever the process was
-// killed.
+// The writes:
+//
+//  1. ca-next.pem gets the next CA, and says how long the overlap is;
+//  2. ca.crt gets it, too, and says since when it has both;
+//  3. after the overlap, both leaf certificates are issued again, by the next CA;
+//  4. ca.pem gets the next CA, and says since when it signs and which CA it replaces;
+//  5. ca-next.pem is removed;
+//  6. after another overlap, ca.crt gets the new CA alone.
+//
+// A time is in the same write as what it is about, so a process that is killed between two writes shortens no overlap.
 
 // Bounds of the overlaps that are chosen here.
 const (
-	// longestOverlap is for API servers older than 1.36, which read ca.crt when they start and never again; newer ones do
-	// every 5 minutes (client-go's transport/ca_rotation.go).
+	// longestOverlap is for API servers older than 1.36, which read ca.crt only when they start; newer ones read it every
+	// 5 minutes (client-go's transport/ca_rotation.go).
 	longestOverlap = 30 * 24 * time.Hour
-	// shareOfOverlap: a CA of a shorter life than usual gives a twelfth of it.
+	// shareOfOverlap: a CA that lives for less than usual gives a twelfth of its life.
 	shareOfOverlap = 12
 	// ReloadInterval is how late an API server from 1.36 on may read a changed file.
 	ReloadInterval = 5 * time.Minute
 )
 
-// ErrOverlap is in the chain of the error for an overlap that the present CA will not live to see the end of.
+// ErrOverlap is in the chain of the error for an overlap that the present CA does not live long enough for.
 var ErrOverlap = errors.New("the overlap is too long")
 
 // Stage is how far a rotation has come.
@@ -55,30 +60,36 @@ type Rotation struct {
 	Stage    Stage
 	From, To string        // names of the CAs; From alone, the present one, when idle
 	Overlap  time.Duration // between the stages
-	Until    time.Time     // when the next stage is due; zero when idle, or while an announcement is under way
-	Changes  []Change      // what was written just now
+	Until    time.Time     // when the next stage is due; zero when idle
+
+	// What RotateCA adds:
+	Found   Stage    // before it began
+	Ended   string   // the CA that it has taken out of ca.crt
+	Changes []Change // what it has written
 }
 
-// RotateCA starts a rotation unless one is under way, does what is due of it, and says how far it has come. The overlap
-// is for a rotation that starts: nil for one that fits the CA's lifetime, at most 30 days; 0 for none at all, after which
-// API servers older than 1.36 have to be restarted, and others refuse jobgate until they have read ca.crt again.
-func (p *PKI) RotateCA(overlap *time.Duration) (Rotation, error) {
-	unlock, err := p.lock()
-	if err != nil {
-		return Rotation{}, err
-	}
-	defer unlock()
-	if err := p.sweep(); err != nil {
-		return Rotation{}, err
-	}
-	r, _, err := p.rotate(startOnce(overlap))
+// RotateCA starts a rotation unless one is under way, does what is due of it, and says how far it has come. An overlap that
+// is given also applies to a rotation that is under way. Without one (nil) a new rotation gets what fits the CA's life, at
+// most 30 days. An overlap of 0 finishes the rotation at once; jobgate and API servers then refuse each other until the API
+// servers have read ca.crt again.
+func (p *PKI) RotateCA(overlap *time.Duration) (r Rotation, err error) {
+	err = p.exclusively(func() error {
+		before, err := p.Rotation()
+		if err != nil {
+			return err
+		}
+		r, _, err = p.rotate(startWhenAsked(overlap))
+		if r.Found = before.Stage; r.Stage == Idle && len(r.Changes) > 0 {
+			r.Ended = before.From
+		}
+		return err
+	})
 	return r, err
 }
 
 // Rotation says how far a rotation has come; it writes nothing.
-func (p *PKI) Rotation() (Rotation, error) {
-	r := Rotation{}
-	_, err := p.plan(func(s *state) (*write, error) {
+func (p *PKI) Rotation() (r Rotation, err error) {
+	_, err = p.plan(func(s *state) (*write, error) {
 		if err := s.usable(); err != nil {
 			return nil, err
 		}
@@ -88,7 +99,7 @@ func (p *PKI) Rotation() (Rotation, error) {
 	return r, err
 }
 
-// rotate starts a rotation when told to and does what is due, for the holder of the lock.
+// rotate makes the writes that start calls for, then those that are due. Its caller holds the lock.
 func (p *PKI) rotate(start decide) (r Rotation, made []*write, err error) {
 	made, err = p.carryOut(func(s *state) (*write, error) {
 		if err := s.usable(); err != nil {
@@ -105,27 +116,36 @@ func (p *PKI) rotate(start decide) (r Rotation, made []*write, err error) {
 	return r, made, err
 }
 
-// startOnce starts one rotation, unless one is under way at the beginning.
-func startOnce(overlap *time.Duration) decide {
-	looked := false
+// startWhenAsked starts a rotation, unless one was under way at the beginning: that one gets the overlap.
+func startWhenAsked(overlap *time.Duration) decide {
+	asked := false
 	return func(s *state) (*write, error) {
-		if looked || s.rotation().Stage != Idle {
-			looked = true
+		if asked {
 			return nil, nil
 		}
-		looked = true
+		asked = true
+		present := s.rotation()
 		if overlap == nil {
+			if present.Stage != Idle {
+				return nil, nil
+			}
 			return s.announce(s.automaticOverlap(), whyAsked)
 		}
 		if left := s.left() / 2; *overlap < 0 || (*overlap > left && !s.expired(s.signing.certificate)) {
 			return nil, fmt.Errorf("rotate the CA %s with an overlap of %s: %w: at most %s, half of what is left of its life",
 				name(s.signing.certificate), *overlap, ErrOverlap, left)
 		}
-		return s.announce(*overlap, whyAsked)
+		switch {
+		case present.Stage == Idle:
+			return s.announce(*overlap, whyAsked)
+		case present.Overlap != *overlap:
+			return s.changeOverlap(present.Stage, *overlap)
+		}
+		return nil, nil
 	}
 }
 
-// startWhenDue starts a rotation while what the CA signs until it hands over can still have its full life.
+// startWhenDue starts a rotation as long as what the CA signs until it hands over can still have its full life.
 func startWhenDue(s *state) (*write, error) {
 	if s.rotation().Stage != Idle || s.left() > s.neededLife() {
 		return nil, nil
@@ -141,14 +161,14 @@ func (s *state) fullOverlap() time.Duration {
 	return min(longestOverlap, lifetime(s.signing.certificate)/shareOfOverlap)
 }
 
-// automaticOverlap is what is left of that for a CA that is near its end.
+// automaticOverlap is fullOverlap, or less for a CA that is near its end.
 func (s *state) automaticOverlap() time.Duration { return min(s.fullOverlap(), s.left()/2) }
 
-// neededLife is what a CA needs for one overlap, and for a leaf certificate that it issues at its end.
+// neededLife is what a CA needs for one overlap and for a leaf certificate that it issues at the end of it.
 func (s *state) neededLife() time.Duration {
 	longest := time.Duration(0)
 	for _, file := range leafFiles() {
-		// One that cannot be read is reported by its renewal.
+		// Renew reports one that cannot be read.
 		if leaf, err := s.leaf(file); err == nil && s.own(leaf) {
 			longest = max(longest, lifetime(leaf))
 		}
@@ -161,99 +181,84 @@ func (s *state) neededLife() time.Duration {
 func (s *state) rotation() Rotation {
 	present := s.signing
 	if s.next != nil && !s.next.certificate.Equal(present.certificate) {
-		r := Rotation{
-			Stage: Announced, From: name(present.certificate), To: name(s.next.certificate), Overlap: s.next.term.overlap,
+		return Rotation{
+			Stage: Announced, From: name(present.certificate), To: name(s.next.certificate),
+			Overlap: s.next.term.Overlap.Duration, Until: s.handover(),
 		}
-		if !s.next.term.since.IsZero() {
-			r.Until = s.next.term.until()
-		}
-		return r
 	}
 	if old := s.replaced(); old != nil {
 		return Rotation{
 			Stage: TakenOver, From: name(old), To: name(present.certificate),
-			Overlap: present.term.overlap, Until: present.term.until(),
+			Overlap: present.term.Overlap.Duration, Until: present.term.until(),
 		}
 	}
 	return Rotation{Stage: Idle, From: name(present.certificate)}
 }
 
-// announce makes the next CA, with a lifetime as the present one's.
+// advance is the next write of a rotation that is under way; nil when none is, or none is due.
+func (s *state) advance() (*write, error) {
+	old := s.replaced()
+	switch {
+	case s.next != nil && s.next.certificate.Equal(s.signing.certificate):
+		return &write{Change: Change{NextSigningFile, "the CA in it has taken over"}, kind: removeFile, owner: anyone}, nil
+	case s.next != nil && !s.announced():
+		return s.publish()
+	case s.next != nil && !s.takenOver(),
+		s.next == nil && (old == nil || (s.now.Before(s.signing.term.until()) && !s.expired(old))):
+		return nil, nil
+	}
+	for _, file := range leafFiles() {
+		// Renew reports one that cannot be read.
+		if leaf, err := s.leaf(file); err == nil && s.own(leaf) && leaf.CheckSignatureFrom(s.signer().certificate) != nil {
+			return s.reissue(file, leaf, s.due(leaf))
+		}
+	}
+	if s.next != nil {
+		return s.takeOver()
+	}
+	rest := slices.DeleteFunc(slices.Clone(s.bundle), old.Equal)
+	return writeBundle(rest, term{}, "the CA "+name(old)+" is trusted no longer")
+}
+
+// announce makes the next CA, with the lifetime of the present one.
 func (s *state) announce(overlap time.Duration, why string) (*write, error) {
 	if s.expired(s.signing.certificate) {
-		overlap = 0 // nobody gains by a wait
+		overlap = 0 // no one gains by a wait
 	}
 	next, err := newAuthority(s.now, lifetime(s.signing.certificate))
 	if err != nil {
 		return nil, fmt.Errorf("make a new CA: %w", err)
 	}
-	next.term = term{overlap: overlap, replaces: fingerprint(s.signing.certificate)}
+	next.term = term{Overlap: metav1.Duration{Duration: overlap}, Replaces: fingerprint(s.signing.certificate)}
 	return writeAuthority(NextSigningFile, next, why)
 }
 
-// advance makes the next write of a rotation that is under way; nil when none is, or none is due.
-func (s *state) advance() (*write, error) {
-	switch {
-	case s.next == nil:
-		return s.retire()
-	case s.next.certificate.Equal(s.signing.certificate):
-		return &write{Change: Change{NextSigningFile, "the CA in it has taken over"}, kind: removeFile, owner: anyone}, nil
-	case !s.trusts(s.next.certificate):
-		return s.publish()
-	case s.next.term.since.IsZero():
-		next := *s.next
-		next.term.since = s.now
-		return writeAuthority(NextSigningFile, &next, "its CA is announced now")
-	case s.takenOver():
-		return s.takeOver()
+// changeOverlap gives a rotation that is under way another overlap.
+func (s *state) changeOverlap(stage Stage, overlap time.Duration) (*write, error) {
+	file, ca := SigningFile, *s.signing
+	if stage == Announced {
+		file, ca = NextSigningFile, *s.next
 	}
-	return nil, nil
+	why := fmt.Sprintf("its overlap is %s instead of %s", overlap, ca.term.Overlap.Duration)
+	ca.term.Overlap.Duration = overlap
+	return writeAuthority(file, &ca, why)
 }
 
-// publish puts the next CA into the bundle. A time at which it was there before is forgotten first.
+// publish puts the next CA into the bundle; the overlap begins.
 func (s *state) publish() (*write, error) {
-	if !s.next.term.since.IsZero() {
-		next := *s.next
-		next.term.since = time.Time{}
-		return writeAuthority(NextSigningFile, &next, "its CA is missing in "+CAFile)
+	bundle := s.bundle
+	if !s.trusts(s.next.certificate) {
+		bundle = append(slices.Clip(bundle), s.next.certificate)
 	}
-	return writeBundle(append(slices.Clip(s.bundle), s.next.certificate),
-		"the CA "+name(s.next.certificate)+" is announced; it signs in "+s.next.term.overlap.String())
+	return writeBundle(bundle, term{Since: s.now},
+		"the CA "+name(s.next.certificate)+" is announced; it signs in "+s.next.term.Overlap.Duration.String())
 }
 
-// takeOver reissues the leaf certificates, and then has the next CA sign. The old one's key is gone with that.
+// takeOver makes the next CA the one that signs. The write deletes the old key.
 func (s *state) takeOver() (*write, error) {
-	for _, file := range leafFiles() {
-		leaf, err := s.leaf(file)
-		if missing(err) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		if s.own(leaf) && leaf.CheckSignatureFrom(s.next.certificate) != nil {
-			return s.reissue(file, leaf, s.due(leaf))
-		}
-	}
 	next := *s.next
-	next.term.since = s.now
+	next.term.Since = s.now
 	return writeAuthority(SigningFile, &next, "the CA "+name(next.certificate)+" has taken over from "+name(s.signing.certificate))
-}
-
-// retire takes the CA that has been replaced out of the bundle.
-func (s *state) retire() (*write, error) {
-	old := s.replaced()
-	if old == nil || (s.now.Before(s.signing.term.until()) && !s.expired(old)) {
-		return nil, nil
-	}
-	for _, file := range leafFiles() {
-		// One that was restored from a backup, say. Its renewal comes first.
-		if leaf, err := s.leaf(file); err == nil && leaf.CheckSignatureFrom(old) == nil {
-			return s.reissue(file, leaf, s.due(leaf))
-		}
-	}
-	rest := slices.DeleteFunc(slices.Clone(s.bundle), old.Equal)
-	return writeBundle(rest, "the CA "+name(old)+" is trusted no longer")
 }
 
 func writeAuthority(file string, ca *pair, why string) (*write, error) {
@@ -264,8 +269,8 @@ func writeAuthority(file string, ca *pair, why string) (*write, error) {
 	return &write{Change: Change{file, why}, content: text, mode: modeSecret, owner: anyone}, nil
 }
 
-func writeBundle(bundle []*x509.Certificate, why string) (*write, error) {
-	text, err := cert.EncodeCertificates(bundle...)
+func writeBundle(bundle []*x509.Certificate, t term, why string) (*write, error) {
+	text, err := encode(t, nil, bundle...)
 	if err != nil {
 		return nil, fmt.Errorf("write %s: %w", CAFile, err)
 	}

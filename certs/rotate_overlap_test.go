@@ -11,7 +11,7 @@ import (
 
 // The writes of a rotation, in their order.
 var rotationWrites = []string{
-	certs.NextSigningFile, certs.CAFile, certs.NextSigningFile,
+	certs.NextSigningFile, certs.CAFile,
 	certs.ServingFile, certs.ClientFile, certs.SigningFile, certs.NextSigningFile,
 	certs.CAFile,
 }

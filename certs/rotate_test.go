@@ -30,11 +30,11 @@ func TestRotateCA_TellsHowFarItHasCome(t *testing.T) {
 			until time.Duration
 			files []string
 		}{
-			{0, certs.Announced, 30 * day, rotationWrites[:3]},
+			{0, certs.Announced, 30 * day, rotationWrites[:2]},
 			{29 * day, certs.Announced, 30 * day, nil},
-			{31 * day, certs.TakenOver, 61 * day, rotationWrites[3:7]},
+			{31 * day, certs.TakenOver, 61 * day, rotationWrites[2:6]},
 			{60 * day, certs.TakenOver, 61 * day, nil},
-			{62 * day, certs.Idle, 0, rotationWrites[7:]},
+			{62 * day, certs.Idle, 0, rotationWrites[6:]},
 		}
 		for _, step := range steps {
 			time.Sleep(time.Until(start.Add(step.at)))
@@ -50,7 +50,7 @@ func TestRotateCA_TellsHowFarItHasCome(t *testing.T) {
 				t.Errorf("after %s: %+v", step.at, r)
 			}
 			told := must[certs.Rotation](t)(p.Rotation())
-			if r.Changes = nil; !cmp.Equal(r, told) {
+			if r.Found, r.Ended, r.Changes = "", "", nil; !cmp.Equal(r, told) {
 				t.Errorf("after %s, Rotation says something else: %+v", step.at, told)
 			}
 		}
@@ -109,6 +109,85 @@ func TestRotateCA_AtOnce(t *testing.T) {
 				checkReplaced(t, before, after)
 				if err := handshake(t, first(after.bothEnds(t)), second(after.bothEnds(t))); err != nil {
 					t.Errorf("the two ends do not connect: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// A key was stolen while a rotation is under way: an overlap of 0 does not wait for the rest of it.
+func TestRotateCA_AtOnceWhileARotationIsUnderWay(t *testing.T) {
+	rows := []struct {
+		name  string
+		until certs.Stage   // how far the rotation has come
+		steps int           // and how many writes of the next stage a killed process has made
+		age   time.Duration // of the rotation
+	}{
+		{name: "just announced", until: certs.Announced},
+		{name: "announced for a while", until: certs.Announced, age: 20 * day},
+		{name: "killed before ca.crt was written", steps: 1},
+		{name: "killed while it takes over", until: certs.Announced, age: 31 * day, steps: 2},
+		{name: "killed when it has taken over", until: certs.Announced, age: 31 * day, steps: 3},
+		{name: "taken over", until: certs.TakenOver, age: 31 * day},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := issued(t, certs.Request{})
+				before := snap(t, p)
+				overlap := 30 * day
+				if row.until != "" {
+					must[certs.Rotation](t)(p.RotateCA(&overlap))
+				}
+				time.Sleep(row.age)
+				if row.until == certs.TakenOver {
+					must[certs.Rotation](t)(p.RotateCA(nil))
+				}
+				for range row.steps {
+					must[string](t)(p.StepRotation(&overlap))
+				}
+				found := must[certs.Rotation](t)(p.Rotation())
+				r := must[certs.Rotation](t)(p.RotateCA(new(time.Duration)))
+				if r.Stage != certs.Idle || r.From != found.To || r.Found != found.Stage || r.Ended != found.From {
+					t.Errorf("found %+v and left %+v", found, r)
+				}
+				checkReplaced(t, before, snap(t, p))
+			})
+		})
+	}
+}
+
+func TestRotateCA_OverlapOfARotationThatIsUnderWay(t *testing.T) {
+	rows := []struct {
+		name     string
+		takeOver bool
+		ask      *time.Duration
+		want     time.Duration
+		err      error
+	}{
+		{name: "not asked for", want: 30 * day},
+		{name: "the same", ask: new(30 * day), want: 30 * day},
+		{name: "shorter", ask: new(10 * day), want: 10 * day},
+		{name: "longer", ask: new(60 * day), want: 60 * day},
+		{name: "shorter, once it has taken over", takeOver: true, ask: new(10 * day), want: 10 * day},
+		{name: "too long", ask: new(6 * year), want: 30 * day, err: certs.ErrOverlap},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := issued(t, certs.Request{})
+				must[certs.Rotation](t)(p.RotateCA(nil))
+				if row.takeOver {
+					time.Sleep(30 * day)
+					must[certs.Rotation](t)(p.RotateCA(nil))
+				}
+				since := time.Now()
+				time.Sleep(day)
+				if _, err := p.RotateCA(row.ask); !errors.Is(err, row.err) {
+					t.Errorf("error is %v, want %v", err, row.err)
+				}
+				if r := must[certs.Rotation](t)(p.Rotation()); r.Overlap != row.want || r.Until.Sub(since) != row.want {
+					t.Errorf("overlap is %s until %s after its beginning, want %s", r.Overlap, r.Until.Sub(since), row.want)
 				}
 			})
 		})

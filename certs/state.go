@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"k8s.io/client-go/util/cert"
+
+	"github.com/jobgate/jobgate/internal/file"
 )
 
 // state is what the files of a PKI say at a moment.
@@ -19,6 +22,7 @@ type state struct {
 	bundle  []*x509.Certificate // CAFile; none where that is missing
 	signing *pair               // SigningFile; nil where that is missing
 	next    *pair               // NextSigningFile; nil where that is missing
+	since   time.Time           // when the bundle got the next CA; zero where it does not say
 }
 
 // parse fails where a file of the CA cannot be used; a leaf certificate's is read only by who asks for it.
@@ -29,6 +33,11 @@ func (p *PKI) parse(c contents, now time.Time) (*state, error) {
 		if s.bundle, err = cert.ParseCertsPEM(f.content); err != nil {
 			return nil, fmt.Errorf("read the CAs in %s: %w", s.path(CAFile), err)
 		}
+		t, err := parseTerm(f.content)
+		if err != nil {
+			return nil, fmt.Errorf("read the CAs in %s: %w", s.path(CAFile), err)
+		}
+		s.since = t.Since
 	}
 	for name, place := range map[string]**pair{SigningFile: &s.signing, NextSigningFile: &s.next} {
 		ca, err := s.authority(name)
@@ -49,9 +58,9 @@ func (s *state) authority(name string) (*pair, error) {
 		return nil, nil
 	}
 	path := s.path(name)
-	if f.mode&0o077 != 0 {
-		return nil, fmt.Errorf("%s has mode %04o: %w; run chmod 600 %s, and jobgate certs rotate-ca if somebody may have read it",
-			path, f.mode, ErrExposedKey, path)
+	if problem := file.OwnSecret.Problem(path, f.mode); problem != "" {
+		return nil, fmt.Errorf("%s: %w: %s; if someone may have read it, run jobgate certs rotate-ca --overlap 0s",
+			path, ErrExposedKey, problem)
 	}
 	ca, err := parsePair(f.content)
 	if err != nil {
@@ -89,32 +98,35 @@ func (s *state) usable() error {
 }
 
 // trusts says whether the bundle has the certificate.
-func (s *state) trusts(c *x509.Certificate) bool {
-	for _, b := range s.bundle {
-		if b.Equal(c) {
-			return true
-		}
-	}
-	return false
-}
+func (s *state) trusts(c *x509.Certificate) bool { return slices.ContainsFunc(s.bundle, c.Equal) }
 
 // replaced is the CA that the signing one has taken over from, as long as it is still trusted; nil otherwise.
 func (s *state) replaced() *x509.Certificate {
 	for _, b := range s.bundle {
-		if s.signing.term.replaces == fingerprint(b) {
+		if s.signing.term.Replaces == fingerprint(b) {
 			return b
 		}
 	}
 	return nil
 }
 
-// takenOver says whether it is the next CA's turn to sign: everybody has had the overlap to learn of it, or the present
-// one is of no use any more.
-func (s *state) takenOver() bool {
-	if s.next == nil || s.next.term.since.IsZero() || !s.trusts(s.next.certificate) {
-		return false
+// announced says whether the bundle has the next CA, and since when.
+func (s *state) announced() bool {
+	return s.next != nil && s.trusts(s.next.certificate) && !s.since.IsZero()
+}
+
+// handover is when the next CA begins to sign: after everyone has had the overlap to read the bundle.
+func (s *state) handover() time.Time {
+	since := s.now
+	if s.announced() {
+		since = s.since
 	}
-	return s.expired(s.signing.certificate) || !s.now.Before(s.next.term.until())
+	return since.Add(s.next.term.Overlap.Duration)
+}
+
+// takenOver says whether it is the next CA's turn to sign. An expired CA is of no use, so no one waits for that one's end.
+func (s *state) takenOver() bool {
+	return s.announced() && (s.expired(s.signing.certificate) || !s.now.Before(s.handover()))
 }
 
 // signer is the CA that signs now.
@@ -127,19 +139,13 @@ func (s *state) signer() *pair {
 
 // own says whether this PKI issued the certificate.
 func (s *state) own(leaf *x509.Certificate) bool {
-	authorities := []*x509.Certificate{s.signing.certificate}
+	authorities := []*x509.Certificate{s.signing.certificate, s.replaced()}
 	if s.next != nil {
 		authorities = append(authorities, s.next.certificate)
 	}
-	if old := s.replaced(); old != nil {
-		authorities = append(authorities, old)
-	}
-	for _, ca := range authorities {
-		if leaf.CheckSignatureFrom(ca) == nil {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(authorities, func(ca *x509.Certificate) bool {
+		return ca != nil && leaf.CheckSignatureFrom(ca) == nil
+	})
 }
 
 func (s *state) expired(c *x509.Certificate) bool { return s.now.After(c.NotAfter) }
