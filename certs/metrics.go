@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"k8s.io/client-go/util/cert"
 )
 
 // The uses of certificates, as metrics and logs call them.
@@ -21,8 +20,8 @@ const expiryName = "jobgate_certificate_expiry_timestamp_seconds"
 const expiryHelp = "When the first certificate of those for a use expires, in Unix time: serving (what jobgate presents), " +
 	"client_ca (what it trusts); with --pki also client (what the API server presents) and signing_ca."
 
-// expiries reads when certificates expire at the moment it is asked. Its descriptions tell the uses apart by constant
-// labels, so that several collectors can have some each.
+// expiries reads when certificates expire each time that it is collected. The uses are constant labels, so that several
+// collectors can each have some.
 type expiries struct {
 	uses []string
 	read func() map[string]time.Time
@@ -45,35 +44,31 @@ func (e expiries) Collect(ch chan<- prometheus.Metric) {
 }
 
 // uses are what this server has certificates for.
-func (s *Serving) uses() []string {
-	if s.clientCA == nil {
-		return []string{useServing}
+func (s *Serving) uses() (uses []string) {
+	for _, source := range s.sources() {
+		uses = append(uses, source.use)
 	}
-	return []string{useServing, useClientCA}
+	return uses
 }
 
 func (s *Serving) expiries() map[string]time.Time {
-	chain, _ := s.pair.CurrentCertKeyContent()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	ends := map[string]time.Time{}
-	// What is in use has been parsed before.
-	if certificates, err := cert.ParseCertsPEM(chain); err == nil {
-		ends[useServing] = firstEnd(certificates)
+	for _, der := range s.presented.Certificate {
+		if c, err := x509.ParseCertificate(der); err == nil {
+			noteEnd(ends, useServing, c)
+		}
 	}
-	if s.clientCA == nil {
-		return ends
-	}
-	if certificates, err := cert.ParseCertsPEM(s.clientCA.CurrentCABundleContent()); err == nil {
-		ends[useClientCA] = firstEnd(certificates)
+	for _, c := range s.bundle {
+		noteEnd(ends, useClientCA, c)
 	}
 	return ends
 }
 
-func firstEnd(certificates []*x509.Certificate) time.Time {
-	end := certificates[0].NotAfter
-	for _, c := range certificates[1:] {
-		if c.NotAfter.Before(end) {
-			end = c.NotAfter
-		}
+// noteEnd keeps the first end of those for a use.
+func noteEnd(ends map[string]time.Time, use string, c *x509.Certificate) {
+	if end, ok := ends[use]; !ok || c.NotAfter.Before(end) {
+		ends[use] = c.NotAfter
 	}
-	return end
 }

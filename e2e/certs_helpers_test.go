@@ -128,6 +128,30 @@ func (c keptJobgate) lasting() (caller, error) {
 	return func(ctx context.Context) error { return c.review(ctx, client) }, err
 }
 
+// reconnecting asks over one connection until the client certificate is another, as client-go does.
+func (c keptJobgate) reconnecting() (caller, error) {
+	var mu sync.Mutex
+	var client *http.Client
+	var certificate []byte
+	current := func() (*http.Client, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		text, err := os.ReadFile(filepath.Join(c.pki.Dir(), certs.ClientFile))
+		if err == nil && !bytes.Equal(text, certificate) {
+			certificate = text
+			client, err = c.client()
+		}
+		return client, err
+	}
+	return func(ctx context.Context) error {
+		client, err := current()
+		if err != nil {
+			return err
+		}
+		return c.review(ctx, client)
+	}, nil
+}
+
 // fresh shakes hands for each review, with the files as they are then.
 func (c keptJobgate) fresh(ctx context.Context) error {
 	client, err := c.client()
@@ -154,18 +178,18 @@ func (c keptJobgate) apiServer() (caller, error) {
 	}, err
 }
 
-// The load: of ten reviews in a row, seven go over lasting connections, one over the API server's own client, and two
+// The load: of ten reviews in a row, seven go over kept connections, one over the API server's own client, and two
 // over a connection of their own.
 const (
-	loadRate           = 200 // reviews a second
-	lastingConnections = 7
+	loadRate        = 200 // reviews a second
+	keptConnections = 7
 )
 
-func (c keptJobgate) callers(t *testing.T) []caller {
+func (c keptJobgate) callers(t *testing.T, keep func() (caller, error)) []caller {
 	t.Helper()
 	all := []caller{c.fresh, c.fresh}
-	for i := range lastingConnections + 1 {
-		connect := c.lasting
+	for i := range keptConnections + 1 {
+		connect := keep
 		if i == 0 {
 			connect = c.apiServer
 		}
@@ -178,12 +202,12 @@ func (c keptJobgate) callers(t *testing.T) []caller {
 	return all
 }
 
-// load asks for reviews at loadRate until more says no, which it is asked before each; then it waits for the answers.
-// Every one has to be good. It returns how many there were.
-func (c keptJobgate) load(t *testing.T, more func(sent int) bool) (sent int) {
+// load asks for reviews at loadRate, over kept connections among others, until more says no, which it is asked before each;
+// then it waits for the answers. Every one has to be good. It returns how many there were.
+func (c keptJobgate) load(t *testing.T, keep func() (caller, error), more func(sent int) bool) (sent int) {
 	t.Helper()
 	before := c.answers(t)
-	callers := c.callers(t)
+	callers := c.callers(t, keep)
 	failures := make(chan error, 5)
 	var running sync.WaitGroup
 	for begun := time.Now(); more(sent); sent++ {

@@ -13,8 +13,8 @@ import (
 	"github.com/jobgate/jobgate/certs"
 )
 
-// The CA is replaced under load. An administrator starts it; jobgate goes on by itself. Whoever is not later than the
-// overlap is not refused once, and at the end nobody accepts what the old CA signed.
+// The CA is replaced under load. An administrator starts it; jobgate goes on by itself. A client that reads its files within
+// the overlap is not refused once. At the end no one accepts what the old CA signed, and connections from before are closed.
 func TestCerts_CARotatedUnderLoad(t *testing.T) {
 	// Jobgate looks every two seconds, 60 times in the life of a certificate.
 	c := startKept(t, "jobgate-rotating", certs.Request{Lifetime: 2 * time.Minute, CALifetime: time.Hour})
@@ -26,7 +26,14 @@ func TestCerts_CARotatedUnderLoad(t *testing.T) {
 	overlap := 8 * time.Second
 	stages := map[certs.Stage]bool{}
 	finished := time.Time{}
-	sent := c.load(t, func(sent int) bool {
+	thief, err := c.lasting()
+	if err == nil {
+		err = thief(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := c.load(t, c.reconnecting, func(sent int) bool {
 		if sent == loadRate { // a second after the beginning
 			if _, err := c.pki.RotateCA(&overlap); err != nil {
 				t.Error(err)
@@ -57,6 +64,9 @@ func TestCerts_CARotatedUnderLoad(t *testing.T) {
 
 	if time.Now().After(old.Certificates[0].Leaf.NotAfter) || time.Now().After(oldServing.NotAfter) {
 		t.Fatal("the old certificates have expired: what follows would show nothing")
+	}
+	if err := thief(t.Context()); err == nil {
+		t.Error("a connection that began with the old client certificate is still answered")
 	}
 	now, err := c.tls()
 	if err != nil {

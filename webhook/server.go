@@ -35,6 +35,7 @@ type Options struct {
 	Address       string       // of the reviews, TLS
 	HealthAddress string       // of health and metrics, plain HTTP
 	TLS           *tls.Config  // must offer h2
+	Trust         Trust        // of clients whose connections are open; nil: they stay open
 	Handler       http.Handler // from NewHandler
 	Metrics       prometheus.Gatherer
 	// DrainDelay is how long reviews are still accepted after readyz has begun to fail, for load balancers to notice.
@@ -64,6 +65,11 @@ func NewServer(o Options) (*Server, error) {
 	s.reviews = newHTTPServer(o.Handler)
 	s.reviews.TLSConfig = o.TLS
 	s.reviews.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: maxStreams}
+	if o.Trust != nil {
+		open := &connections{trust: o.Trust}
+		s.reviews.ConnState = open.note
+		o.Trust.OnTrustChange(open.checkAll)
+	}
 	s.health = newHTTPServer(s.healthHandler(o.Metrics))
 	return s, nil
 }
