@@ -5,8 +5,8 @@ import "time"
 // Backdate is for tests that compare times of certificates.
 const Backdate = backdate
 
-// StepRotation makes one write of a rotation that is due, as a process would that is killed after it. With an overlap it
-// starts a rotation unless one is under way. It returns the file; "" when nothing is due.
+// StepRotation makes one write of a rotation that is due, like a process that is killed after it. With an overlap it starts a
+// rotation unless one is under way. It returns the file; "" when nothing is due.
 func (p *PKI) StepRotation(overlap *time.Duration) (string, error) {
 	start := func(*state) (*write, error) { return nil, nil }
 	if overlap != nil {

@@ -17,10 +17,10 @@ const maxFile = 1 << 20
 // The modes of what is written for the first time.
 const (
 	modeSecret mode = 0o600
-	modeGroup  mode = 0o040 // of a leaf certificate's key, where an administrator has added it
+	modeGroup  mode = 0o040 // of a leaf certificate's key, if an administrator has added it
 	modePublic mode = 0o644
-	// modeDirectory lets the API server, which may be another user, open its two files by their names. Who may not read the
-	// directory cannot take its lock either.
+	// modeDirectory lets the API server, which may run as another user, open its two files by their names. A user who may not
+	// read the directory cannot lock it either.
 	modeDirectory mode = 0o711
 )
 
@@ -82,8 +82,8 @@ func readFile(path string) (entry, error) {
 	return entry{content: content, mode: info.Mode().Perm(), owner: file.OwnerOf(info)}, nil
 }
 
-// ownerFor is who owns a file already. A new one goes to the owner of the CA's key, so that what an administrator starts
-// by hand can be carried on by the jobgate that owns the PKI.
+// ownerFor is who owns a file already. A new one goes to the owner of the CA's key, so that the jobgate that owns the PKI can
+// go on with what an administrator starts as root.
 func (c contents) ownerFor(name string) file.Owner {
 	for _, like := range []string{name, SigningFile} {
 		if f, ok := c[like]; ok {
@@ -93,7 +93,7 @@ func (c contents) ownerFor(name string) file.Owner {
 	return anyone
 }
 
-// take has a write as it has been made.
+// take notes a write that was made.
 func (c contents) take(w *write) {
 	if w.kind == removeFile {
 		delete(c, w.File)

@@ -12,10 +12,12 @@ import (
 
 	"k8s.io/client-go/util/cert"
 	"k8s.io/client-go/util/keyutil"
+
+	"github.com/jobgate/jobgate/internal/file"
 )
 
-// A certificate is near its end when this little of its life is left, unless the asker has another idea. Renewals come
-// earlier, so whatever gets this far is not renewed by itself.
+// A certificate is near its end when this little of its life is left, unless the caller says otherwise. Renewals come
+// earlier, so a certificate that gets this far is not renewed by jobgate.
 const (
 	longestWarning = 30 * 24 * time.Hour
 	shareOfWarning = 4
@@ -33,42 +35,34 @@ type Inspection struct {
 	Problems  []string   `json:"problems,omitempty"` // none when all is well
 }
 
-// inspector looks at files with a common idea of what is trusted and what is soon.
+// inspector looks at files; what is trusted and what is soon is the same for all of them.
 type inspector struct {
 	now   time.Time
 	warn  time.Duration       // how near an end is a problem; 0: by the certificate's lifetime
-	roots []*x509.Certificate // what certificates have to verify against; none: nothing is known of that
+	roots []*x509.Certificate // what certificates have to verify against; with none they are not verified
 }
 
-// Inspect says what is in the files of a PKI, and what is wrong with it. An end nearer than warn is a problem; 0 for one
-// nearer than a quarter of the certificate's life and 30 days.
-func (p *PKI) Inspect(warn time.Duration) []Inspection {
+// Inspect says what is in the files of a PKI, and what is wrong with it. An end nearer than warn is a problem; 0 means an
+// end nearer than both a quarter of the certificate's life and 30 days.
+func (p *PKI) Inspect(warn time.Duration) (all []Inspection) {
 	i := inspector{now: time.Now(), warn: warn}
 	bundle, _ := readFile(filepath.Join(p.dir, CAFile)) // what is wrong with it is found below
 	i.roots, _ = cert.ParseCertsPEM(bundle.content)
-	var all []Inspection
-	for _, f := range []struct {
-		name     string
-		exposed  mode
-		use      x509.ExtKeyUsage
-		optional bool
-	}{
-		{name: CAFile},
-		{name: SigningFile, exposed: 0o077},
-		{name: NextSigningFile, exposed: 0o077, optional: true},
-		{name: ServingFile, exposed: 0o007, use: x509.ExtKeyUsageServerAuth},
-		{name: ClientFile, exposed: 0o007, use: x509.ExtKeyUsageClientAuth},
-	} {
-		path := filepath.Join(p.dir, f.name)
+	exposed := p.exposed()
+	if problem := exposed["."]; problem != "" {
+		all = append(all, Inspection{File: p.dir, Problems: []string{problem}})
+	}
+	for _, name := range fileNames() {
+		path := filepath.Join(p.dir, name)
 		text, err := readFile(path)
-		if f.optional && errors.Is(err, fs.ErrNotExist) {
-			continue
+		if name == NextSigningFile && errors.Is(err, fs.ErrNotExist) {
+			continue // no rotation is under way
 		}
-		found := i.file(path, text, err, f.use)
-		if exposed := text.mode & f.exposed; exposed != 0 {
-			found[0].trouble("others may read its key (mode %04o); run chmod %04o %s", text.mode, text.mode&^f.exposed, path)
+		found := i.file(path, text, err, useOf(name))
+		if problem := exposed[name]; problem != "" {
+			found[0].trouble("%s", problem)
 		}
-		if found[0].Expires != nil && f.name != CAFile {
+		if found[0].Expires != nil && name != CAFile {
 			if _, err := tls.X509KeyPair(text.content, text.content); err != nil {
 				found[0].trouble("certificate and key: %v", err)
 			}
@@ -76,6 +70,14 @@ func (p *PKI) Inspect(warn time.Duration) []Inspection {
 		all = append(all, found...)
 	}
 	return all
+}
+
+// useOf is what a file's certificate may be used for.
+func useOf(name string) x509.ExtKeyUsage {
+	if name == ClientFile {
+		return x509.ExtKeyUsageClientAuth
+	}
+	return x509.ExtKeyUsageServerAuth // of a CA's certificate, any use is accepted
 }
 
 // InspectFiles says what is in files of certificates and keys, of any issuer, and what is wrong with it. Certificates have
@@ -110,15 +112,18 @@ func InspectFiles(files []string, bundle string, warn time.Duration) []Inspectio
 	}
 	for _, path := range files {
 		found := i.file(path, texts[path], errs[path], x509.ExtKeyUsageAny)
-		if errs[path] == nil {
+		if errs[path] == nil && hasKey(texts[path].content) {
 			checkKey(&found[0], texts[path].content, chains)
+			if problem := file.Exposed(path, file.Secret); problem != "" {
+				found[0].trouble("%s", problem)
+			}
 		}
 		all = append(all, found...)
 	}
 	return all
 }
 
-// authorities are the CAs among certificates that anybody might trust: those that nobody else has issued.
+// authorities are the CAs among certificates that can be trusted as roots: those that sign themselves.
 func authorities(certificates []*x509.Certificate) (cas []*x509.Certificate) {
 	for _, c := range certificates {
 		if c.IsCA && c.CheckSignatureFrom(c) == nil {
@@ -128,11 +133,13 @@ func authorities(certificates []*x509.Certificate) (cas []*x509.Certificate) {
 	return cas
 }
 
-// checkKey says of a file that has a key whether a certificate fits it: its own, or where it has none, any.
+func hasKey(text []byte) bool {
+	_, err := keyutil.ParsePrivateKeyPEM(text)
+	return err == nil
+}
+
+// checkKey says whether a file's key fits its certificate or, if it has none, any.
 func checkKey(i *Inspection, text []byte, chains [][]byte) {
-	if _, err := keyutil.ParsePrivateKeyPEM(text); err != nil {
-		return
-	}
 	if i.Expires != nil {
 		chains = [][]byte{text}
 	} else {
@@ -196,8 +203,8 @@ func (i *inspector) certificate(path string, c *x509.Certificate, intermediates 
 	return found
 }
 
-// checkTime says what is wrong with a certificate's time, and returns the time at which to verify it: whether it is of a
-// trusted issuer is another question than whether it has expired.
+// checkTime says what is wrong with a certificate's time, and returns a time at which it is valid: whether its issuer is
+// trusted is another question.
 func (i *inspector) checkTime(found *Inspection, c *x509.Certificate) time.Time {
 	warn := i.warn
 	if warn == 0 {

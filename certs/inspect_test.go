@@ -1,6 +1,7 @@
 package certs_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -100,7 +101,18 @@ func TestInspect_PKI(t *testing.T) {
 				chmod(t, p, certs.ClientFile, 0o644)
 				chmod(t, p, certs.ServingFile, 0o640) // as may be
 			},
-			want: map[string]string{certs.SigningFile: "chmod 0600", certs.ClientFile: "chmod 0640"},
+			want: map[string]string{
+				certs.SigningFile: "its group may read it (mode 0640); run chmod 0600",
+				certs.ClientFile:  "every user may read it (mode 0644); run chmod 0640",
+			},
+		},
+		{
+			name: "directory for all", spoil: func(t *testing.T, p *certs.PKI) { chmod(t, p, ".", 0o777) },
+			want: map[string]string{"pki": "every user may change it (mode 0777); run chmod 0755"},
+		},
+		{
+			name: "bundle that others may change", spoil: func(t *testing.T, p *certs.PKI) { chmod(t, p, certs.CAFile, 0o666) },
+			want: map[string]string{certs.CAFile: "every user may change it (mode 0666); run chmod 0644"},
 		},
 		{
 			name: "bundle without the CA", spoil: func(t *testing.T, p *certs.PKI) {
@@ -150,8 +162,11 @@ func TestInspectFiles(t *testing.T) {
 	other := must[string](t)(stranger.WriteCertificate(dir, "other-ca"))
 	server := must[pkitest.Files](t)(authority.IssueServer(dir, "server"))
 	client := must[pkitest.Files](t)(authority.IssueClient(dir, "client"))
-	text := filepath.Join(dir, "text")
-	if err := os.WriteFile(text, []byte("no PEM"), 0o600); err != nil {
+	text, openKey := filepath.Join(dir, "text"), filepath.Join(dir, "open.key")
+	if err := errors.Join(
+		os.WriteFile(text, []byte("no PEM"), 0o600),
+		os.WriteFile(openKey, read(t, server.Key), 0o644),
+	); err != nil {
 		t.Fatal(err)
 	}
 	rows := []struct {
@@ -161,6 +176,7 @@ func TestInspectFiles(t *testing.T) {
 		warn   time.Duration
 		want   map[string]string
 	}{
+		{name: "key for all", files: []string{server.Cert, openKey}, want: map[string]string{"open.key": "every user may read it (mode 0644); run chmod 0640"}},
 		{name: "certificate alone, of an issuer that is not here", files: []string{server.Cert}},
 		{name: "certificate and key", files: []string{server.Cert, server.Key}},
 		{name: "with the CA", files: []string{ca, server.Cert, server.Key}},

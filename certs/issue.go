@@ -28,10 +28,10 @@ const (
 	maxName  = 64
 )
 
-// servingName is the common name of the serving certificate. Nobody looks at it: servers are known by their hosts.
+// servingName is the common name of the serving certificate. Clients ignore it: they look at the hosts.
 const servingName = "jobgate"
 
-// ErrRequest is in the chain of the error for a Request that nothing could be issued for.
+// ErrRequest is in the chain of the error for a Request that cannot be fulfilled.
 var ErrRequest = errors.New("cannot be issued")
 
 // Request is what a PKI has to provide.
@@ -52,9 +52,10 @@ func (p *PKI) Plan(r Request) ([]Change, error) {
 	return changes(made), err
 }
 
-// Issue makes what is missing, and reissues what does not fit the request: what has other names, another lifetime (if the
-// request gives one), another issuer, an end that is near, or cannot be read. The CA is replaced only where it has expired;
-// RotateCA is for one that works. A second Issue does nothing. With an error it returns what it changed before.
+// Issue makes what is missing, and reissues certificates that do not fit the request: those with other names, another
+// lifetime (if the request gives one), another issuer or an end that is near, and those that cannot be read. It replaces the
+// CA only if that has expired; RotateCA replaces one that works. A second Issue does nothing. With an error it returns what
+// it changed before.
 func (p *PKI) Issue(r Request) ([]Change, error) {
 	if err := r.check(); err != nil {
 		return nil, err
@@ -102,7 +103,7 @@ func (r *Request) check() error {
 
 func (r *Request) lifetime() time.Duration { return cmp.Or(r.Lifetime, DefaultLifetime) }
 
-// next is the next write that the request calls for: the directory, the CA, the certificates, then their attributes.
+// next is the next write that is due: the directory, the CA, the certificates, then their attributes.
 func (r *Request) next(s *state) (*write, error) {
 	for _, step := range []decide{r.directory, r.authority, r.bundle, r.serving, r.client, r.expired, r.attributes} {
 		if w, err := step(s); w != nil || err != nil {
@@ -135,8 +136,8 @@ func (r *Request) directory(s *state) (*write, error) {
 	}, nil
 }
 
-// authority makes a CA where there is none, or none that is any good. One whose key alone is missing may be kept elsewhere
-// on purpose, so that is no reason.
+// authority makes a CA if there is none, or if it has expired. A missing key alone is no reason: it may be kept elsewhere on
+// purpose.
 func (r *Request) authority(s *state) (*write, error) {
 	why := ""
 	switch {
@@ -157,7 +158,7 @@ func (r *Request) authority(s *state) (*write, error) {
 	return writeAuthority(SigningFile, ca, why)
 }
 
-// bundle puts the CA into the bundle, where an interrupted Issue has left it out.
+// bundle puts the CA into the bundle, if an interrupted Issue has left it out.
 func (r *Request) bundle(s *state) (*write, error) {
 	if s.signing == nil || s.trusts(s.signing.certificate) {
 		return nil, nil
@@ -209,7 +210,7 @@ func (r *Request) leaf(s *state, file string, template x509.Certificate) (*write
 	case err != nil:
 		why = "it cannot be used: " + err.Error()
 	case s.signing == nil:
-		// Nothing says that it does not fit: the CA's key is kept elsewhere.
+		// The CA's key is kept elsewhere, so only the names can be compared.
 		why = misfit(leaf, &template)
 	default:
 		if why = r.misfit(s, leaf, &template); r.Lifetime == 0 && s.own(leaf) {
@@ -225,7 +226,7 @@ func (r *Request) leaf(s *state, file string, template x509.Certificate) (*write
 	return s.issue(file, template, life, why)
 }
 
-// misfit is why a leaf certificate has to be issued anew; empty when it fits.
+// misfit is why a leaf certificate has to be issued again; empty when it fits.
 func (r *Request) misfit(s *state, leaf, template *x509.Certificate) string {
 	if why := misfit(leaf, template); why != "" {
 		return why
@@ -238,18 +239,18 @@ func (r *Request) misfit(s *state, leaf, template *x509.Certificate) string {
 	}
 	endsWithCA := !leaf.NotAfter.Before(s.signer().certificate.NotAfter)
 	if r.Lifetime != 0 && r.Lifetime != lifetime(leaf) && !endsWithCA {
-		return fmt.Sprintf("it lives for %s, to live for %s", lifetime(leaf), r.Lifetime)
+		return fmt.Sprintf("its lifetime is %s, not %s", lifetime(leaf), r.Lifetime)
 	}
 	return ""
 }
 
-// misfit is in which way a certificate does not say what the template does; empty when it does.
+// misfit is how a certificate differs from the template; empty when it does not.
 func misfit(leaf, template *x509.Certificate) string {
 	has, wants := names(leaf), names(template)
 	slices.Sort(has)
 	slices.Sort(wants)
 	if !slices.Equal(has, wants) {
-		return fmt.Sprintf("it is for %s, to be for %s", strings.Join(names(leaf), ", "), strings.Join(names(template), ", "))
+		return fmt.Sprintf("it is for %s, not for %s", strings.Join(names(leaf), ", "), strings.Join(names(template), ", "))
 	}
 	if !slices.Equal(leaf.ExtKeyUsage, template.ExtKeyUsage) {
 		return "it is for another use"
@@ -268,23 +269,20 @@ func (r *Request) expired(s *state) (*write, error) {
 	return s.advance()
 }
 
-// attributes gives the files to the owner that was asked for, and takes keys away from everybody else.
+// attributes gives the files to the owner that was asked for, and closes keys to others.
 func (r *Request) attributes(s *state) (*write, error) {
-	for _, file := range []string{".", CAFile, SigningFile, NextSigningFile, ServingFile, ClientFile} {
-		f, ok := s.files[file]
+	for _, name := range append(fileNames(), ".") {
+		f, ok := s.files[name]
 		if !ok {
 			continue
 		}
 		if wanted := r.owner().Or(f.owner); wanted.UID != f.owner.UID || wanted.GID != f.owner.GID {
 			return &write{
-				Change: Change{file, fmt.Sprintf("its owner is %s, to be %s", f.owner, wanted)}, kind: changeAttributes, mode: f.mode,
+				Change: Change{name, fmt.Sprintf("its owner is %s, not %s", f.owner, wanted)}, kind: changeAttributes, mode: f.mode,
 			}, nil
 		}
-		if exposed := slices.Contains(leafFiles(), file) && f.mode&0o007 != 0; exposed {
-			return &write{
-				Change: Change{file, fmt.Sprintf("anybody may read its key (mode %04o)", f.mode)},
-				kind:   changeAttributes, mode: f.mode &^ 0o007,
-			}, nil
+		if problem := kindOf(name).Problem(s.path(name), f.mode); problem != "" && slices.Contains(leafFiles(), name) {
+			return &write{Change: Change{name, problem}, kind: changeAttributes, mode: kindOf(name).Fix(f.mode)}, nil
 		}
 	}
 	return nil, nil

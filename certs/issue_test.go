@@ -127,15 +127,15 @@ func TestIssue_ReissuesWhatDoesNotFit(t *testing.T) {
 		want    []string // files
 		why     string
 	}{
-		{name: "another host", request: certs.Request{Hosts: []string{"b.example.com"}}, want: []string{certs.ServingFile}, why: "to be for"},
-		{name: "one host less", request: certs.Request{}, want: []string{certs.ServingFile}, why: "to be for"},
+		{name: "another host", request: certs.Request{Hosts: []string{"b.example.com"}}, want: []string{certs.ServingFile}, why: "not for"},
+		{name: "one host less", request: certs.Request{}, want: []string{certs.ServingFile}, why: "not for"},
 		{
 			name: "another client", request: certs.Request{Hosts: standing.Hosts, ClientName: "front-proxy"},
 			want: []string{certs.ClientFile}, why: "front-proxy",
 		},
 		{
 			name: "another lifetime", request: certs.Request{Hosts: standing.Hosts, Lifetime: 30 * day},
-			want: []string{certs.ServingFile, certs.ClientFile}, why: "to live for 720h",
+			want: []string{certs.ServingFile, certs.ClientFile}, why: "not 720h",
 		},
 		{name: "no lifetime asked for", request: certs.Request{Hosts: standing.Hosts}},
 		{name: "another CA lifetime", request: certs.Request{Hosts: standing.Hosts, CALifetime: 5 * year}},

@@ -12,28 +12,29 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// How often a Keeper looks: sixty times in the shortest life there is, within these bounds. A look reads five small files.
+// How often a Keeper looks: sixty times in the life of the certificate that lives for the shortest time, within these
+// bounds. A look reads five small files.
 const (
 	shortestInterval = time.Second
 	longestInterval  = time.Minute
 	looksPerLife     = 60
 )
 
-// Keeper renews what a PKI issued and rotates its CA, when that is due. It fails static: what cannot be renewed stays in
-// use, and is tried again.
+// Keeper renews what a PKI issued and rotates its CA, when that is due. What cannot be renewed stays in use, and the Keeper
+// tries again.
 type Keeper struct {
 	pki     *PKI
 	results *prometheus.CounterVec
 
 	interval time.Duration     // until the next look
-	said     map[string]string // why a file is left alone, as it was logged
+	said     map[string]string // what was logged already, by file
 
 	mu   sync.Mutex
 	ends map[string]time.Time // when what is not in use here expires, by use
 }
 
-// NewKeeper returns a Keeper of a PKI, and registers its metrics unless the registerer is nil. The only error is a
-// directory that is none: everything else may be mended while it runs.
+// NewKeeper returns a Keeper of a PKI, and registers its metrics unless the registerer is nil. The only error is a path that
+// is no directory: everything else can be fixed while it runs.
 func NewKeeper(p *PKI, r prometheus.Registerer) (*Keeper, error) {
 	info, err := os.Stat(p.dir)
 	if err == nil && !info.IsDir() {
@@ -46,7 +47,7 @@ func NewKeeper(p *PKI, r prometheus.Registerer) (*Keeper, error) {
 		pki: p,
 		results: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "jobgate_certificate_renewals_total",
-			Help: "Renewals by result: renewed (one for each certificate), or failed (one for each attempt), the old ones staying in use.",
+			Help: "Renewals by result: renewed (counted per certificate), or failed (counted per attempt; the old ones stay in use).",
 		}, []string{"result"}),
 		said: map[string]string{},
 		ends: map[string]time.Time{},
@@ -59,7 +60,7 @@ func NewKeeper(p *PKI, r prometheus.Registerer) (*Keeper, error) {
 	return k, nil
 }
 
-// Run looks whenever it is time, until the context ends.
+// Run looks at each interval until the context ends.
 func (k *Keeper) Run(ctx context.Context) {
 	timer := time.NewTimer(k.interval)
 	defer timer.Stop()
@@ -74,9 +75,15 @@ func (k *Keeper) Run(ctx context.Context) {
 	}
 }
 
-// Check looks once, and does what is due. It is not called while Run runs.
+// Check looks once, and does what is due. It must not be called while Run runs.
 func (k *Keeper) Check(ctx context.Context) {
 	logger := klog.FromContext(ctx).WithValues("pki", k.pki.dir)
+	for file, problem := range k.pki.exposed() {
+		if k.said["mode of "+file] != problem {
+			logger.Info("PKI is open to other users", "problem", problem)
+			k.said["mode of "+file] = problem
+		}
+	}
 	r, err := k.pki.maintain()
 	for _, w := range r.rotated {
 		k.logRotation(logger, w)
@@ -86,7 +93,7 @@ func (k *Keeper) Check(ctx context.Context) {
 	}
 	for _, w := range r.rotated {
 		if w.File == CAFile && r.rotation.Stage == Announced {
-			logger.Info("A new CA is going to sign. Restart API servers older than 1.36 before: they read ca.crt only when they start",
+			logger.Info("A new CA will sign soon. Restart API servers older than 1.36 before: they read ca.crt only when they start",
 				"ca", r.rotation.To, "signsFrom", stamp(r.rotation.Until))
 		}
 	}
@@ -96,7 +103,7 @@ func (k *Keeper) Check(ctx context.Context) {
 	}
 	k.interval = longestInterval
 	if r.ends == nil {
-		return // nothing is known, and what was before is in use
+		return // nothing new is known
 	}
 	k.interval = min(max(r.shortest/looksPerLife, shortestInterval), longestInterval)
 	k.mu.Lock()
@@ -133,13 +140,13 @@ func (k *Keeper) expiries() map[string]time.Time {
 	return k.ends
 }
 
-// report is what a look has found and done.
+// report is what a look found and did.
 type report struct {
 	rotation Rotation
 	rotated  []*write // for the rotation
 	renewals []Renewal
 	ends     map[string]time.Time // of the client certificate and of the CA that signs
-	shortest time.Duration        // the shortest life or overlap
+	shortest time.Duration        // of the lives and overlaps
 }
 
 // maintain does what is due.
@@ -153,7 +160,7 @@ func (r *report) take(p *PKI) (err error) {
 	if r.rotation, r.rotated, err = p.rotate(startWhenDue); err != nil {
 		errs = append(errs, fmt.Errorf("rotate the CA: %w", err))
 	}
-	// A CA that cannot be rotated may still renew; one that cannot be used says so once.
+	// A CA that cannot be rotated may still sign. One that cannot be used is reported once, above.
 	if r.rotation.Stage != "" {
 		if r.renewals, err = p.renew(false); err != nil {
 			errs = append(errs, err)

@@ -213,6 +213,26 @@ func TestKeeper_SaysOnceWhatItLeavesAlone(t *testing.T) {
 	})
 }
 
+func TestKeeper_SaysOnceWhatIsOpenToOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := issued(t, certs.Request{})
+		chmod(t, p, ".", 0o777)
+		chmod(t, p, certs.ServingFile, 0o644)
+		log := keep(t, p, nil)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		lines := log.with("open to other users")
+		for _, want := range []string{"run chmod 0755 " + p.Dir() + "\"", "run chmod 0640 " + filepath.Join(p.Dir(), certs.ServingFile)} {
+			if got := len(log.with(want)); got != 1 {
+				t.Errorf("%d lines say %s: %v", got, want, lines)
+			}
+		}
+		if len(lines) != 2 {
+			t.Errorf("logged: %v", lines)
+		}
+	})
+}
+
 func TestKeeper_RenewsWhatExpiredWhileNobodyServed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := issued(t, certs.Request{})

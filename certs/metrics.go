@@ -11,7 +11,7 @@ import (
 const (
 	useServing   = "serving"    // what jobgate presents
 	useClientCA  = "client_ca"  // what it trusts
-	useClient    = "client"     // what the API server presents, where jobgate renews that
+	useClient    = "client"     // what the API server presents, if jobgate renews that
 	useSigningCA = "signing_ca" // what signs that
 )
 

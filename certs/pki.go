@@ -3,6 +3,7 @@ package certs
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -23,21 +24,43 @@ func fileNames() []string {
 	return []string{CAFile, SigningFile, NextSigningFile, ServingFile, ClientFile}
 }
 
-// ErrExposedKey is in the chain of the error for a CA's key that others than its owner may read.
-var ErrExposedKey = errors.New("others than its owner may read the CA's key")
+// kindOf is what a file of the PKI, or its directory, may be open to.
+func kindOf(name string) file.Kind {
+	switch name {
+	case SigningFile, NextSigningFile:
+		return file.OwnSecret
+	case ServingFile, ClientFile:
+		return file.Secret
+	}
+	return file.Trusted
+}
+
+// exposed says what the modes of the directory and its files give away, by file.
+func (p *PKI) exposed() map[string]string {
+	problems := map[string]string{}
+	for _, name := range append(fileNames(), ".") {
+		if problem := file.Exposed(filepath.Join(p.dir, name), kindOf(name)); problem != "" {
+			problems[name] = problem
+		}
+	}
+	return problems
+}
+
+// ErrExposedKey is in the chain of the error for a CA's key that is open to others than its owner.
+var ErrExposedKey = errors.New("the CA's key is exposed")
 
 // ErrClock is in the chain of the error for a CA that is not valid yet: the clock is behind, or was ahead when it was made.
 var ErrClock = errors.New("the CA is not valid yet; check the clock")
 
-// maxWrites ends an operation that would never come to rest. The longest, a rotation without overlap, takes 7.
+// maxWrites ends an operation that would never end. The longest, a rotation without overlap, takes 7.
 const maxWrites = 32
 
 // PKI is a directory with a private CA and what it issued: jobgate's serving certificate and the API server's client
 // certificate.
 //
-// Every operation looks at the files, makes the one write that they call for, and looks again, until nothing is left to
-// do. What a file says is all that is remembered, so an operation that was interrupted between any two writes is carried
-// on by the next one. Writers exclude each other by a lock on the directory.
+// Every operation looks at the files, makes the one write that is due, and looks again, until nothing is left to do. All
+// state is in the files, so the next operation completes one that was interrupted between two writes. A lock on the directory
+// lets one process write at a time.
 type PKI struct {
 	dir string
 }
@@ -58,7 +81,7 @@ type write struct {
 	content []byte // nil for a file whose content stays
 	mode    mode
 	owner   file.Owner
-	// leaf is what the file then holds, where it is a leaf certificate's.
+	// leaf is what the file then holds, if that is a leaf certificate.
 	leaf *pair
 }
 
@@ -72,7 +95,7 @@ const (
 	makeDirectory
 )
 
-// decide names the next write that the files call for; nil when there is none.
+// decide returns the next write that is due; nil when there is none.
 type decide func(*state) (*write, error)
 
 // exclusively does something while no other process writes to the directory, which has to be there.
@@ -93,7 +116,7 @@ func (p *PKI) plan(next decide) ([]*write, error) {
 	return p.writes(next, func(*write) error { return nil })
 }
 
-// carryOut makes the writes that the files call for. With an error it returns those made before.
+// carryOut makes the writes that are due. With an error it returns those made before.
 func (p *PKI) carryOut(next decide) ([]*write, error) { return p.writes(next, p.apply) }
 
 func (p *PKI) writes(next decide, apply func(*write) error) (made []*write, err error) {
@@ -117,7 +140,7 @@ func (p *PKI) writes(next decide, apply func(*write) error) (made []*write, err 
 		content.take(w)
 		made = append(made, w)
 	}
-	return made, fmt.Errorf("%s did not come to rest after %d writes", p.dir, maxWrites)
+	return made, fmt.Errorf("%s: there is still something to write after %d writes", p.dir, maxWrites)
 }
 
 func changes(made []*write) []Change {

@@ -81,7 +81,7 @@ const (
 func newReloads(sources []*source) *prometheus.CounterVec {
 	results := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "jobgate_certificate_reloads_total",
-		Help: "Changed certificate files by use (serving, client_ca) and result: applied, or refused with the last good content staying in use.",
+		Help: "Changed certificate files by use (serving, client_ca) and result: applied, or refused (the last good content stays in use).",
 	}, []string{"use", "result"})
 	for _, s := range sources {
 		s.count = func(result string) { results.WithLabelValues(s.use, result).Inc() }

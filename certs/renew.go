@@ -8,25 +8,25 @@ import (
 )
 
 // remainder is the part of a certificate's life that is left when it is renewed: a third, as cert-manager and the kubelet
-// do. That is also how long a failing renewal may be mended without anybody noticing.
+// do. A renewal that fails can be fixed within that time, before anyone is refused.
 const remainder = 3
 
-// Renewal is what became of a leaf certificate.
+// Renewal is what happened to a leaf certificate.
 type Renewal struct {
 	File      string
 	Renewed   bool
-	LeftAlone bool      // it will not be renewed, ever: it is missing, or of another issuer
+	LeftAlone bool      // it is never renewed: it is missing, or of another issuer
 	Why       string    // why it was renewed, or why it was not
-	Names     []string  // its common name, then the DNS names and IP addresses; none where it is missing
+	Names     []string  // its common name, then the DNS names and IP addresses; none if it is missing
 	Expires   time.Time // of the certificate that is there now
 }
 
 // leafFiles are the files of leaf certificates.
 func leafFiles() []string { return []string{ServingFile, ClientFile} }
 
-// Renew renews the leaf certificates that are due, or with force all of them. Everything that the old one says stays, its
-// lifetime included; the key is a new one. A certificate that this PKI did not issue is left alone. An error about one
-// does not keep the other from being renewed.
+// Renew renews the leaf certificates that are due, or with force all of them. A new one has a new key, and the names and
+// lifetime of the old one. Certificates that this PKI did not issue stay as they are. An error about one does not keep the
+// other from being renewed.
 func (p *PKI) Renew(force bool) (renewals []Renewal, err error) {
 	err = p.exclusively(func() error {
 		renewals, err = p.renew(force)
@@ -37,7 +37,7 @@ func (p *PKI) Renew(force bool) (renewals []Renewal, err error) {
 
 // renew is Renew for the holder of the lock.
 func (p *PKI) renew(force bool) (renewals []Renewal, err error) {
-	// What is wrong with the CA is said once, and not for each certificate.
+	// What is wrong with the CA is reported once, and not for each certificate.
 	if _, err := p.plan(func(s *state) (*write, error) { return nil, s.usable() }); err != nil {
 		return nil, err
 	}
@@ -89,7 +89,7 @@ func renewal(r *Renewal, force bool) decide {
 	}
 }
 
-// Why something is written, where several operations have the same reason.
+// Reasons that several operations share.
 const (
 	whyMissing = "it is missing"
 	whyAsked   = "asked for"
@@ -104,7 +104,7 @@ func (s *state) dueAt(leaf *x509.Certificate) time.Time {
 	return leaf.NotAfter.Add(-lifetime(leaf) / remainder)
 }
 
-// due is why a leaf certificate of this PKI has to be renewed now; empty as long as it has not.
+// due is why a leaf certificate of this PKI has to be renewed now; empty if it does not have to be.
 func (s *state) due(leaf *x509.Certificate) string {
 	signer, old := s.signer(), s.replaced()
 	switch {
@@ -120,7 +120,7 @@ func (s *state) due(leaf *x509.Certificate) string {
 	case s.now.Before(s.dueAt(leaf)):
 		return ""
 	case !leaf.NotAfter.Before(signer.certificate.NotAfter):
-		// No other could outlive it. That is for a rotation to mend.
+		// A new one would expire with the CA, too: a rotation comes first.
 		return ""
 	}
 	return "it expires on " + stamp(leaf.NotAfter)
@@ -140,7 +140,7 @@ func (s *state) reissue(file string, old *x509.Certificate, why string) (*write,
 	}, lifetime(old), why)
 }
 
-// issue makes a leaf certificate like the template. The mode of a file that is there stays, but others never may read it.
+// issue makes a leaf certificate like the template. A group that may read the file now still may; other users never may.
 func (s *state) issue(file string, template x509.Certificate, lifetime time.Duration, why string) (*write, error) {
 	signer := s.signer()
 	if s.expired(signer.certificate) {
@@ -162,7 +162,7 @@ func (s *state) issue(file string, template x509.Certificate, lifetime time.Dura
 	return &write{Change: Change{File: file, Why: why}, content: text, mode: m, owner: anyone, leaf: leaf}, nil
 }
 
-// names are a certificate's: the common name, and what else it stands for.
+// names are a certificate's common name, DNS names and IP addresses.
 func names(c *x509.Certificate) []string {
 	all := append([]string{c.Subject.CommonName}, c.DNSNames...)
 	for _, ip := range c.IPAddresses {

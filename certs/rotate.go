@@ -65,6 +65,7 @@ type Rotation struct {
 	// What RotateCA adds:
 	Found   Stage    // before it began
 	Ended   string   // the CA that it has taken out of ca.crt
+	AtOnce  bool     // it did so before API servers can have read the new files
 	Changes []Change // what it has written
 }
 
@@ -81,6 +82,7 @@ func (p *PKI) RotateCA(overlap *time.Duration) (r Rotation, err error) {
 		r, _, err = p.rotate(startWhenAsked(overlap))
 		if r.Found = before.Stage; r.Stage == Idle && len(r.Changes) > 0 {
 			r.Ended = before.From
+			r.AtOnce = before.Stage != TakenOver || time.Now().Before(before.Until)
 		}
 		return err
 	})

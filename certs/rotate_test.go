@@ -39,6 +39,9 @@ func TestRotateCA_TellsHowFarItHasCome(t *testing.T) {
 		for _, step := range steps {
 			time.Sleep(time.Until(start.Add(step.at)))
 			r := must[certs.Rotation](t)(p.RotateCA(nil))
+			if r.AtOnce {
+				t.Errorf("after %s, it says that API servers had no time", step.at)
+			}
 			var files []string
 			for _, c := range r.Changes {
 				files = append(files, c.File)
@@ -50,7 +53,7 @@ func TestRotateCA_TellsHowFarItHasCome(t *testing.T) {
 				t.Errorf("after %s: %+v", step.at, r)
 			}
 			told := must[certs.Rotation](t)(p.Rotation())
-			if r.Found, r.Ended, r.Changes = "", "", nil; !cmp.Equal(r, told) {
+			if r.Found, r.Ended, r.AtOnce, r.Changes = "", "", false, nil; !cmp.Equal(r, told) {
 				t.Errorf("after %s, Rotation says something else: %+v", step.at, told)
 			}
 		}
@@ -148,7 +151,7 @@ func TestRotateCA_AtOnceWhileARotationIsUnderWay(t *testing.T) {
 				}
 				found := must[certs.Rotation](t)(p.Rotation())
 				r := must[certs.Rotation](t)(p.RotateCA(new(time.Duration)))
-				if r.Stage != certs.Idle || r.From != found.To || r.Found != found.Stage || r.Ended != found.From {
+				if r.Stage != certs.Idle || r.From != found.To || r.Found != found.Stage || r.Ended != found.From || !r.AtOnce {
 					t.Errorf("found %+v and left %+v", found, r)
 				}
 				checkReplaced(t, before, snap(t, p))

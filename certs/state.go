@@ -25,7 +25,7 @@ type state struct {
 	since   time.Time           // when the bundle got the next CA; zero where it does not say
 }
 
-// parse fails where a file of the CA cannot be used; a leaf certificate's is read only by who asks for it.
+// parse fails if a file of the CA cannot be used. Leaf certificates are parsed later, when they are needed.
 func (p *PKI) parse(c contents, now time.Time) (*state, error) {
 	s := &state{dir: p.dir, now: now, files: c}
 	if f, ok := c[CAFile]; ok {
@@ -59,8 +59,8 @@ func (s *state) authority(name string) (*pair, error) {
 	}
 	path := s.path(name)
 	if problem := file.OwnSecret.Problem(path, f.mode); problem != "" {
-		return nil, fmt.Errorf("%s: %w: %s; if someone may have read it, run jobgate certs rotate-ca --overlap 0s",
-			path, ErrExposedKey, problem)
+		return nil, fmt.Errorf("%w: %s; if someone may have read it, also run jobgate certs rotate-ca --overlap 0s",
+			ErrExposedKey, problem)
 	}
 	ca, err := parsePair(f.content)
 	if err != nil {
@@ -85,7 +85,7 @@ func (s *state) leaf(name string) (*x509.Certificate, error) {
 	return leaf.certificate, nil
 }
 
-// usable is the error for a CA that cannot sign now. An expired one is another matter: it is replaced.
+// usable is the error for a CA that cannot sign now. An expired CA is no error here: it is replaced.
 func (s *state) usable() error {
 	switch {
 	case s.signing == nil:
@@ -150,7 +150,7 @@ func (s *state) own(leaf *x509.Certificate) bool {
 
 func (s *state) expired(c *x509.Certificate) bool { return s.now.After(c.NotAfter) }
 
-// missing says that the error is of a file that is not there, and not of one that cannot be used.
+// missing says that the file is not there, and not that it cannot be used.
 func missing(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 
 // stamp is a time for a person.

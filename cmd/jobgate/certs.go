@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -25,46 +24,79 @@ func newCertsCommand() *cobra.Command {
 		Short: "Issue, renew, rotate and inspect the certificates between kube-apiserver and jobgate",
 		Long: "Issue, renew, rotate and inspect the certificates between kube-apiserver and jobgate.\n\n" +
 			"A PKI is a directory with a private CA (ca.crt, ca.pem), jobgate's serving certificate (serving.pem) and the API server's\n" +
-			"client certificate (client.pem). jobgate serve --pki renews what is in it by itself; these commands are for the\n" +
-			"beginning, for emergencies, and for a look at certificates of any issuer.",
+			"client certificate (client.pem). jobgate serve --pki renews them. Use these commands to make a PKI, in emergencies, and to\n" +
+			"look at certificates of any issuer.",
 	}
 	cmd.AddCommand(newCertsIssueCommand(), newCertsRenewCommand(), newCertsRotateCommand(), newCertsShowCommand())
 	return cmd
 }
 
-// addPKIFlag adds --pki, which is required.
-func addPKIFlag(cmd *cobra.Command, dir *string) {
-	cmd.Flags().StringVar(dir, "pki", "", "the directory of the PKI (required)")
-	if err := cmd.MarkFlagRequired("pki"); err != nil {
-		panic(err) // a misspelt flag name above
+// pkiFlag is --pki, which is required.
+type pkiFlag struct{ dir string }
+
+func (p *pkiFlag) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&p.dir, "pki", "", "the directory of the PKI (required)")
+}
+
+// open refuses an empty name, too, which an unset variable in a script leaves.
+func (p *pkiFlag) open() (*certs.PKI, error) {
+	if p.dir == "" {
+		return nil, badUsage("--pki is missing: name the directory of the PKI")
 	}
+	return certs.OpenPKI(p.dir), nil
+}
+
+// certsChange is a file that was written, or would be.
+type certsChange struct {
+	File   string `json:"file"`
+	Reason string `json:"reason"`
+}
+
+func certsChanges(dir string, changes []certs.Change) []certsChange {
+	all := []certsChange{} // never null in JSON
+	for _, c := range changes {
+		all = append(all, certsChange{File: filepath.Join(dir, c.File), Reason: c.Why})
+	}
+	return all
+}
+
+func writeChanges(w io.Writer, what string, changes []certsChange) error {
+	for _, c := range changes {
+		if _, err := fmt.Fprintf(w, "%s %s: %s\n", what, c.File, c.Reason); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func newCertsIssueCommand() *cobra.Command {
-	dir, dryRun, r := "", false, certs.Request{}
+	var dir pkiFlag
+	dryRun, r, output := false, certs.Request{}, outputFlag{formats: []string{"text", "json"}}
 	cmd := &cobra.Command{
 		Use:   "issue --pki DIR [--host HOST]...",
-		Short: "Make what is missing in a PKI, and reissue what does not fit",
-		Long: "Make what is missing in a PKI, and reissue what does not fit: what is for other names, or of another issuer, or near its\n" +
-			"end. What fits stays as it is, so a second run changes nothing.",
+		Short: "Make what is missing in a PKI, and issue again what does not fit",
+		Long: "Make what is missing in a PKI, and issue again what does not fit: certificates for other names, of another issuer, or near\n" +
+			"their end. What fits stays as it is, so a second run changes nothing.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			pki := certs.OpenPKI(dir)
+			pki, err := dir.open()
+			if err != nil {
+				return err
+			}
 			issue, what := pki.Issue, "changed"
 			if dryRun {
 				issue, what = pki.Plan, "would change"
 			}
-			changes, err := issue(r)
-			if err := writeChanges(cmd.OutOrStdout(), what, dir, changes); err != nil {
-				return err
-			}
+			made, err := issue(r)
 			if errors.Is(err, certs.ErrRequest) {
-				return &statusError{code: statusUsage, err: err}
+				return badUsage("%w", err)
 			}
-			return err
+			// What was written before an error is there to stay.
+			return errors.Join(writeIssued(cmd.OutOrStdout(), &output, what, dryRun, certsChanges(dir.dir, made)), err)
 		},
 	}
-	addPKIFlag(cmd, &dir)
+	dir.add(cmd)
+	output.add(cmd)
 	f := cmd.Flags()
 	f.StringArrayVar(&r.Hosts, "host", nil, "a DNS name or IP address of jobgate, besides 127.0.0.1, ::1 and localhost; repeatable")
 	f.StringVar(&r.ClientName, "client-name", certs.DefaultClientName, "the API server's name in its client certificate")
@@ -74,97 +106,74 @@ func newCertsIssueCommand() *cobra.Command {
 	return cmd
 }
 
-func writeChanges(w io.Writer, what, dir string, changes []certs.Change) error {
-	for _, c := range changes {
-		if _, err := fmt.Fprintf(w, "%s %s: %s\n", what, filepath.Join(dir, c.File), c.Why); err != nil {
-			return err
-		}
+func writeIssued(w io.Writer, output *outputFlag, what string, dryRun bool, changes []certsChange) error {
+	if !output.is("json") {
+		return writeChanges(w, what, changes)
 	}
-	return nil
+	return writeJSON(w, struct {
+		DryRun  bool          `json:"dryRun"`
+		Changes []certsChange `json:"changes"`
+	}{dryRun, changes})
+}
+
+// certsRenewal is what happened to a certificate.
+type certsRenewal struct {
+	File    string     `json:"file"`
+	Renewed bool       `json:"renewed"`
+	Reason  string     `json:"reason"`
+	Names   []string   `json:"names,omitempty"`
+	Expires *time.Time `json:"expires,omitempty"`
 }
 
 func newCertsRenewCommand() *cobra.Command {
-	dir, force := "", false
+	var dir pkiFlag
+	force, output := false, outputFlag{formats: []string{"text", "json"}}
 	cmd := &cobra.Command{
 		Use:   "renew --pki DIR",
 		Short: "Renew the certificates of a PKI that have a third of their life left, or less",
 		Long: "Renew the certificates of a PKI that have a third of their life left, or less. Names and lifetimes stay, the keys are new.\n" +
-			"A certificate of another issuer is left alone. jobgate and API servers notice by themselves; nothing is restarted.",
+			"Certificates of another issuer stay as they are. jobgate and API servers notice the new files; nothing is restarted.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			renewals, err := certs.OpenPKI(dir).Renew(force)
-			for _, r := range renewals {
-				text := "left as it is: " + r.Why
-				if r.Renewed {
-					text = "renewed until " + r.Expires.UTC().Format(time.RFC3339) + ": " + r.Why
-				}
-				if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", filepath.Join(dir, r.File), text); err != nil {
-					return err
-				}
-			}
-			return err
-		},
-	}
-	addPKIFlag(cmd, &dir)
-	cmd.Flags().BoolVar(&force, "force", false, "renew what is not due yet, too")
-	return cmd
-}
-
-func newCertsRotateCommand() *cobra.Command {
-	dir, overlap := "", time.Duration(0)
-	cmd := &cobra.Command{
-		Use:   "rotate-ca --pki DIR [--overlap DURATION]",
-		Short: "Replace the CA of a PKI in steps, so that nobody is refused; or say how far that has come",
-		Long: "Replace the CA of a PKI in steps, so that nobody is refused; or say how far that has come.\n\n" +
-			"The new CA is trusted at once. After the overlap it signs, and after another one the old CA is trusted no longer.\n" +
-			"jobgate serve --pki takes the later steps by itself; without it, run the command again when they are due.\n" +
-			"API servers from 1.36 on read ca.crt every 5 minutes. Older ones have to be restarted within the first overlap.\n" +
-			"If somebody else has the CA's key, --overlap 0s takes all steps now; restart every API server then.",
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			chosen := &overlap
-			if !cmd.Flags().Changed("overlap") {
-				chosen = nil
-			}
-			r, err := certs.OpenPKI(dir).RotateCA(chosen)
-			if err := writeChanges(cmd.OutOrStdout(), "changed", dir, r.Changes); err != nil {
-				return err
-			}
-			if errors.Is(err, certs.ErrOverlap) {
-				return &statusError{code: statusUsage, err: err}
-			}
+			pki, err := dir.open()
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), rotationText(r))
-			return err
+			renewals, err := pki.Renew(force)
+			// An error about one certificate does not keep the other from being renewed.
+			return errors.Join(writeRenewals(cmd.OutOrStdout(), &output, dir.dir, renewals), err)
 		},
 	}
-	addPKIFlag(cmd, &dir)
-	cmd.Flags().DurationVar(&overlap, "overlap", 0,
-		"between the steps of a rotation that starts now (default 720h, or a twelfth of the CA's lifetime if that is less)")
+	dir.add(cmd)
+	output.add(cmd)
+	cmd.Flags().BoolVar(&force, "force", false, "also renew what is not due yet")
 	return cmd
 }
 
-// rotationText says how far a rotation has come, and what is to do.
-func rotationText(r certs.Rotation) string {
-	until := r.Until.UTC().Format(time.RFC3339)
-	text := ""
-	switch {
-	case r.Stage == certs.Announced && r.Until.IsZero():
-		text = fmt.Sprintf("CA %s is to be replaced by %s; the announcement is not complete", r.From, r.To)
-	case r.Stage == certs.Announced:
-		text = fmt.Sprintf("CA %s is trusted beside %s, and signs from %s on; restart API servers older than 1.36 before", r.To, r.From, until)
-	case r.Stage == certs.TakenOver:
-		text = fmt.Sprintf("CA %s signs; %s is trusted until %s", r.To, r.From, until)
-	default:
-		return fmt.Sprintf("CA %s signs; no rotation is under way", r.From)
+func writeRenewals(w io.Writer, output *outputFlag, dir string, renewals []certs.Renewal) error {
+	all := []certsRenewal{}
+	for _, r := range renewals {
+		one := certsRenewal{File: filepath.Join(dir, r.File), Renewed: r.Renewed, Reason: r.Why, Names: r.Names}
+		if !r.Expires.IsZero() {
+			one.Expires = &r.Expires
+		}
+		all = append(all, one)
 	}
-	if r.Overlap < certs.ReloadInterval {
-		text += fmt.Sprintf("\nwarning: the overlap of %s is shorter than the %s in which an API server reads ca.crt again: "+
-			"CI jobs may be refused meanwhile, or until it is restarted", r.Overlap, certs.ReloadInterval)
+	if output.is("json") {
+		return writeJSON(w, struct {
+			Certificates []certsRenewal `json:"certificates"`
+		}{all})
 	}
-	return text
+	for _, r := range all {
+		text := "left as it is: " + r.Reason
+		if r.Renewed {
+			text = "renewed until " + r.Expires.UTC().Format(time.RFC3339) + ": " + r.Reason
+		}
+		if _, err := fmt.Fprintf(w, "%s %s\n", r.File, text); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // shown is what certs show prints.
@@ -173,37 +182,32 @@ type shown struct {
 	Rotation     *shownRotation     `json:"rotation,omitempty"`
 }
 
-type shownRotation struct {
-	Stage   certs.Stage `json:"stage"`
-	Message string      `json:"message"`
-}
-
 func newCertsShowCommand() *cobra.Command {
-	dir, ca, output, warn := "", "", "", time.Duration(0)
+	dir, ca, warn, output := "", "", time.Duration(0), outputFlag{formats: []string{"table", "json"}}
 	cmd := &cobra.Command{
 		Use:   "show (--pki DIR | FILE...)",
 		Short: "Show certificates of a PKI, or in any files, and what is wrong with them",
 		Long: "Show certificates of a PKI, or in any files, and what is wrong with them.\n\n" +
-			"Files of other issuers are verified against the CAs in --ca, or against those among the files; keys against the\n" +
+			"Certificates of other issuers are verified against the CAs in --ca, or against those among the files; keys against the\n" +
 			"certificates. The exit status is 0 when all is well, 1 when something is not (a certificate has expired, expires soon,\n" +
-			"does not verify, cannot be read), 2 for bad usage.",
+			"does not verify or cannot be read, or the mode of a file lets others read a key), 2 for bad usage.",
 		RunE: func(cmd *cobra.Command, files []string) error {
 			switch {
 			case (dir == "") == (len(files) == 0):
-				return &statusError{code: statusUsage, err: errors.New("certs show wants --pki or files, and not both")}
+				return badUsage("certs show needs --pki or files, and not both")
 			case dir != "" && ca != "":
-				return &statusError{code: statusUsage, err: errors.New("--ca is for files; a PKI has its own")}
-			case output != "table" && output != "json":
-				return &statusError{code: statusUsage, err: fmt.Errorf("--output is %q, want table or json", output)}
+				return badUsage("--ca is for files; a PKI has its own CA")
+			case warn < 0:
+				return badUsage("--warn is %s; it cannot be negative", warn)
 			}
-			return show(cmd.OutOrStdout(), dir, files, ca, warn, output == "json")
+			return show(cmd.OutOrStdout(), dir, files, ca, warn, output.is("json"))
 		},
 	}
+	output.add(cmd)
 	f := cmd.Flags()
 	f.StringVar(&dir, "pki", "", "the directory of a PKI")
-	f.StringVar(&ca, "ca", "", "the CAs that the files' certificates have to verify against")
+	f.StringVar(&ca, "ca", "", "the CAs that the files' certificates are verified against")
 	f.DurationVar(&warn, "warn", 0, "an end nearer than this is a problem (default 720h, or a quarter of the certificate's lifetime if that is less)")
-	f.StringVarP(&output, "output", "o", "table", "table or json")
 	return cmd
 }
 
@@ -214,9 +218,9 @@ func show(w io.Writer, dir string, files []string, ca string, warn time.Duration
 	} else {
 		pki := certs.OpenPKI(dir)
 		s.Certificates = pki.Inspect(warn)
-		// What keeps it from being told is among the certificates' problems.
+		// An error here is among the certificates' problems already.
 		if r, err := pki.Rotation(); err == nil {
-			s.Rotation = &shownRotation{Stage: r.Stage, Message: rotationText(r)}
+			s.Rotation = showRotation(r)
 		}
 	}
 	if err := s.write(w, asJSON); err != nil {
@@ -232,9 +236,7 @@ func show(w io.Writer, dir string, files []string, ca string, warn time.Duration
 
 func (s *shown) write(w io.Writer, asJSON bool) error {
 	if asJSON {
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(s)
+		return writeJSON(w, s)
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "FILE\tSUBJECT\tNAMES\tISSUER\tEXPIRES\tREMAINING\tPROBLEMS")

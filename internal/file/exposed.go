@@ -41,9 +41,14 @@ func (k Kind) Problem(path string, mode fs.FileMode) string {
 		who, rights = "its group", exposed>>3
 	}
 	what := map[fs.FileMode]string{0o2: "change", 0o4: "read", 0o6: "read and change"}[rights]
-	fixed := mode &^ fs.FileMode(k)
+	return fmt.Sprintf("%s may %s it (mode %04o); run chmod %04o %s", who, what, mode, k.Fix(mode), path)
+}
+
+// Fix is a mode without what it should not give.
+func (k Kind) Fix(mode fs.FileMode) fs.FileMode {
+	mode &^= fs.FileMode(k)
 	if k != Trusted {
-		fixed &^= 0o111 // no one runs a key
+		mode &^= 0o111 // no one runs a key
 	}
-	return fmt.Sprintf("%s may %s it (mode %04o); run chmod %04o %s", who, what, mode, fixed, path)
+	return mode
 }
