@@ -145,7 +145,7 @@ func TestPKI_WritersTakeTurns(t *testing.T) {
 	}
 }
 
-// As root the files are given to jobgate's user, as init does; anybody may give files to themselves.
+// Root gives the files to jobgate's user, as init does. Any other user can give files only to themselves.
 func TestIssue_OwnerIsTheOneAskedFor(t *testing.T) {
 	uid, gid := os.Getuid(), os.Getgid()
 	if uid == 0 {

@@ -47,7 +47,7 @@ func TestInspect_PKI(t *testing.T) {
 		{name: "all is well"},
 		{name: "rotation under way", spoil: func(t *testing.T, p *certs.PKI) { must[certs.Rotation](t)(p.RotateCA(nil)) }},
 		{
-			name: "two thirds of life are over, which renewal sees to", spoil: func(*testing.T, *certs.PKI) { time.Sleep(250 * day) },
+			name: "two thirds of life are over, so a renewal is due", spoil: func(*testing.T, *certs.PKI) { time.Sleep(250 * day) },
 		},
 		{
 			name: "month before the end", spoil: func(*testing.T, *certs.PKI) { time.Sleep(336 * day) },
@@ -99,7 +99,7 @@ func TestInspect_PKI(t *testing.T) {
 			name: "keys readable by others", spoil: func(t *testing.T, p *certs.PKI) {
 				chmod(t, p, certs.SigningFile, 0o640)
 				chmod(t, p, certs.ClientFile, 0o644)
-				chmod(t, p, certs.ServingFile, 0o640) // as may be
+				chmod(t, p, certs.ServingFile, 0o640) // which is fine
 			},
 			want: map[string]string{
 				certs.SigningFile: "its group may read it (mode 0640); run chmod 0600",
@@ -131,7 +131,7 @@ func TestInspect_PKI(t *testing.T) {
 				before := snap(t, p)
 				wantTroubles(t, p.Inspect(row.warn), row.want)
 				if !snap(t, p).equal(before) {
-					t.Error("to look was to write")
+					t.Error("Inspect wrote something")
 				}
 			})
 		})

@@ -107,7 +107,7 @@ func TestPKI_NamesTheFileThatCannotBeUsed(t *testing.T) {
 			},
 		},
 		{
-			name: "bundle is a pipe that nobody writes to", file: certs.CAFile, say: "not a regular file",
+			name: "bundle is a pipe that no one writes to", file: certs.CAFile, say: "not a regular file",
 			spoil: func(t *testing.T, p *certs.PKI) {
 				remove(t, p, certs.CAFile)
 				if err := syscall.Mkfifo(filepath.Join(p.Dir(), certs.CAFile), 0o600); err != nil {
@@ -158,7 +158,7 @@ func snapRegular(t *testing.T, p *certs.PKI) snapshot {
 	return s
 }
 
-// A clock that is reset at boot must not cost anybody a good CA.
+// A clock that is reset at boot must not replace a good CA.
 func TestPKI_DoesNothingBeforeItsCAIsValid(t *testing.T) {
 	var later snapshot
 	synctest.Test(t, func(t *testing.T) {

@@ -173,7 +173,7 @@ func TestIssue_ReissuesWhatDoesNotFit(t *testing.T) {
 			spoil: func(t *testing.T, p *certs.PKI) { remove(t, p, certs.CAFile) }, want: []string{certs.CAFile}, why: "missing",
 		},
 		{
-			name: "bundle of somebody else", request: standing,
+			name: "bundle of another PKI", request: standing,
 			spoil: func(t *testing.T, p *certs.PKI) {
 				replace(t, filepath.Join(p.Dir(), certs.CAFile), read(t, filepath.Join(issued(t, standing).Dir(), certs.CAFile)))
 			},

@@ -118,7 +118,7 @@ func TestKeeper_OneMinuteCertificatesNeverExpire(t *testing.T) {
 	})
 }
 
-// For twice a CA's life, whoever is not later than a third of a certificate's life is never refused.
+// For twice a CA's life, no one is refused who reads the files within a third of a certificate's life.
 func TestKeeper_ReplacesItsCABeforeItExpires(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -155,7 +155,7 @@ func TestKeeper_ReplacesItsCABeforeItExpires(t *testing.T) {
 			t.Errorf("%v failures: %v", failed, log.with("could not"))
 		}
 		if lines := log.with("BEGIN"); len(lines) > 0 {
-			t.Errorf("keys, or something like it, were logged: %v", lines)
+			t.Errorf("keys were logged: %v", lines)
 		}
 		if got := len(log.with("Restart API servers older than 1.36")); got < len(cas)-1 {
 			t.Errorf("%d of %d rotations said what to restart", got, len(cas)-1)
@@ -163,7 +163,7 @@ func TestKeeper_ReplacesItsCABeforeItExpires(t *testing.T) {
 	})
 }
 
-func TestKeeper_FailsStaticAndTriesAgain(t *testing.T) {
+func TestKeeper_KeepsWhatIsInUseAndTriesAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := issued(t, certs.Request{Lifetime: day})
 		before := snap(t, p)
@@ -185,17 +185,17 @@ func TestKeeper_FailsStaticAndTriesAgain(t *testing.T) {
 			t.Errorf("%d failures were logged, the first as %v", len(lines), lines[:1])
 		}
 		if expiry := metric(t, metrics, "jobgate_certificate_expiry_timestamp_seconds", "signing_ca"); expiry == 0 {
-			t.Error("it has forgotten when the CA expires")
+			t.Error("the metric of the CA's expiry is gone")
 		}
 
 		before.restore(t, p, certs.SigningFile)
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		if got := metric(t, metrics, renewals, "renewed"); got != 2 {
-			t.Errorf("%v renewals once the CA is mended", got)
+			t.Errorf("%v renewals after the CA was restored", got)
 		}
 		if again := metric(t, metrics, renewals, "failed"); again > failed+1 {
-			t.Errorf("%v failures after it was mended", again-failed)
+			t.Errorf("%v failures after it was restored", again-failed)
 		}
 	})
 }
@@ -233,7 +233,7 @@ func TestKeeper_SaysOnceWhatIsOpenToOthers(t *testing.T) {
 	})
 }
 
-func TestKeeper_RenewsWhatExpiredWhileNobodyServed(t *testing.T) {
+func TestKeeper_RenewsWhatExpiredWhileJobgateWasDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := issued(t, certs.Request{})
 		time.Sleep(12 * year) // the CA has, too

@@ -72,7 +72,7 @@ func TestServing_BrokenFilesAreCountedOnceAndTheOldOnesServe(t *testing.T) {
 			if name, err := connect(address, d.config); name != "first" {
 				t.Errorf("served %q, %v", name, err)
 			}
-			// A look for whatever reason: it is the same file still. The other file of this directory is the sign that it is over.
+			// The same broken content once more counts no second time. A change of the other use shows that this was looked at.
 			replace(t, file, broken)
 			other, otherUse := d.ClientCA, "client_ca"
 			if row.use == otherUse {
@@ -88,7 +88,7 @@ func TestServing_BrokenFilesAreCountedOnceAndTheOldOnesServe(t *testing.T) {
 			replace(t, other, intact)
 			replace(t, file, good)
 			if name, err := connect(address, d.config); name != "first" {
-				t.Errorf("once mended, served %q, %v", name, err)
+				t.Errorf("with good files again, served %q, %v", name, err)
 			}
 			if got := metric(t, metrics, reloads, "applied", row.use); got != 0 {
 				t.Errorf("what was in use all the time has been applied %v times", got)

@@ -142,7 +142,7 @@ func TestRenew_NothingOutlivesItsCA(t *testing.T) {
 				}
 			}
 		}
-		// After 67 and after 134 days; then nothing can be gained any more.
+		// After 67 and after 134 days. Later ones would expire with the CA, too.
 		if writes != 4 {
 			t.Errorf("%d renewals in a CA's life", writes)
 		}
@@ -154,7 +154,7 @@ func TestRenew_NothingOutlivesItsCA(t *testing.T) {
 }
 
 // A clock that was ahead has left certificates that are not valid yet.
-func TestRenew_MendsWhatIsNotValidYet(t *testing.T) {
+func TestRenew_ReplacesWhatIsNotValidYet(t *testing.T) {
 	var ca, ahead snapshot
 	synctest.Test(t, func(t *testing.T) {
 		p := issued(t, certs.Request{})

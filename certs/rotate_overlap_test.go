@@ -29,7 +29,7 @@ func (h *history) note(t *testing.T, p *certs.PKI) {
 	*h = append(*h, moment{time.Now(), snap(t, p)})
 }
 
-// window are the snapshots that somebody may have loaded who is at most that late.
+// window are the snapshots that a process may have loaded that is at most that late.
 func (h history) window(late time.Duration) history {
 	from := time.Now().Add(-late)
 	for i := len(h) - 1; i > 0; i-- {
@@ -41,7 +41,7 @@ func (h history) window(late time.Duration) history {
 	return h
 }
 
-// peers checks connections; what it has found of the same contents, it does not check again.
+// peers checks connections, and remembers the result for the same contents.
 type peers map[string]error
 
 // connect lets an API server and a jobgate connect that have loaded each of their files at any moment of the window.
@@ -68,7 +68,7 @@ func (p peers) connect(t *testing.T, window history) {
 	}
 }
 
-func TestRotateCA_NobodyIsRefusedHoweverLateWithinTheOverlapAndWhereverItIsKilled(t *testing.T) {
+func TestRotateCA_NoOneIsRefusedWithinTheOverlapWhereverItIsKilled(t *testing.T) {
 	t.Parallel()
 	const overlap = 24 * time.Hour
 	t.Run("not killed", func(t *testing.T) {
@@ -88,7 +88,7 @@ func rotateWithPause(t *testing.T, overlap time.Duration, killed int, pause time
 	p := issued(t, certs.Request{})
 	connections, h := peers{}, history{}
 	h.note(t, p)
-	time.Sleep(2 * overlap) // by now everybody has what there is
+	time.Sleep(2 * overlap) // by now every process has what there is
 	started := overlap
 	start, writes := &started, 0
 	for quiet := time.Duration(0); quiet < 3*overlap; {
@@ -118,7 +118,7 @@ func rotateWithPause(t *testing.T, overlap time.Duration, killed int, pause time
 	checkReplaced(t, h[0].snapshot, h[len(h)-1].snapshot)
 }
 
-// checkReplaced fails unless nothing of the old CA is left, and nobody accepts what it signed.
+// checkReplaced fails unless nothing of the old CA is left, and neither end accepts what it signed.
 func checkReplaced(t *testing.T, before, after snapshot) {
 	t.Helper()
 	if len(after) != 4 || len(after.bundle(t)) != 1 || !after.bundle(t)[0].Equal(after.leaf(t, certs.SigningFile)) {

@@ -16,7 +16,7 @@ import (
 	"github.com/jobgate/jobgate/certs"
 )
 
-func TestRotateCA_TellsHowFarItHasCome(t *testing.T) {
+func TestRotateCA_SaysHowFarItHasCome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := issued(t, certs.Request{})
 		before := snap(t, p)
@@ -200,7 +200,7 @@ func TestRotateCA_OverlapOfARotationThatIsUnderWay(t *testing.T) {
 func TestRotateCA_LeavesAloneWhatIsNotItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, other := issued(t, certs.Request{}), issued(t, certs.Request{})
-		// Another CA that the admin trusts, with a certificate of its.
+		// Another CA that the administrator trusts, and a certificate that it issued.
 		mixed := snap(t, p)
 		mixed[certs.CAFile] += snap(t, other)[certs.CAFile]
 		mixed[certs.ServingFile] = snap(t, other)[certs.ServingFile]
@@ -217,7 +217,7 @@ func TestRotateCA_LeavesAloneWhatIsNotItsOwn(t *testing.T) {
 	})
 }
 
-// Until it signs, the next CA is there to be trusted only.
+// Until the overlap is over, the next CA is trusted and signs nothing.
 func TestRotateCA_PresentCASignsUntilTheOverlapIsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := issued(t, certs.Request{})
@@ -231,7 +231,7 @@ func TestRotateCA_PresentCASignsUntilTheOverlapIsOver(t *testing.T) {
 		s := snap(t, p)
 		next := s.bundle(t)[1]
 		checkIssuer(t, p, next)
-		s.restore(t, p, certs.CAFile) // unchanged, to have it written anew
+		s.restore(t, p, certs.CAFile) // unchanged, for a new time of change
 		must[certs.Rotation](t)(p.RotateCA(nil))
 		checkIssuer(t, p, next)
 	})
@@ -246,7 +246,7 @@ func checkIssuer(t *testing.T, p *certs.PKI, ca *x509.Certificate) {
 	}
 }
 
-// The old key must not lie around: whoever reads it later could sign until the old CA is forgotten.
+// The old key must not stay on disk: a thief who reads it later could sign as long as the old CA is trusted.
 func TestRotateCA_OldKeyIsGoneOnceTheNewOneSigns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := issued(t, certs.Request{})
@@ -280,7 +280,7 @@ func TestRotateCA_SessionOfAnOldClientCertificateIsNotResumed(t *testing.T) {
 		}
 	}
 	must[certs.Rotation](t)(p.RotateCA(new(time.Duration)))
-	// It has to be refused for its own certificate, not for what it thinks of jobgate's.
+	// jobgate has to refuse it; it must not refuse jobgate.
 	config.RootCAs = pool(append(before.bundle(t), snap(t, p).bundle(t)...))
 	eventually(t, "the old client certificate is refused", func() bool { _, err := connect(address, config); return err != nil })
 	var refusal *net.OpError // of crypto/tls, for an alert of the other end
@@ -300,7 +300,7 @@ func resume(address string, config *tls.Config) (bool, error) {
 	return c.ConnectionState().DidResume, err
 }
 
-// Who has loaded an old bundle meanwhile gets the whole overlap once more.
+// An API server that has loaded the old bundle in between gets the whole overlap again.
 func TestRotateCA_BundleThatLosesTheNextCAIsGivenItAgainFromTheStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := issued(t, certs.Request{})
@@ -315,7 +315,7 @@ func TestRotateCA_BundleThatLosesTheNextCAIsGivenItAgainFromTheStart(t *testing.
 	})
 }
 
-// It protects nobody, and would be taken for a reason to worry.
+// An expired CA in the bundle helps no one, and certs show would report it as a problem.
 func TestRotateCA_ExpiredCAIsForgottenBeforeTheOverlapIsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := issued(t, certs.Request{})

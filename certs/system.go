@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// tryLock takes the lock on an open directory, which ends when that is closed; false while somebody else has it.
+// tryLock locks an open directory until that is closed; false while another process has the lock.
 func tryLock(directory *os.File) (bool, error) {
 	err := syscall.Flock(int(directory.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {

@@ -55,7 +55,7 @@ func TestCerts_CARotatedUnderLoad(t *testing.T) {
 		if finished.IsZero() {
 			finished = time.Now()
 		}
-		return time.Since(finished) < overlap // those who ask with the new CA alone
+		return time.Since(finished) < overlap // to ask with the new CA alone
 	})
 	t.Logf("%d reviews", sent)
 	if !stages[certs.Announced] || !stages[certs.TakenOver] || finished.IsZero() {
@@ -92,7 +92,7 @@ func (c keptJobgate) wantRefused(t *testing.T, configuration *tls.Config) {
 	connection, err := tls.Dial("tcp", strings.TrimPrefix(c.URL, "https://"), configuration)
 	if err == nil {
 		defer connection.Close()
-		// In TLS 1.3 a client hears of it once it reads. Who is accepted is hung up on without a word, for asking nothing.
+		// In TLS 1.3 a client sees a refusal when it reads. A client that is accepted and asks nothing sees no alert.
 		_, err = connection.Read(make([]byte, 1))
 	}
 	var refusal *net.OpError // of crypto/tls, for an alert of the other end
@@ -164,14 +164,14 @@ func TestCerts_WhoMayConnect(t *testing.T) {
 	})
 }
 
-// otherName is a PKI with the same CA, whose client certificate is for somebody else.
+// otherName is a PKI with the same CA, whose client certificate has another name.
 func otherName(t *testing.T, p *certs.PKI) *certs.PKI {
 	t.Helper()
 	other := certs.OpenPKI(t.TempDir())
 	for _, file := range []string{certs.CAFile, certs.SigningFile} {
 		putInPlace(t, filepath.Join(other.Dir(), file), contentOf(t, filepath.Join(p.Dir(), file)))
 	}
-	if _, err := other.Issue(certs.Request{ClientName: "somebody-else"}); err != nil {
+	if _, err := other.Issue(certs.Request{ClientName: "another-client"}); err != nil {
 		t.Fatal(err)
 	}
 	return other

@@ -17,8 +17,8 @@ import (
 	"github.com/jobgate/jobgate/e2e/kubectl"
 )
 
-// Certificates that expire in a minute are renewed under load, and nobody notices: neither who shakes hands all the time,
-// nor who keeps a connection that began with a certificate that has expired since, nor a real API server.
+// Certificates that expire in a minute are renewed under load, and no client is refused: not those that connect all the time,
+// not those that keep a connection that began with a certificate that has expired since, and not a real API server.
 func TestCerts_RenewedUnderLoad(t *testing.T) {
 	c := startKept(t, "jobgate-renewing", certs.Request{Lifetime: time.Minute})
 	server, err := site.Plane.StartAPIServer(t.Context(), c.APIServer("kube-apiserver-of-renewing"))
@@ -91,7 +91,7 @@ func keepLoggingIn(t *testing.T, shell *kubectl.Workspace) (logins <-chan int, s
 	return count, func() { close(stopped) }
 }
 
-// A broken certificate changes nothing but the log and a metric, and a mended one is taken up.
+// A broken certificate changes nothing but the log and a metric. A good one is loaded.
 func TestCerts_BrokenFileLeavesTheOldCertificateServing(t *testing.T) {
 	c := startKept(t, "jobgate-broken", certs.Request{})
 	serving := filepath.Join(c.pki.Dir(), certs.ServingFile)
@@ -127,7 +127,7 @@ func TestCerts_BrokenFileLeavesTheOldCertificateServing(t *testing.T) {
 	applied := map[string]string{"use": "serving", "result": "applied"}
 	eventually.Succeeds(t, func() error { return c.counts(t.Context(), "jobgate_certificate_reloads_total", applied, 1) })
 	if err := c.fresh(t.Context()); err != nil {
-		t.Errorf("a review with the mended certificate: %v", err)
+		t.Errorf("a review with the renewed certificate: %v", err)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 	"github.com/jobgate/jobgate/internal/file"
 )
 
-// withoutRights runs f as a user who may not give files away; for root, on a thread that has given its rights up.
+// withoutRights runs f as a user who may not give files away. Root runs it on a thread that drops its rights.
 func withoutRights(t *testing.T, path string, f func()) {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -50,7 +50,7 @@ func TestGive_OwnerWhoCannotHaveTheFileCanStillReadIt(t *testing.T) {
 		{name: "root's group could not read it anyway", uid: 0, gid: other, mode: 0o600},
 		{name: "another user could not read it", uid: other, gid: -1, mode: 0o600, refused: true},
 		{name: "another group could not read it", uid: 0, gid: other, mode: 0o640, refused: true},
-		{name: "everybody may read it", uid: other, gid: other, mode: 0o644},
+		{name: "every user may read it", uid: other, gid: other, mode: 0o644},
 		{name: "asked for", uid: 0, gid: -1, mode: 0o600, required: true, refused: true},
 	}
 	for _, row := range rows {
