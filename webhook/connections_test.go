@@ -119,14 +119,14 @@ func checkClosing(t *testing.T, protocol int, busy bool) {
 	entered, release := make(chan struct{}, 2), make(chan struct{})
 	hold := tokens(func(ctx context.Context, _ string) (*authenticator.Response, bool, error) {
 		if !busy {
-			return &authenticator.Response{User: somebody}, true, nil
+			return &authenticator.Response{User: someUser}, true, nil
 		}
 		entered <- struct{}{}
 		select {
 		case <-release:
 		case <-ctx.Done():
 		}
-		return &authenticator.Response{User: somebody}, true, ctx.Err()
+		return &authenticator.Response{User: someUser}, true, ctx.Err()
 	})
 	address := serveTrusting(t, p, webhook.NewHandler(hold, noOpinion, nil))
 	roots := bundleOf(t, p)
@@ -173,7 +173,7 @@ func TestServer_ChecksAConnectionThatHasAskedNothingYet(t *testing.T) {
 	must[[]certs.Change](t)(p.Issue(certs.Request{}))
 	stolen := must[tls.Certificate](t)(loadPair(filepath.Join(p.Dir(), certs.ClientFile)))
 	roots := bundleOf(t, p)
-	answer := answerWith(&authenticator.Response{User: somebody}, true, nil)
+	answer := answerWith(&authenticator.Response{User: someUser}, true, nil)
 	address := serveTrusting(t, p, webhook.NewHandler(answer, noOpinion, nil))
 	first := newAsker(t, address, roots, stolen, 1)
 	if _, _, err := first.ask(t.Context()); err != nil {

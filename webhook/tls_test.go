@@ -39,7 +39,7 @@ func newPKI(t testing.TB) *pki {
 	p.stranger = must[*pkitest.Authority](t)(pkitest.NewAuthority("stranger-ca"))
 	p.server = must[pkitest.Files](t)(p.authority.IssueServer(p.dir, "jobgate"))
 	p.apiserver = must[pkitest.Files](t)(p.authority.IssueClient(p.dir, "kube-apiserver"))
-	p.other = must[pkitest.Files](t)(p.authority.IssueClient(p.dir, "someUser-else"))
+	p.other = must[pkitest.Files](t)(p.authority.IssueClient(p.dir, "another-client"))
 	p.unverified = must[pkitest.Files](t)(p.stranger.IssueClient(t.TempDir(), "kube-apiserver"))
 	p.clientCA = must[string](t)(p.authority.WriteCertificate(p.dir, "client-ca"))
 	return p

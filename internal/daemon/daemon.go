@@ -106,6 +106,7 @@ func (d *Daemon) listen(shutdownDelay time.Duration) error {
 		Address:       d.config.Serving.Address,
 		HealthAddress: d.config.Serving.HealthAddress,
 		TLS:           d.tls.TLSConfig(),
+		Trust:         d.tls,
 		Handler:       webhook.NewHandler(d.core.authenticator, d.core.authorizer, d.metrics),
 		Metrics:       d.metrics,
 		DrainDelay:    shutdownDelay,
