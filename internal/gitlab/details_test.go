@@ -20,12 +20,14 @@ func TestDetails_OfEachKindOfPipeline(t *testing.T) {
 		ref      job.Ref
 		source   string
 	}{
-		{"branch", gitlabtest.Pipeline{Ref: "main"}, job.Ref{Name: "main", Type: job.Branch}, "push"},
-		{"tag", gitlabtest.Pipeline{Ref: "v1.0", Kind: "tag"}, job.Ref{Name: "v1.0", Type: job.Tag}, "push"},
-		{"schedule", gitlabtest.Pipeline{Ref: "main", Source: "schedule"}, job.Ref{Name: "main", Type: job.Branch}, "schedule"},
-		{"merge request", gitlabtest.Pipeline{Ref: "refs/merge-requests/1/head", Kind: "merge_request"}, mergeRequest, job.MergeRequestEvent},
-		{"merge request of an old release", gitlabtest.Pipeline{Ref: "main", Source: job.MergeRequestEvent},
-			job.Ref{Name: "main", Type: job.Branch, MergeRequest: true, Protection: job.Unprotected}, job.MergeRequestEvent},
+		{name: "branch", pipeline: gitlabtest.Pipeline{Ref: "main"}, ref: job.Ref{Name: "main", Type: job.Branch}, source: "push"},
+		{name: "tag", pipeline: gitlabtest.Pipeline{Ref: "v1.0", Kind: "tag"}, ref: job.Ref{Name: "v1.0", Type: job.Tag}, source: "push"},
+		{name: "schedule", pipeline: gitlabtest.Pipeline{Ref: "main", Source: "schedule"},
+			ref: job.Ref{Name: "main", Type: job.Branch}, source: "schedule"},
+		{name: "merge request", pipeline: gitlabtest.Pipeline{Ref: "refs/merge-requests/1/head", Kind: "merge_request"},
+			ref: mergeRequest, source: job.MergeRequestEvent},
+		{name: "merge request of an old release", pipeline: gitlabtest.Pipeline{Ref: "main", Source: job.MergeRequestEvent},
+			ref: job.Ref{Name: "main", Type: job.Branch, MergeRequest: true, Protection: job.Unprotected}, source: job.MergeRequestEvent},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -57,25 +59,26 @@ func TestDetails_Replies(t *testing.T) {
 		old, new string
 		want     func(*job.Details) // nil: the reply is of no use
 	}{
-		{"whole", "", "", func(*job.Details) {}},
-		{"longest ref", `"ref":"main","tag"`, `"ref":"` + strings.Repeat("r", 1024) + `","tag"`, func(d *job.Details) { d.Ref.Name = strings.Repeat("r", 1024) }},
-		{"no source, as in old releases", `,"source":"push"`, "", func(d *job.Details) { d.PipelineSource = "" }},
-		{"no commit", `"commit":{"id":"` + sha + `"},`, "", func(d *job.Details) { d.Commit = "" }},
-		{"commit that is none", sha, "main", func(d *job.Details) { d.Commit = "" }},
-		{"commit of SHA-256", sha, strings.Repeat("a", 64), func(d *job.Details) { d.Commit = strings.Repeat("a", 64) }},
-		{"short commit", sha, sha[:8], func(d *job.Details) { d.Commit = "" }},
-		{"URL of another scheme", "https://", "javascript:", func(d *job.Details) { d.URL = "" }},
-		{"URL with a line end", "gitlab/x", `gitlab/x\n`, func(d *job.Details) { d.URL = "" }},
-		{"URL too long", "gitlab/x", "gitlab/" + strings.Repeat("x", 2048), func(d *job.Details) { d.URL = "" }},
-		{"another job", `"id":9223372036854775807`, `"id":5`, nil},
-		{"another project", `"project_id":150`, `"project_id":151`, nil},
-		{"no ref", `"ref":"main","tag"`, `"tag"`, nil},
-		{"ref too long", `"ref":"main","tag"`, `"ref":"` + strings.Repeat("r", 1025) + `","tag"`, nil},
-		{"no pipeline's ref", `"ref":"main","source"`, `"source"`, nil},
-		{"source too long", `"push"`, `"` + strings.Repeat("p", 65) + `"`, nil},
-		{"not said whether it is a tag", `"tag":false,`, "", nil},
-		{"tag null", `"tag":false`, `"tag":null`, nil},
-		{"tag a text", `"tag":false`, `"tag":"false"`, nil},
+		{name: "whole", old: "", new: "", want: func(*job.Details) {}},
+		{name: "longest ref", old: `"ref":"main","tag"`, new: `"ref":"` + strings.Repeat("r", 1024) + `","tag"`,
+			want: func(d *job.Details) { d.Ref.Name = strings.Repeat("r", 1024) }},
+		{name: "no source, as in old releases", old: `,"source":"push"`, new: "", want: func(d *job.Details) { d.PipelineSource = "" }},
+		{name: "no commit", old: `"commit":{"id":"` + sha + `"},`, new: "", want: func(d *job.Details) { d.Commit = "" }},
+		{name: "commit that is none", old: sha, new: "main", want: func(d *job.Details) { d.Commit = "" }},
+		{name: "commit of SHA-256", old: sha, new: strings.Repeat("a", 64), want: func(d *job.Details) { d.Commit = strings.Repeat("a", 64) }},
+		{name: "short commit", old: sha, new: sha[:8], want: func(d *job.Details) { d.Commit = "" }},
+		{name: "URL of another scheme", old: "https://", new: "javascript:", want: func(d *job.Details) { d.URL = "" }},
+		{name: "URL with a line end", old: "gitlab/x", new: `gitlab/x\n`, want: func(d *job.Details) { d.URL = "" }},
+		{name: "URL too long", old: "gitlab/x", new: "gitlab/" + strings.Repeat("x", 2048), want: func(d *job.Details) { d.URL = "" }},
+		{name: "another job", old: `"id":9223372036854775807`, new: `"id":5`, want: nil},
+		{name: "another project", old: `"project_id":150`, new: `"project_id":151`, want: nil},
+		{name: "no ref", old: `"ref":"main","tag"`, new: `"tag"`, want: nil},
+		{name: "ref too long", old: `"ref":"main","tag"`, new: `"ref":"` + strings.Repeat("r", 1025) + `","tag"`, want: nil},
+		{name: "no pipeline's ref", old: `"ref":"main","source"`, new: `"source"`, want: nil},
+		{name: "source too long", old: `"push"`, new: `"` + strings.Repeat("p", 65) + `"`, want: nil},
+		{name: "not said whether it is a tag", old: `"tag":false,`, new: "", want: nil},
+		{name: "tag null", old: `"tag":false`, new: `"tag":null`, want: nil},
+		{name: "tag a text", old: `"tag":false`, new: `"tag":"false"`, want: nil},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {

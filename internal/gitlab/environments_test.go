@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -46,17 +47,17 @@ func TestEnvironmentNamed_OnlyTheNameProvesTheName(t *testing.T) {
 		name, slug, asked string
 		want              bool
 	}{
-		{"its name", "eu-prod-lb01nz", "eu/prod", true},
-		{"another case", "eu-prod-lb01nz", "EU/prod", false},
-		{"another environment's name", "production", "eu/prod", false},
-		{"a name that makes the same slug", "production", "production", false},
-		{"the name behind that slug", "production", "production-", true},
-		{"an older slug", "eu-prod", "old", true},
-		{"stopped", "stopped", "stopped", true},
-		{"not ASCII", "accents", strings.Repeat("é", 100), true},
-		{"no such environment", "staging", "staging", false},
-		{"the beginning of a name", "stopped", "stop", false},
-		{"with characters of a query", "production", "a&name=production-", false},
+		{name: "its name", slug: "eu-prod-lb01nz", asked: "eu/prod", want: true},
+		{name: "another case", slug: "eu-prod-lb01nz", asked: "EU/prod", want: false},
+		{name: "another environment's name", slug: "production", asked: "eu/prod", want: false},
+		{name: "a name that makes the same slug", slug: "production", asked: "production", want: false},
+		{name: "the name behind that slug", slug: "production", asked: "production-", want: true},
+		{name: "an older slug", slug: "eu-prod", asked: "old", want: true},
+		{name: "stopped", slug: "stopped", asked: "stopped", want: true},
+		{name: "not ASCII", slug: "accents", asked: strings.Repeat("é", 100), want: true},
+		{name: "no such environment", slug: "staging", asked: "staging", want: false},
+		{name: "the beginning of a name", slug: "stopped", asked: "stop", want: false},
+		{name: "with characters of a query", slug: "production", asked: "a&name=production-", want: false},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -100,11 +101,11 @@ func TestEnvironmentNamed_JobsShareWhichSlugANameHas(t *testing.T) {
 		want  bool
 		calls int
 	}{
-		{"production", "production", true, 1},
-		{"staging", "production", false, 1}, // shared
-		{"staging", "staging", true, 2},
-		{"staging", "absent", false, 3},
-		{"staging", "absent", false, 4}, // it may have come since, so that is not shared
+		{slug: "production", asked: "production", want: true, calls: 1},
+		{slug: "staging", asked: "production", want: false, calls: 1}, // shared
+		{slug: "staging", asked: "staging", want: true, calls: 2},
+		{slug: "staging", asked: "absent", want: false, calls: 3},
+		{slug: "staging", asked: "absent", want: false, calls: 4}, // it may have come since, so that is not shared
 	} {
 		got, err := c.EnvironmentNamed(t.Context(), token, in(row.slug), row.asked)
 		if err != nil || got != row.want {
@@ -185,20 +186,32 @@ func TestEnvironmentName_AsksForWhatCanMatch(t *testing.T) {
 		want     string
 		queries  []string
 	}{
-		{"the slug tells the rest", reviews(4900), slugOf("review/4321"), []string{"review/*"}, "review/4321", []string{"review/4321#1"}},
-		{"no separator but dashes", []gitlabtest.Environment{{Name: "review/fix-foo-and-more-of-it"}}, slugOf("review/fix-foo-and-more-of-it"),
-			[]string{"review/*"}, "review/fix-foo-and-more-of-it", []string{"review/fix-foo-an#1"}},
-		{"another separator", apps, slugOf("review/Fix_Foo"), []string{"review/*"}, "review/Fix_Foo", []string{"review/fix-foo#1", "review/#1"}},
-		{"renamed", apps, "before", []string{"renamed/*"}, "renamed/now", []string{"renamed/#1"}},
-		{"one of several patterns", apps, slugOf("qa/eu/x"), []string{"production*", "qa/*", "qa/eu/*"}, "qa/eu/x", []string{"qa/eu-x#1", "production#1", "qa/#1"}},
-		{"prefix of two characters", apps, "production", []string{"pr*", "review/*"}, "production", []string{"#1"}},
-		{"no prefix", apps, "production", []string{"*tion"}, "production", []string{"#1"}},
-		{"literal", apps, "production", []string{"production"}, "production", []string{"production#1"}},
-		{"blank patterns match nothing", apps, "production", []string{"", " ", "prod*"}, "production", []string{"prod#1"}},
-		{"name that begins with no letter", apps, slugOf("1/review"), []string{"1/r*"}, "1/review", []string{"1/r#1"}},
-		{"no pattern can match", apps, "production", []string{"review/*"}, "", []string{"review/#1"}},
-		{"any name", apps, "production", nil, "production", []string{"#1"}},
-		{"too many prefixes", apps, "production", []string{"aaa*", "bbb*", "ccc*", "ddd*", "eee*", "prod*"}, "production", []string{"#1"}},
+		{name: "the slug tells the rest", all: reviews(4900), slug: slugOf("review/4321"), patterns: []string{"review/*"},
+			want: "review/4321", queries: []string{"review/4321#1"}},
+		{name: "no separator but dashes", all: []gitlabtest.Environment{{Name: "review/fix-foo-and-more-of-it"}},
+			slug:     slugOf("review/fix-foo-and-more-of-it"),
+			patterns: []string{"review/*"}, want: "review/fix-foo-and-more-of-it", queries: []string{"review/fix-foo-an#1"}},
+		{name: "another separator", all: apps, slug: slugOf("review/Fix_Foo"), patterns: []string{"review/*"},
+			want: "review/Fix_Foo", queries: []string{"review/fix-foo#1", "review/#1"}},
+		{name: "renamed", all: apps, slug: "before", patterns: []string{"renamed/*"}, want: "renamed/now", queries: []string{"renamed/#1"}},
+		{name: "one of several patterns", all: apps, slug: slugOf("qa/eu/x"),
+			patterns: []string{"production*", "qa/*", "qa/eu/*"}, want: "qa/eu/x", queries: []string{"qa/eu-x#1", "production#1", "qa/#1"}},
+		{name: "prefix of two characters", all: apps, slug: "production", patterns: []string{"pr*", "review/*"},
+			want: "production", queries: []string{"#1"}},
+		{name: "no prefix", all: apps, slug: "production", patterns: []string{"*tion"}, want: "production", queries: []string{"#1"}},
+		{name: "literal", all: apps, slug: "production", patterns: []string{"production"}, want: "production", queries: []string{"production#1"}},
+		{name: "blank patterns match nothing", all: apps, slug: "production", patterns: []string{"", " ", "prod*"},
+			want: "production", queries: []string{"prod#1"}},
+		{name: "name that begins with no letter", all: apps, slug: slugOf("1/review"), patterns: []string{"1/r*"},
+			want: "1/review", queries: []string{"1/r#1"}},
+		{name: "literals that its slug rules out", all: apps, slug: slugOf("qa/eu/x"),
+			patterns: []string{"production", "staging", "qa/*"}, want: "qa/eu/x", queries: []string{"qa/eu-x#1", "qa/#1"}},
+		{name: "only literals that its slug rules out", all: apps, slug: slugOf("qa/eu/x"),
+			patterns: []string{"production", "staging"}, want: "", queries: nil},
+		{name: "no pattern can match", all: apps, slug: "production", patterns: []string{"review/*"}, want: "", queries: []string{"review/#1"}},
+		{name: "any name", all: apps, slug: "production", patterns: nil, want: "production", queries: []string{"#1"}},
+		{name: "too many prefixes", all: apps, slug: "production",
+			patterns: []string{"aaa*", "bbb*", "ccc*", "ddd*", "eee*", "prod*"}, want: "production", queries: []string{"#1"}},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -292,11 +305,13 @@ func TestEnvironmentName_PageThatFails(t *testing.T) {
 		calls  int
 		ok     func(name string, err error) bool
 	}{
-		{"unavailable", gitlabtest.Fault{Status: 500}, nil, 1 + 5, func(_ string, err error) bool { return isUnavailable(err) }},
-		{"oversized", gitlabtest.Fault{Oversize: 1<<20 + 1}, nil, 1 + 5, func(_ string, err error) bool { return isUnavailable(err) }},
-		{"refused", unauthorized, nil, 1 + 1, func(_ string, err error) bool { return unlearnable(err) != "" }},
-		{"refused to the job token alone", func() gitlabtest.Fault { f := unauthorized; f.Calls = 1; return f }(), withAccess, 1 + 1 + 2,
-			func(name string, err error) bool { return name == "review/249" && err == nil }},
+		{name: "unavailable", fault: gitlabtest.Fault{Status: 500}, change: nil, calls: 1 + 5,
+			ok: func(_ string, err error) bool { return isUnavailable(err) }},
+		{name: "oversized", fault: gitlabtest.Fault{Oversize: 1<<20 + 1}, change: nil, calls: 1 + 5,
+			ok: func(_ string, err error) bool { return isUnavailable(err) }},
+		{name: "refused", fault: unauthorized, change: nil, calls: 1 + 1, ok: func(_ string, err error) bool { return unlearnable(err) != "" }},
+		{name: "refused to the job token alone", fault: func() gitlabtest.Fault { f := unauthorized; f.Calls = 1; return f }(), change: withAccess, calls: 1 + 1 + 2,
+			ok: func(name string, err error) bool { return name == "review/249" && err == nil }},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -316,7 +331,7 @@ func TestEnvironmentName_PageThatFails(t *testing.T) {
 
 func TestEnvironmentName_ListingIsBounded(t *testing.T) {
 	s, token := withEnvironments(t, reviews(10_100))
-	c := newClient(t, s.URL(), nil)
+	c := newClient(t, s.URL(), func(o *gitlab.Options) { o.Timeout = 2 * time.Minute }) // enough on a busy machine
 	for range 2 {
 		if got, err := c.EnvironmentName(t.Context(), token, in("elsewhere"), []string{"*"}); got != "" || !strings.Contains(unlearnable(err), "10000") {
 			t.Errorf("name is %q, %v; want that there are too many", got, err)

@@ -13,9 +13,10 @@ const (
 
 	whyEnvironments = "the job token may not read the project's environments; allow it in the project's job token permissions, or " +
 		giveAccess
-	whyBranches  = "the job token may not read the project's branches; " + giveAccess
-	whyTags      = "the job token may not read the project's tags; " + giveAccess
-	whyAccess    = "jobgate's access token (gitlab.tokenFile) may not read the project; add the token's user to the project, with the role Reporter or higher"
+	whyBranches = "the job token may not read the project's branches; " + giveAccess
+	whyTags     = "the job token may not read the project's tags; " + giveAccess
+	whyAccess   = "jobgate's access token (gitlab.tokenFile) may not read the project; " +
+		"ask the cluster's administrators to add the token's user to it, with the role Reporter or higher"
 	whyProtected = "jobgate's access token (gitlab.tokenFile) may not read the project's protected environments; " +
 		"it needs the role Maintainer in the project and a GitLab with protected environments (Premium)"
 	whyNoAccess = "only an access token may learn it; " + giveAccess

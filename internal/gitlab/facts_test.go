@@ -85,15 +85,17 @@ var questions = []struct {
 	with     credentialKind
 	ask      question
 }{
-	{"details", gitlabtest.CurrentJob, "api/v4/job", withJobToken, askDetails},
-	{"branch", gitlabtest.Branch, "api/v4/projects/:id/repository/branches/:branch", withAccessToken, askRef(job.Branch, "main")},
-	{"tag", gitlabtest.Tag, "api/v4/projects/:id/repository/tags/:tag", withAccessToken, askRef(job.Tag, "v1.0")},
-	{"environment", gitlabtest.Environments, "api/v4/projects/:id/environments", withJobToken, askEnvironment},
-	{"environment's name", gitlabtest.Environments, "api/v4/projects/:id/environments", withJobToken, askName},
-	{"protected environment", gitlabtest.ProtectedEnvironment, "api/v4/projects/:id/protected_environments/:name", withAccessToken, askProtectedEnvironment},
-	{"status", gitlabtest.ProjectJob, "api/v4/projects/:id/jobs/:job_id", withAccessToken, askStatus},
-	{"groups", gitlabtest.ProjectGroups, "api/v4/projects/:id/groups", withAccessToken, askGroups},
-	{"keys", gitlabtest.KeySet, "oauth/discovery/keys", anonymous, askKeys},
+	{name: "details", endpoint: gitlabtest.CurrentJob, path: "api/v4/job", with: withJobToken, ask: askDetails},
+	{name: "branch", endpoint: gitlabtest.Branch, path: "api/v4/projects/:id/repository/branches/:branch",
+		with: withAccessToken, ask: askRef(job.Branch, "main")},
+	{name: "tag", endpoint: gitlabtest.Tag, path: "api/v4/projects/:id/repository/tags/:tag", with: withAccessToken, ask: askRef(job.Tag, "v1.0")},
+	{name: "environment", endpoint: gitlabtest.Environments, path: "api/v4/projects/:id/environments", with: withJobToken, ask: askEnvironment},
+	{name: "environment's name", endpoint: gitlabtest.Environments, path: "api/v4/projects/:id/environments", with: withJobToken, ask: askName},
+	{name: "protected environment", endpoint: gitlabtest.ProtectedEnvironment,
+		path: "api/v4/projects/:id/protected_environments/:name", with: withAccessToken, ask: askProtectedEnvironment},
+	{name: "status", endpoint: gitlabtest.ProjectJob, path: "api/v4/projects/:id/jobs/:job_id", with: withAccessToken, ask: askStatus},
+	{name: "groups", endpoint: gitlabtest.ProjectGroups, path: "api/v4/projects/:id/groups", with: withAccessToken, ask: askGroups},
+	{name: "keys", endpoint: gitlabtest.KeySet, path: "oauth/discovery/keys", with: anonymous, ask: askKeys},
 }
 
 func TestQuestions_SendOneTokenInItsOwnHeaderOnly(t *testing.T) {
@@ -242,15 +244,15 @@ func TestFacts_AccessTokenHelpsWhereTheJobTokenIsRefused(t *testing.T) {
 		want  any
 		calls int
 	}{
-		{"environment", func(ctx context.Context, c *gitlab.Client, token string) (any, error) {
+		{name: "environment", ask: func(ctx context.Context, c *gitlab.Client, token string) (any, error) {
 			return c.EnvironmentNamed(ctx, token, identified(), "prod")
-		}, true, 2},
-		{"environment's name", func(ctx context.Context, c *gitlab.Client, token string) (any, error) {
+		}, want: true, calls: 2},
+		{name: "environment's name", ask: func(ctx context.Context, c *gitlab.Client, token string) (any, error) {
 			return c.EnvironmentName(ctx, token, identified(), []string{"*"})
-		}, "prod", 2},
-		{"branch", func(ctx context.Context, c *gitlab.Client, token string) (any, error) {
+		}, want: "prod", calls: 2},
+		{name: "branch", ask: func(ctx context.Context, c *gitlab.Client, token string) (any, error) {
 			return c.RefProtected(ctx, token, on(job.Branch, "main"))
-		}, true, 1},
+		}, want: true, calls: 1},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {

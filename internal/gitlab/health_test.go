@@ -90,22 +90,22 @@ func TestHealth_Verdicts(t *testing.T) {
 		alive    bool
 		open     bool
 	}{
-		{"ten failures, GitLab gone", func(report func(verdict)) {
+		{name: "ten failures, GitLab gone", verdicts: func(report func(verdict)) {
 			for range suspicious {
 				report(failed)
 			}
-		}, false, true},
-		{"ten failures, GitLab answers", func(report func(verdict)) {
+		}, alive: false, open: true},
+		{name: "ten failures, GitLab answers", verdicts: func(report func(verdict)) {
 			for range suspicious {
 				report(failed)
 			}
-		}, true, false},
-		{"nine failures", func(report func(verdict)) {
+		}, alive: true, open: false},
+		{name: "nine failures", verdicts: func(report func(verdict)) {
 			for range suspicious - 1 {
 				report(failed)
 			}
-		}, false, false},
-		{"an answer between", func(report func(verdict)) {
+		}, alive: false, open: false},
+		{name: "an answer between", verdicts: func(report func(verdict)) {
 			for i := range 2 * suspicious {
 				report(failed)
 				if i == suspicious/2 {
@@ -115,12 +115,12 @@ func TestHealth_Verdicts(t *testing.T) {
 					report(answered)
 				}
 			}
-		}, false, false},
-		{"what callers end", func(report func(verdict)) {
+		}, alive: false, open: false},
+		{name: "what callers end", verdicts: func(report func(verdict)) {
 			for range 2 * suspicious {
 				report(saysNothing)
 			}
-		}, false, false},
+		}, alive: false, open: false},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {

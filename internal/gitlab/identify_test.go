@@ -82,9 +82,11 @@ func TestIdentify_DefiniteRefusalsAreNotRetried(t *testing.T) {
 		{name: "job ended", change: func(i *gitlabtest.Instance) { i.Job(jobID).Status = "success" }, want: job.NotRunning, words: "401 Unauthorized"},
 		{name: "job erased", change: func(i *gitlabtest.Instance) { i.Job(jobID).Erased = true }, want: job.NotRunning, words: "401 Unauthorized"},
 		{name: "job without user", change: func(i *gitlabtest.Instance) { i.Job(jobID).User = 0 }, want: job.NotRunning, words: "401 Unauthorized"},
-		{name: "project going", change: func(i *gitlabtest.Instance) { i.Project(150).PendingDelete = true }, want: job.NotRunning, words: "401 Unauthorized"},
+		{name: "project going", change: func(i *gitlabtest.Instance) { i.Project(150).PendingDelete = true },
+			want: job.NotRunning, words: "401 Unauthorized"},
 		{name: "unknown token", token: "glcbt-64_00000000000000000000", want: job.NotRunning, words: "401 Unauthorized"},
-		{name: "blocked user", change: func(i *gitlabtest.Instance) { i.User(9).DeniedReason = gitlabtest.DeniedBlocked }, want: job.ForbiddenUser, words: gitlabtest.DeniedBlocked},
+		{name: "blocked user", change: func(i *gitlabtest.Instance) { i.User(9).DeniedReason = gitlabtest.DeniedBlocked },
+			want: job.ForbiddenUser, words: gitlabtest.DeniedBlocked},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -151,7 +153,7 @@ var useless = []struct {
 	{"200 with an empty object", gitlabtest.Fault{Status: 200, ContentType: jsonType, Body: "{}"}},
 	{"200 with a list of numbers", gitlabtest.Fault{Status: 200, ContentType: jsonType, Body: "[1]"}},
 	{"truncated", gitlabtest.Fault{Truncate: true}},
-	{"oversized", gitlabtest.Fault{Oversize: 16<<20 + 1}},
+	{"oversized", gitlabtest.Fault{Oversize: 2 << 20}},
 	{"redirect", gitlabtest.Fault{Redirect: "http://127.0.0.1:1/"}},
 	{"connection reset", gitlabtest.Fault{Reset: true}},
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -37,7 +38,13 @@ func (c *Client) EnvironmentName(ctx context.Context, token string, j *job.Job, 
 	if token == "" {
 		s.credential, s.why = c.access, whyAccess
 	}
-	name, result, err := s.find(ctx, c.listings.of(j.ProjectID), prefixes(patterns))
+	possible := slices.DeleteFunc(slices.Clone(patterns), func(pattern string) bool {
+		return !strings.Contains(pattern, "*") && !j.Environment.MayMatch(pattern) // asked about before, or another slug's
+	})
+	if len(possible) == 0 && len(patterns) > 0 {
+		return "", job.ErrNoMatch
+	}
+	name, result, err := s.find(ctx, c.listings.of(j.ProjectID), prefixes(possible))
 	c.metrics.countListing(result)
 	return name, asFactError(err, s.why)
 }

@@ -62,7 +62,7 @@ func get[T any](ctx context.Context, c *Client, r request, read func(*answer) (T
 	return value, c.unavailable(r, attempts, last)
 }
 
-// attempt waits for a place and makes one request, which has a timeout of its own.
+// attempt waits for a place and makes one request, which has its own timeout.
 func attempt[T any](ctx context.Context, c *Client, r request, read func(*answer) (T, error)) (T, error) {
 	place, err := c.lanes.enter(ctx, r.queue, c.attemptTimeout)
 	if err != nil {

@@ -135,13 +135,14 @@ func (f *traffic) String() string {
 
 // attack runs an attacker's traffic beside 100 running jobs that are refreshed every ten seconds and two logins a second.
 // It returns what became of the two, and of the logins that begin a second after the attack.
-func attack(t *testing.T, u *upstream, interval time.Duration, kind string) (running, during, after *traffic) {
+func attack(t *testing.T, interval time.Duration, kind string, lane job.Lane) (running, during, after *traffic) {
 	t.Helper()
+	u := &upstream{latency: 20 * time.Millisecond}
 	c := pressing(t, u)
 	running = &traffic{client: c, lane: job.Refreshes}
 	during = &traffic{client: c, lane: job.Logins}
 	after = &traffic{client: c, lane: job.Logins}
-	attackers := &traffic{client: c, lane: job.Logins}
+	attackers := &traffic{client: c, lane: lane}
 
 	life, stop := context.WithTimeout(t.Context(), 60*time.Second)
 	defer stop()
@@ -167,7 +168,7 @@ func attack(t *testing.T, u *upstream, interval time.Duration, kind string) (run
 
 func TestPressure_UnknownTokensDoNotStopRunningJobs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		running, during, after := attack(t, &upstream{latency: 20 * time.Millisecond}, time.Second/2000, "unknown")
+		running, during, after := attack(t, time.Second/2000, "unknown", job.Logins)
 		if running.failed > 0 || running.slowest > time.Second {
 			t.Errorf("running jobs: %s", running)
 		}
@@ -182,21 +183,28 @@ func TestPressure_UnknownTokensDoNotStopRunningJobs(t *testing.T) {
 }
 
 func TestPressure_HangingLookupsStopNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		running, during, after := attack(t, &upstream{latency: 20 * time.Millisecond}, time.Second/20, "hanging")
-		for name, f := range map[string]*traffic{"running jobs": running, "logins during": during, "logins after": after} {
-			if f.failed > 0 || f.slowest > time.Second {
-				t.Errorf("%s: %s", name, f)
-			}
-		}
-	})
+	rows := []struct {
+		name string
+		lane job.Lane
+	}{{"of unknown tokens", job.Logins}, {"of running jobs", job.Refreshes}}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				running, during, after := attack(t, time.Second/20, "hanging", row.lane)
+				for name, f := range map[string]*traffic{"running jobs": running, "logins during": during, "logins after": after} {
+					if f.failed > 0 || f.slowest > time.Second {
+						t.Errorf("%s: %s", name, f)
+					}
+				}
+			})
+		})
+	}
 }
 
 // Slightly more than the rate limit used to open the circuit after some seconds, and to keep it open.
 func TestPressure_OwnDeadlinesDoNotOpenTheCircuit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		u := &upstream{latency: 20 * time.Millisecond}
-		running, during, _ := attack(t, u, time.Second/260, "unknown")
+		running, during, _ := attack(t, time.Second/260, "unknown", job.Logins)
 		if running.failed > 0 || errors.Is(during.err, ErrCircuitOpen) {
 			t.Errorf("running jobs: %s; logins: %s", running, during)
 		}

@@ -25,9 +25,9 @@ var ways = []struct {
 	change   func(*gitlab.Options)
 	other    string // a ref of the other kind
 }{
-	{"branch", job.Branch, gitlabtest.Branch, withAccess, "v1.0"},
-	{"tag", job.Tag, gitlabtest.Tag, withAccess, "main"},
-	{"branch in the list", job.Branch, gitlabtest.Branches, nil, "v1.0"},
+	{name: "branch", kind: job.Branch, endpoint: gitlabtest.Branch, change: withAccess, other: "v1.0"},
+	{name: "tag", kind: job.Tag, endpoint: gitlabtest.Tag, change: withAccess, other: "main"},
+	{name: "branch in the list", kind: job.Branch, endpoint: gitlabtest.Branches, change: nil, other: "v1.0"},
 }
 
 func TestRefProtected_FollowsTheProjectsRules(t *testing.T) {
@@ -37,14 +37,14 @@ func TestRefProtected_FollowsTheProjectsRules(t *testing.T) {
 		ref       job.Ref
 		protected bool
 	}{
-		{"branch protected by name", withAccess, job.Ref{Type: job.Branch, Name: "main"}, true},
-		{"branch protected by wildcard", withAccess, job.Ref{Type: job.Branch, Name: "release-1"}, true},
-		{"branch with a slash", withAccess, job.Ref{Type: job.Branch, Name: "feature/x"}, false},
-		{"tag protected by wildcard", withAccess, job.Ref{Type: job.Tag, Name: "v1.0"}, true},
-		{"tag with a slash", withAccess, job.Ref{Type: job.Tag, Name: "nightly/1"}, false},
-		{"listed branch protected by name", nil, job.Ref{Type: job.Branch, Name: "main"}, true},
-		{"listed branch protected by wildcard", nil, job.Ref{Type: job.Branch, Name: "release-1"}, true},
-		{"listed branch with a slash", nil, job.Ref{Type: job.Branch, Name: "feature/x"}, false},
+		{name: "branch protected by name", change: withAccess, ref: job.Ref{Type: job.Branch, Name: "main"}, protected: true},
+		{name: "branch protected by wildcard", change: withAccess, ref: job.Ref{Type: job.Branch, Name: "release-1"}, protected: true},
+		{name: "branch with a slash", change: withAccess, ref: job.Ref{Type: job.Branch, Name: "feature/x"}, protected: false},
+		{name: "tag protected by wildcard", change: withAccess, ref: job.Ref{Type: job.Tag, Name: "v1.0"}, protected: true},
+		{name: "tag with a slash", change: withAccess, ref: job.Ref{Type: job.Tag, Name: "nightly/1"}, protected: false},
+		{name: "listed branch protected by name", change: nil, ref: job.Ref{Type: job.Branch, Name: "main"}, protected: true},
+		{name: "listed branch protected by wildcard", change: nil, ref: job.Ref{Type: job.Branch, Name: "release-1"}, protected: true},
+		{name: "listed branch with a slash", change: nil, ref: job.Ref{Type: job.Branch, Name: "feature/x"}, protected: false},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -188,16 +188,16 @@ func TestRefProtected_SearchesForTheBeginningOfTheName(t *testing.T) {
 		found    bool
 		calls    int
 	}{
-		{"alone", []string{"main"}, "main", "^main", true, 1},
-		{"among others", append(numbered("main-", 250), "main"), "main", "^main", true, 1},
-		{"only others", numbered("main-", 250), "main", "^main", false, 3},
-		{"others in front do not count", append(numbered("a-main-", 250), "main"), "main", "^main", true, 1},
-		{"on the last page", numbered("main-", 250), "main-249", "^main-249", true, 1},
-		{"another case before it", []string{"MAIN", "Main", "main"}, "main", "^main", true, 1},
-		{"dollar", append(numbered("a-", 250), "a$b"), "a$b", "^a", true, 1},
-		{"dollar in front", append(numbered("z-", 250), "$b"), "$b", "^", true, 1},
-		{"dollar behind", append(numbered("A-", 250), "a$"), "a$", "^a", true, 3},
-		{"too many others", numbered("main-", 1000), "main", "^main", false, 4},
+		{name: "alone", branches: []string{"main"}, branch: "main", search: "^main", found: true, calls: 1},
+		{name: "among others", branches: append(numbered("main-", 250), "main"), branch: "main", search: "^main", found: true, calls: 1},
+		{name: "only others", branches: numbered("main-", 250), branch: "main", search: "^main", found: false, calls: 3},
+		{name: "others in front do not count", branches: append(numbered("a-main-", 250), "main"), branch: "main", search: "^main", found: true, calls: 1},
+		{name: "on the last page", branches: numbered("main-", 250), branch: "main-249", search: "^main-249", found: true, calls: 1},
+		{name: "another case before it", branches: []string{"MAIN", "Main", "main"}, branch: "main", search: "^main", found: true, calls: 1},
+		{name: "dollar", branches: append(numbered("a-", 250), "a$b"), branch: "a$b", search: "^a", found: true, calls: 1},
+		{name: "dollar in front", branches: append(numbered("z-", 250), "$b"), branch: "$b", search: "^", found: true, calls: 1},
+		{name: "dollar behind", branches: append(numbered("A-", 250), "a$"), branch: "a$", search: "^a", found: true, calls: 3},
+		{name: "too many others", branches: numbered("main-", 1000), branch: "main", search: "^main", found: false, calls: 4},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {

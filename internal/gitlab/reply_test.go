@@ -16,6 +16,9 @@ const minimal = `{"job":{"id":1},"pipeline":{"id":2},"project":{"id":3},"user":{
 
 func with(change ...string) string { return strings.NewReplacer(change...).Replace(minimal) }
 
+// agents is minimal with these entries.
+func agents(entries string) string { return with(`{"job"`, `{"allowed_agents":[`+entries+`],"job"`) }
+
 func TestParseAllowedAgents(t *testing.T) {
 	base := gitlab.AllowedAgents{JobID: 1, PipelineID: 2, ProjectID: 3, UserID: 4, Username: "u"}
 	rows := []struct {
@@ -29,24 +32,25 @@ func TestParseAllowedAgents(t *testing.T) {
 		{"unknown tier", with(`{"job"`, `{"environment":{"slug":"a","tier":"moon-base"},"job"`), func(a *gitlab.AllowedAgents) {
 			a.Environment = &gitlab.Environment{Slug: "a", Tier: "moon-base"}
 		}},
-		{"agents without usable id are dropped", with(`{"job"`, `{"allowed_agents":[null,{},{"id":0},{"id":-1},{"id":"5"},[],{"id":5}],"job"`), func(a *gitlab.AllowedAgents) {
+		{"agents without usable id are dropped", agents(`null,{},{"id":0},{"id":-1},{"id":"5"},[],{"id":5}`), func(a *gitlab.AllowedAgents) {
 			a.Agents = []gitlab.AllowedAgent{{ID: 5}}
 		}},
-		{"agent with a broken config project is kept without one", with(`{"job"`, `{"allowed_agents":[{"id":5,"config_project":[]},{"id":6,"config_project":{"id":-7}}],"job"`), func(a *gitlab.AllowedAgents) {
+		{"agent with a broken config project is kept without one", agents(`{"id":5,"config_project":[]},{"id":6,"config_project":{"id":-7}}`), func(a *gitlab.AllowedAgents) {
 			a.Agents = []gitlab.AllowedAgent{{ID: 5}, {ID: 6}}
 		}},
-		{"agent whose config project's path is no name is kept without it", with(`{"job"`, `{"allowed_agents":[{"id":5,"config_project":{"id":7,"path_with_namespace":["a"]}},{"id":6,"config_project":{"id":8,"path_with_namespace":"`+strings.Repeat("a", 1025)+`"}}],"job"`), func(a *gitlab.AllowedAgents) {
+		{"agent whose config project's path is no name is kept without it", agents(`{"id":5,"config_project":{"id":7,"path_with_namespace":["a"]}},{"id":6,"config_project":{"id":8,"path_with_namespace":"` + strings.Repeat("a", 1025) + `"}}`), func(a *gitlab.AllowedAgents) {
 			a.Agents = []gitlab.AllowedAgent{{ID: 5, ConfigProjectID: 7}, {ID: 6, ConfigProjectID: 8}}
 		}},
-		{"agent listed twice counts once, as it is listed first", with(`{"job"`, `{"allowed_agents":[{"id":5,"config_project":{"id":7}},{"id":5,"config_project":{"id":8}}],"job"`), func(a *gitlab.AllowedAgents) {
+		{"agent listed twice counts once, as it is listed first", agents(`{"id":5,"config_project":{"id":7}},{"id":5,"config_project":{"id":8}}`), func(a *gitlab.AllowedAgents) {
 			a.Agents = []gitlab.AllowedAgent{{ID: 5, ConfigProjectID: 7}}
 		}},
-		{"agent with its id behind the rest", with(`{"job"`, `{"allowed_agents":[{"configuration":{"a": [1, "b"]},"config_project":{"path_with_namespace":"a/b","id":7},"id":5}],"job"`), func(a *gitlab.AllowedAgents) {
+		{"agent with its id behind the rest", agents(`{"configuration":{"a": [1, "b"]},"config_project":{"path_with_namespace":"a/b","id":7},"id":5}`), func(a *gitlab.AllowedAgents) {
 			a.Agents = []gitlab.AllowedAgent{{ID: 5, ConfigProjectID: 7, ConfigProjectPath: "a/b", Configuration: []byte(`{"a":[1,"b"]}`)}}
 		}},
-		{"configuration larger than 64 KiB is not kept", with(`{"job"`, `{"allowed_agents":[{"id":5,"configuration":{"a":"`+strings.Repeat("a", 64<<10)+`"}},{"id":6,"configuration":{}}],"job"`), func(a *gitlab.AllowedAgents) {
-			a.Agents = []gitlab.AllowedAgent{{ID: 5, TooLarge: true}, {ID: 6, Configuration: []byte(`{}`)}}
-		}},
+		{"configuration larger than 64 KiB is not kept",
+			agents(`{"id":5,"configuration":{"a":"` + strings.Repeat("a", 64<<10) + `"}},{"id":6,"configuration":{}}`), func(a *gitlab.AllowedAgents) {
+				a.Agents = []gitlab.AllowedAgent{{ID: 5, TooLarge: true}, {ID: 6, Configuration: []byte(`{}`)}}
+			}},
 		{"no list of agents", with(`{"job"`, `{"allowed_agents":null,"job"`), func(*gitlab.AllowedAgents) {}},
 		{"largest id", with(`"id":3`, `"id":9223372036854775807`), func(a *gitlab.AllowedAgents) { a.ProjectID = 9223372036854775807 }},
 
@@ -66,7 +70,7 @@ func TestParseAllowedAgents(t *testing.T) {
 		{"slug too long", with(`{"job"`, `{"environment":{"slug":"`+strings.Repeat("a", 64)+`","tier":"other"},"job"`), nil},
 		{"agents that are no list", with(`{"job"`, `{"allowed_agents":{},"job"`), nil},
 		{"job twice", with(`{"job"`, `{"job":{"id":9},"job"`), nil},
-		{"agents twice", with(`{"job"`, `{"allowed_agents":[],"allowed_agents":[],"job"`), nil},
+		{"agents twice", agents(`],"allowed_agents":[`), nil},
 		{"agents without end", `{"job":{"id":1},"allowed_agents":[{"id":5}`, nil},
 		{"agent without end", `{"job":{"id":1},"allowed_agents":[{"id":5`, nil},
 		{"no end", strings.TrimSuffix(minimal, "}"), nil},
@@ -189,7 +193,7 @@ func TestParseConfiguration(t *testing.T) {
 func FuzzParseAllowedAgents(f *testing.F) {
 	f.Add([]byte(minimal))
 	f.Add([]byte(with(`{"job"`, `{"environment":{"slug":"prod","tier":"production"},"allowed_agents":[{"id":4,"config_project":{"id":7},"configuration":{"access_as":{"ci_job":{}}}}],"job"`)))
-	f.Add([]byte(with(`{"job"`, `{"allowed_agents":[{"id":4,"config_project":{"id":7},"configuration":{"access_as":{"impersonate":{"username":"u","extra":[{"key":"k","val":["v"]}]}}}}],"job"`)))
+	f.Add([]byte(agents(`{"id":4,"config_project":{"id":7},"configuration":{"access_as":{"impersonate":{"username":"u","extra":[{"key":"k","val":["v"]}]}}}}`)))
 	f.Add([]byte(`{"message":"401 Unauthorized"}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		a, err := gitlab.ParseAllowedAgents(body)

@@ -29,8 +29,11 @@ func readAllowedAgents(r io.Reader, wanted map[int64]bool) (*AllowedAgents, erro
 	if err := reply.read(d, wanted); err != nil {
 		return nil, fmt.Errorf("decode allowed_agents: %w", err)
 	}
-	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
+	switch _, err := d.ReadToken(); {
+	case err == nil:
 		return nil, errors.New("decode allowed_agents: something follows the reply")
+	case !errors.Is(err, io.EOF):
+		return nil, fmt.Errorf("decode allowed_agents: what follows the reply: %w", err)
 	}
 	if err := reply.check(); err != nil {
 		return nil, err

@@ -1,7 +1,6 @@
 package gitlab_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"net/http"
@@ -90,27 +89,6 @@ func TestIdentify_NoAgentConfigured(t *testing.T) {
 	c := newClient(t, serving(t, listing(entry(4, 1))), func(o *gitlab.Options) { o.Agents = []int64{} })
 	if j, err := c.Identify(t.Context(), "token", nil, job.Logins); err != nil || len(j.Agents) != 0 {
 		t.Errorf("job is %+v, %v; want no agents", j, err)
-	}
-}
-
-func TestIdentify_SizeOfTheReplyIsBounded(t *testing.T) {
-	rows := []struct {
-		name string
-		body []byte
-		ok   bool
-	}{
-		{"just below 16 MiB", listing(foreign(127, 128<<10)...), true},
-		{"above 16 MiB", listing(foreign(129, 128<<10)...), false},
-		{"one text of 2 MiB", listing(foreign(1, 2<<20)...), false},
-		{"2 MiB of blanks", append(listing(), bytes.Repeat([]byte(" "), 2<<20)...), false},
-	}
-	for _, row := range rows {
-		t.Run(row.name, func(t *testing.T) {
-			c := newClient(t, serving(t, row.body), func(o *gitlab.Options) { o.Agents = []int64{4} })
-			if _, err := c.Identify(t.Context(), "token", nil, job.Logins); (err == nil) != row.ok || (err != nil && !isUnavailable(err)) {
-				t.Errorf("error is %v", err)
-			}
-		})
 	}
 }
 

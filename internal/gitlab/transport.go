@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Connections are made anew rather than waited for: a lookup has seconds in all.
+// A slow connection is given up early: a lookup has seconds in all.
 const (
 	dialTimeout         = 3 * time.Second
 	tlsHandshakeTimeout = 3 * time.Second
