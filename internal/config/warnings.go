@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/klog/v2"
 
 	"github.com/jobgate/jobgate/internal/file"
 )
@@ -34,6 +35,13 @@ func (c *Configuration) warnings() []Problem {
 		}
 	}
 	return append(found, c.grantWarnings()...)
+}
+
+// LogWarnings writes each warning about a file to the log.
+func (c *Configuration) LogWarnings(logger klog.Logger, path string) {
+	for _, w := range c.Warnings {
+		logger.Info("Configuration warning", "file", path, "line", w.Line, "key", w.Path, "warning", w.Message)
+	}
 }
 
 // exposedFiles finds files, and folders of secret ones, that users of the machine may read or change and should not.

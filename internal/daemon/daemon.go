@@ -82,6 +82,7 @@ func (d *Daemon) Metrics() *prometheus.Registry { return d.metrics }
 func (d *Daemon) Run(ctx context.Context) error {
 	klog.FromContext(ctx).Info("Starting jobgate", "version", d.version, "config", d.reloader.file,
 		"gitlab", d.config.GitLab.URL, "agents", len(d.config.Agents), "grants", len(d.config.Grants))
+	d.config.LogWarnings(klog.FromContext(ctx), d.reloader.file)
 	support, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var supporters sync.WaitGroup
 	supporters.Go(func() { d.core.registry.Run(support) })

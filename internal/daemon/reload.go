@@ -64,6 +64,8 @@ func (r *reloader) reload() (accepted bool) {
 		r.logger.Error(err, "Configuration refused, the last good one stays in force", "file", r.file)
 		return false
 	}
+	cfg.LogWarnings(r.logger, r.file)
+	cfg.LogWarnings(r.logger, r.file)
 	r.results.WithLabelValues("applied").Inc()
 	r.last.SetToCurrentTime()
 	r.logger.Info("Configuration applied", "file", r.file, "agents", len(cfg.Agents), "grants", len(cfg.Grants))
