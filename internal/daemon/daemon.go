@@ -85,7 +85,11 @@ func (d *Daemon) Run(ctx context.Context) error {
 	d.config.LogWarnings(klog.FromContext(ctx), d.reloader.file)
 	support, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var supporters sync.WaitGroup
+	d.core.registry.Observe(outageLog{logger: klog.FromContext(ctx)})
 	supporters.Go(func() { d.core.registry.Run(support) })
+	// Of the client as it is now: a changed configuration may replace it at any time.
+	client := d.core.client
+	supporters.Go(func() { sayWhatGitLabAnswers(support, client, d.config.GitLab.URL) })
 	supporters.Go(func() { d.core.idTokens.Run(support) })
 	supporters.Go(func() { d.tls.Run(support) })
 	if d.keeper != nil {

@@ -32,6 +32,7 @@ func (r *Registry) fetch(k key, c Credential, lane Lane) <-chan singleflight.Res
 			defer e.began.Store(0)
 		}
 		identified, err := sources.identify(ctx, c, before, lane)
+		r.outage.met(err, lane)
 		if err != nil {
 			return nil, r.fileError(k, err, s)
 		}

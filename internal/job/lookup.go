@@ -188,6 +188,7 @@ func (r *Registry) use(ctx context.Context, k key, e *entry) (a Answer, ok bool,
 		}
 	}
 	r.metrics.stale.Inc()
+	r.outage.served(s.StaleFor)
 	return answerFrom(e, true), true, nil
 }
 

@@ -31,6 +31,7 @@ type Registry struct {
 	ended     *lru.Cache[int64, *RejectedError] // by job id
 	statuses  *lru.Cache[int64, *status]        // of jobs that only their id is known of
 	index     index
+	outage    outage
 	lookups   singleflight.Group
 	waiting   *semaphore.Weighted
 	running   sync.WaitGroup
@@ -110,6 +111,9 @@ func NewRegistry(sources Sources, s Settings, r prometheus.Registerer) (*Registr
 	reg.Configure(sources, s)
 	return reg, nil
 }
+
+// Observe has the observer hear of outages. It comes before the first lookup.
+func (r *Registry) Observe(o Observer) { r.outage.observer = o }
 
 // Configure changes sources and rules. Lookups on their way end under the old ones.
 func (r *Registry) Configure(sources Sources, s Settings) {
