@@ -64,25 +64,38 @@ type Admission struct {
 
 // Admit finds the first grant that names the job and whose requirements hold.
 func (p *Policy) Admit(j *job.Job) Admission {
-	var naming []*grant
+	isNamed := false
 	for i := range p.grants {
-		g := &p.grants[i]
-		if !g.names(j) {
-			continue
+		if g := &p.grants[i]; g.names(j) {
+			if g.require.met(j) {
+				return Admission{Grant: g.name, Named: true}
+			}
+			isNamed = true
 		}
-		if g.require.met(j) {
-			return Admission{Grant: g.name, Named: true}
+	}
+	if isNamed {
+		return Admission{Named: true, Reason: p.grantsUnmet(j)}
+	}
+	return Admission{Reason: fmt.Sprintf("no grant of the cluster %s names its project or a group of it%s", p.Cluster, p.groupsUnknown(j))}
+}
+
+// grantsUnmet says what the job lacks for the first few grants that name it.
+func (p *Policy) grantsUnmet(j *job.Job) string {
+	var reasons []string
+	more := 0
+	for i := range p.grants {
+		switch g := &p.grants[i]; {
+		case !g.names(j):
+		case len(reasons) == maxListed:
+			more++
+		default:
+			reasons = append(reasons, fmt.Sprintf("of grant %s: %s", Quote(g.name), g.require.unmet(j)))
 		}
-		naming = append(naming, g)
 	}
-	if len(naming) == 0 {
-		return Admission{Reason: fmt.Sprintf("no grant of the cluster %s names its project or a group of it%s", p.Cluster, p.groupsUnknown(j))}
+	if more > 0 {
+		reasons = append(reasons, fmt.Sprintf("of %d more", more))
 	}
-	reasons := make([]string, 0, maxListed)
-	for _, g := range naming[:min(len(naming), maxListed)] {
-		reasons = append(reasons, fmt.Sprintf("grant %s: %s", Quote(g.name), g.require.unmet(j)))
-	}
-	return Admission{Named: true, Reason: "the requirements of the cluster's grant are not met: " + strings.Join(reasons, "; ")}
+	return "it does not meet the requirements " + strings.Join(reasons, "; nor ")
 }
 
 // groupsUnknown is a hint for the case that a grant could name one of the job's groups, and they are not known.
