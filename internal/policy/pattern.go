@@ -13,12 +13,12 @@ import "strings"
 // name, the text after the last must end what is left, and each one between is looked for where the one before it ended.
 // Its leftmost place is enough, since that leaves most to the rest.
 func Match(pattern, name string) bool {
-	if name == "" || isBlank(pattern) {
+	if name == "" {
 		return false
 	}
 	literal, pattern, more := strings.Cut(pattern, "*")
 	if !more {
-		return literal == name
+		return literal == name && !isBlank(name)
 	}
 	name, found := strings.CutPrefix(name, literal)
 	if !found {
