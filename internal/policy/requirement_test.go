@@ -147,6 +147,29 @@ func TestRequirements_EachFieldIsOne(t *testing.T) {
 	}
 }
 
+// Package config checks single values by the tags, so they must say what the vocabulary says.
+func TestRequirements_TagsBoundTheValues(t *testing.T) {
+	typ := reflect.TypeFor[policy.Requirements]()
+	tag := func(field, tag string) string {
+		f, _ := typ.FieldByName(field)
+		return f.Tag.Get(tag)
+	}
+	if got, want := tag("EnvironmentTiers", "enum"), strings.Join(job.Tiers, ","); got != want {
+		t.Errorf("tiers are %s, want %s", got, want)
+	}
+	if got, want := tag("RefTypes", "enum"), string(job.Branch+","+job.Tag); got != want {
+		t.Errorf("types of refs are %s, want %s", got, want)
+	}
+	for _, typ := range []reflect.Type{typ, reflect.TypeFor[policy.Grant](), reflect.TypeFor[policy.Blocked]()} {
+		for i := range typ.NumField() {
+			f := typ.Field(i)
+			if f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() == reflect.Int64 && f.Tag.Get("bounds") != "at least 1" {
+				t.Errorf("%s.%s has ids without their bounds", typ.Name(), f.Name)
+			}
+		}
+	}
+}
+
 func TestRequirements_EmptyRequireNothing(t *testing.T) {
 	empty := policy.Requirements{Environments: policy.Environments{}, Projects: policy.Projects{}}
 	if !empty.IsZero() {
