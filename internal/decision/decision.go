@@ -57,7 +57,7 @@ type Record struct {
 	Namespace   string    `json:"namespace,omitempty"`
 	Name        string    `json:"name,omitempty"`
 	Path        string    `json:"path,omitempty"` // of a request for no resource
-	// LeftOut counts the records of this kind that were left out since the last one.
+	// LeftOut counts the records that were left out since the last one, of this kind and those that share its budget.
 	LeftOut int64 `json:"leftOut,omitempty"`
 }
 
@@ -135,7 +135,8 @@ func NewLog(stream io.Writer, r prometheus.Registerer) *Log {
 	return l
 }
 
-// Write keeps a record, or counts it as left out and returns false.
+// Write keeps a record, or counts it as lost and returns false: there were too many at once, or the stream could not be
+// written. The log has the line in the second case.
 func (l *Log) Write(logger klog.Logger, r Record) (kept bool) {
 	l.records.WithLabelValues(string(r.Decision)).Inc()
 	c := l.kinds[r.Decision]
@@ -148,6 +149,7 @@ func (l *Log) Write(logger klog.Logger, r Record) (kept bool) {
 	// The line's source is the caller, which decided.
 	logger.WithCallDepth(1).Info(messages[r.Decision], r.fields()...)
 	if err := l.writeStream(&r); err != nil {
+		c.leftOut.Add(r.LeftOut) // for the next record that the stream does get
 		l.lost.WithLabelValues(string(r.Decision), "stream").Inc()
 		if !l.failing.Swap(true) {
 			logger.Error(err, "Decision log cannot be written; jobgate_decisions_lost_total counts what is lost")
