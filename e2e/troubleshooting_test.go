@@ -101,8 +101,8 @@ func (p *page) filling(word string, quoted bool) string {
 	case slices.Contains(numbers, word):
 		return "[0-9]+"
 	case len(p.blocks[word]) > 0:
-		one := p.expression(word)
-		return one + "(?:; " + one + ")*"
+		// Several, each written once: words nest, and two of each would double the expression at every level.
+		return "(?:(?:; )?" + p.expression(word) + ")+"
 	case quoted:
 		return `[^"]*`
 	default:
@@ -168,7 +168,7 @@ func TestTroubleshooting_ShowsWhyKubectlCannotConnect(t *testing.T) {
 // A page that matches any text would prove nothing.
 func TestTroubleshooting_PageShowsMessagesAndNotJustAnything(t *testing.T) {
 	p := pageFor(t)
-	const ended = "jobgate: job 1 of project 2 has ended; its token is no good any more"
+	const ended = "jobgate: job 1 of project 2 has ended, and its token is no longer valid; start the job again"
 	const frame = `Error from server (Forbidden): configmaps is forbidden: User "u" cannot list resource "configmaps" ` +
 		`in API group "" in the namespace "shop": `
 	tests := []struct {
@@ -195,8 +195,8 @@ func TestTroubleshooting_PageShowsMessagesAndNotJustAnything(t *testing.T) {
 var loggedMessages = map[string]string{
 	"Token rejected":                       "message",
 	"Request denied":                       "message",
-	"Job logged in with a denied identity": "reason",
-	"Token could not be checked":           "err",
+	"Job logged in with a denied identity": "message",
+	"Token could not be checked":           "message",
 
 	"Certificates could not be renewed, those in use stay":      "err",
 	"Certificate files refused, the last good ones stay in use": "err",
