@@ -55,13 +55,13 @@ func TestRequirements(t *testing.T) {
 		{name: "protected ref, known here", require: protectedRef, job: knownJob(onRef(job.Protected))},
 		{name: "protected ref, by the extras", require: protectedRef, extra: []string{protectedKey, "true"}},
 		{name: "protected ref, by a known job's extras", require: protectedRef, job: knownJob(), extra: []string{protectedKey, "true"}},
-		{name: "unprotected ref, known here", require: protectedRef, job: knownJob(onRef(job.Unprotected)), refused: `the job's ref "feature" is not`},
+		{name: "unprotected ref, known here", require: protectedRef, job: knownJob(onRef(job.Unprotected)), refused: `the job's ref "feature" is not protected`},
 		{name: "unprotected ref, by the extras", require: protectedRef, extra: []string{refKey, "feature", protectedKey, "false"},
-			refused: `the job's ref "feature" is not`},
+			refused: `the job's ref "feature" is not protected`},
 		{name: "unprotected since the login", require: protectedRef, job: knownJob(onRef(job.Unprotected)), extra: []string{protectedKey, "true"},
-			refused: `the job's ref "feature" is not`},
+			refused: `the job's ref "feature" is not protected`},
 		{name: "unprotected at the login", require: protectedRef, job: knownJob(onRef(job.Protected)), extra: []string{protectedKey, "false"},
-			refused: `the job's ref "feature" is not`},
+			refused: `the job's ref "feature" is not protected`},
 		{name: "protection known to neither", require: protectedRef, job: knownJob(onRef(job.ProtectionUnknown)),
 			refused: `whether the job's ref "feature" is protected is not known: jobgate could not ask`},
 		{name: "protection not known, with the reason", require: protectedRef, job: knownJob(func(j *job.Job) {
@@ -153,7 +153,7 @@ func TestCIAccess_IsJudgedForKnownJobs(t *testing.T) {
 		{name: "protected refs, protected", job: knownJob(protectedOnly, onRef(job.Protected)), ignores: true},
 		{name: "protected refs, by the extras", job: knownJob(protectedOnly), ignores: true, extra: []string{protectedKey, "true"}},
 		{name: "protected refs, not protected", job: knownJob(protectedOnly, onRef(job.Unprotected)), ignores: true,
-			extra: []string{protectedKey, "true"}, refused: `the job's ref "feature" is not`},
+			extra: []string{protectedKey, "true"}, refused: `the job's ref "feature" is not protected`},
 		{name: "another agent's entry", job: knownJob(func(j *job.Job) {
 			j.Agents = append(j.Agents, job.Agent{ID: 5, ConfigProjectID: 7, Configuration: &job.Configuration{Environments: []string{"production"}}})
 		})},

@@ -72,7 +72,7 @@ func TestGitLabOutage_A401EndsAJobThatCouldGoOnStale(t *testing.T) {
 	j.end(t)
 	isAllowed.of(t, j.Workspace, probe)
 	recoverNow()
-	eventually.Succeeds(t, func() error { return outcome("has ended; its token is no good any more").check(t, j.Workspace, probe) })
+	eventually.Succeeds(t, func() error { return outcome("has ended, and its token is no longer valid").check(t, j.Workspace, probe) })
 }
 
 // A restarted jobgate knows no job. While GitLab is down it cannot learn of any either, so that what it still enforces,
@@ -90,7 +90,7 @@ func TestRestart_RunningJobsGoOnUnderTheirRestrictions(t *testing.T) {
 		{"environment", "environment", gitlabtest.Job{Environment: "eu/prod"}, isAllowed},
 		{"another environment", "environment", gitlabtest.Job{Environment: "staging"}, `and the job's is "staging"`},
 		{"protected ref", "ref", gitlabtest.Job{Pipeline: onMain}, isAllowed},
-		{"unprotected ref", "ref", gitlabtest.Job{Pipeline: onFeature}, `the ref "feature" is not protected`},
+		{"unprotected ref", "ref", gitlabtest.Job{Pipeline: onFeature}, `ref "feature" is not protected`},
 		{"group", "group", gitlabtest.Job{}, isAllowed},
 		{"another group", "other-group", gitlabtest.Job{}, "its project must be in one of the groups 31"},
 		{"role", "role", gitlabtest.Job{User: maintainer}, isAllowed},

@@ -129,8 +129,8 @@ func refuseBranches(t *testing.T) {
 
 func TestProtectedBranches_AdmitJobsOnProtectedRefsAlone(t *testing.T) {
 	const (
-		unprotected = `it has protected_branches_only, and the ref "feature" is not protected`
-		unlearnt    = `protected could not be learnt: `
+		unprotected = `it has protected_branches_only, and the job's ref "feature" is not protected`
+		unlearnt    = `is protected is not known: `
 	)
 	type row struct {
 		name     string
@@ -153,8 +153,8 @@ func TestProtectedBranches_AdmitJobsOnProtectedRefsAlone(t *testing.T) {
 			{"protected branch", onMain, isAllowed},
 			{"unprotected branch", onFeature, unprotected},
 			{"protected tag", onTag, unlearnt + "a job token may not read whether a tag is protected"},
-			{"merge request", onMerge, `the ref "refs/merge-requests/1/head" is not protected`},
-			{"merge request under its target's name", onMainMerge, "is not protected"},
+			{"merge request", onMerge, "a merge request's pipeline, which never counts as protected"},
+			{"merge request under its target's name", onMainMerge, "a merge request's pipeline, which never counts as protected"},
 		}},
 		{"GitLab does not filter, job tokens do not read branches", []func(*testing.T){oldGitLab, refuseBranches}, []row{
 			{"protected branch", onMain, unlearnt + "the job token may not read the project's branches"},
@@ -166,8 +166,8 @@ func TestProtectedBranches_AdmitJobsOnProtectedRefsAlone(t *testing.T) {
 			{"protected branch", onMain, isAllowed},
 			{"unprotected branch", onFeature, unprotected},
 			{"protected tag", onTag, isAllowed},
-			{"unprotected tag", onNightly, `the ref "nightly" is not protected`},
-			{"merge request", onMerge, `the ref "refs/merge-requests/1/head" is not protected`},
+			{"unprotected tag", onNightly, `ref "nightly" is not protected`},
+			{"merge request", onMerge, "a merge request's pipeline, which never counts as protected"},
 		}},
 		{"GitLab does not filter, access token of a user who may not read the project", []func(*testing.T){
 			oldGitLab, func(t *testing.T) { withAccessToken(t, strangerToken) },

@@ -110,7 +110,7 @@ func TestManifestsRBAC_DeployFromProtectedRefs(t *testing.T) {
 	denied.of(t, feature.Workspace, "get --raw /apis/apps/v1/namespaces/payments/deployments")
 	isAllowed.of(t, main.Workspace, "get --raw /apis/apps/v1/namespaces/payments/deployments")
 	result := try(t, feature.Workspace, strings.Fields(deploy)...)
-	if result.OK() || !strings.Contains(result.Stderr, `the ref "feature" is not protected`) {
+	if result.OK() || !strings.Contains(result.Stderr, `ref "feature" is not protected`) {
 		t.Errorf("kubectl %s: %s", deploy, result)
 	}
 	other := loggedIn(t, gitlabtest.Job{Project: otherProject, Pipeline: onMain}, ciJobContext)

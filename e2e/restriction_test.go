@@ -34,8 +34,8 @@ func TestRestriction_EachRequirement(t *testing.T) {
 		{"no tier", "tier", in(""), "and the job has no environment"},
 
 		{"protected branch", "ref", on(onMain), isAllowed},
-		{"unprotected branch", "ref", on(onFeature), `its ref must be protected, and the ref "feature" is not protected`},
-		{"merge request", "ref", on(onMerge), `the ref "refs/merge-requests/1/head" is not protected`},
+		{"unprotected branch", "ref", on(onFeature), `its ref must be protected, and the job's ref "feature" is not protected`},
+		{"merge request", "ref", on(onMerge), "a merge request's pipeline, which never counts as protected"},
 		{"tag, and no access token", "ref", on(onTag), "a job token may not read whether a tag is protected"},
 
 		{"project", "project", gitlabtest.Job{Project: projectOne}, isAllowed},
@@ -49,9 +49,9 @@ func TestRestriction_EachRequirement(t *testing.T) {
 			gitlabtest.Job{User: maintainer, Environment: "production", Pipeline: onMain}, isAllowed},
 		{"all but one", "everything",
 			gitlabtest.Job{User: maintainer, Environment: "production", Pipeline: onFeature},
-			`do this: its ref must be protected, and the ref "feature" is not protected`},
+			`do this: its ref must be protected, and the job's ref "feature" is not protected`},
 		{"none of them", "everything", gitlabtest.Job{Project: projectOne, Environment: "staging", Pipeline: onFeature},
-			`and the job's is "staging"; its ref must be protected, and the ref "feature" is not protected; ` +
+			`and the job's is "staging"; its ref must be protected, and the job's ref "feature" is not protected; ` +
 				`its project must be one of 160; its user must have in the project one of the roles "maintainer"`},
 		{"a namespace without restriction", "shop", in(""), isAllowed},
 	}
@@ -169,7 +169,7 @@ func TestRestriction_EachFilter(t *testing.T) {
 
 // What a job becomes by --as carries no extras, so no restriction would hold it.
 func TestRestriction_CannotBeWalkedAroundByImpersonation(t *testing.T) {
-	const denied outcome = "may not impersonate, because that would walk around restriction"
+	const denied outcome = "may not impersonate, because that would escape restriction"
 	tests := []struct {
 		name    string
 		agent   int64

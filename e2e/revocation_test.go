@@ -31,7 +31,7 @@ type revocation struct {
 
 func revocations() []*revocation {
 	end := func(w *gitlabtest.Instance, j job) { w.Job(j.ID).Status = "success" }
-	const ended, unlisted = "has ended; its token is no good any more", "GitLab no longer lets job"
+	const ended, unlisted = "has ended, and its token is no longer valid", "GitLab no longer lets job"
 	return []*revocation{
 		{name: "the job ends, ci_job", agent: openAgent, revoke: end, want: ended},
 		{name: "the job ends, agent", agent: bareShopAgent, revoke: end, want: ended},

@@ -106,8 +106,8 @@ func TestCIAccess_ProtectedBranchesOnly(t *testing.T) {
 		{name: "vouched for by GitLab, which knows better", entry: protectedOnly, filters: true, job: on(unprotected)},
 		{name: "protected", entry: protectedOnly, job: on(protected)},
 		{name: "not protected", entry: protectedOnly, job: on(job.Ref{Name: "feature", Protection: job.Unprotected}),
-			refusal: has + `the job's ref "feature" is not`},
-		{name: "not protected, ref not known", entry: protectedOnly, job: on(unprotected), refusal: has + "the job's ref is not"},
+			refusal: has + `the job's ref "feature" is not protected`},
+		{name: "not protected, ref not known", entry: protectedOnly, job: on(unprotected), refusal: has + "the job's ref is not protected"},
 		{name: "not known", entry: protectedOnly, job: on(job.Ref{Name: "v1"}),
 			refusal: has + `whether the job's ref "v1" is protected is not known: ` + tryAgain},
 		{name: "not known, with the reason", entry: protectedOnly, job: on(job.Ref{ProtectionWhy: "a job token may not read tags"}),
@@ -115,7 +115,7 @@ func TestCIAccess_ProtectedBranchesOnly(t *testing.T) {
 		{name: "a merge request", entry: protectedOnly, job: on(job.Ref{Name: "main", Protection: job.Protected, MergeRequest: true}),
 			refusal: has + "the job runs in a merge request's pipeline, which never counts as protected"},
 		{name: "environment first", entry: both, refusal: `it is for environments "production", and the job has none`},
-		{name: "environment satisfied, ref not", entry: both, job: inProduction(unprotected), refusal: has + "the job's ref is not"},
+		{name: "environment satisfied, ref not", entry: both, job: inProduction(unprotected), refusal: has + "the job's ref is not protected"},
 		{name: "both satisfied", entry: both, job: inProduction(protected)},
 	}
 	for _, row := range rows {

@@ -35,7 +35,7 @@ func protectionOf(r *job.Ref) string {
 	case r.MergeRequest:
 		return "the job runs in a merge request's pipeline, which never counts as protected"
 	case r.Protection == job.Unprotected:
-		return ref + " is not"
+		return ref + " is not protected"
 	default:
 		return fmt.Sprintf("whether %s is protected is not known: %s", ref, unknown(r.ProtectionWhy))
 	}

@@ -196,7 +196,7 @@ func TestRequirements_AllMustHold(t *testing.T) {
 		{"tier", func(j *job.Job) { j.Environment.Tier = "other" }, `its environment's tier must be one of "production", and the job's is "other"`},
 		{"environment's protection", func(j *job.Job) { j.Environment.Protected.Value = false },
 			"its environment must be protected in GitLab, and the job's is not"},
-		{"ref's protection", func(j *job.Job) { j.Ref.Protection = job.Unprotected }, `its ref must be protected, and the job's ref "main" is not`},
+		{"ref's protection", func(j *job.Job) { j.Ref.Protection = job.Unprotected }, `its ref must be protected, and the job's ref "main" is not protected`},
 		{"ref", func(j *job.Job) { j.Ref.Name = "x" }, `its branch or tag must be one of "main", and the job's is "x"`},
 		{"ref type", func(j *job.Job) { j.Ref.Type = job.Tag }, `it must run for one of "branch", and the job runs for a tag`},
 		{"source", func(j *job.Job) { j.PipelineSource.Value = "web" },
