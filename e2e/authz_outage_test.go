@@ -72,7 +72,9 @@ func TestGitLabOutage_A401EndsAJobThatCouldGoOnStale(t *testing.T) {
 	j.end(t)
 	isAllowed.of(t, j.Workspace, probe)
 	recoverNow()
-	eventually.Succeeds(t, func() error { return outcome("has ended, and its token is no longer valid").check(t, j.Workspace, probe) })
+	eventually.Succeeds(t, func() error {
+		return outcome("has ended, and its token is no longer valid").check(t, j.Workspace, probe)
+	})
 }
 
 // A restarted jobgate knows no job. While GitLab is down it cannot learn of any either, so that what it still enforces,

@@ -24,14 +24,14 @@ func TestEnvironments_AdmitTheJobsOfTheListAlone(t *testing.T) {
 		{"a name: no environment", stagingAgent, "", isUnauthorized},
 		{"review/*: review/1", reviewAgent, "review/1", isAllowed},
 		{"review/*: my-review/1", reviewAgent, "my-review/1",
-			`it is for environments "review/*", and the job's is "my-review/1"`},
+			`it is for environments "review/*", and the job's environment (slug "`},
 		{"review/*: another environment", reviewAgent, "staging", isUnauthorized},
 		{"review/*: no environment", reviewAgent, "", isUnauthorized},
 		{"*: an environment", anyEnvAgent, "staging", isAllowed},
 		{"*: no environment", anyEnvAgent, "", isUnauthorized},
 		{"prod*: prod", prodAgent, "prod", isAllowed},
 		{"prod*: production", prodAgent, "production", isAllowed},
-		{"prod*: preprod", prodAgent, "preprod", `it is for environments "prod*", and the job's is "preprod"`},
+		{"prod*: preprod", prodAgent, "preprod", `it is for environments "prod*", and the job's environment (slug "preprod") is another one`},
 		{"a blank and a name: the environment", blankAgent, "staging", isAllowed},
 		{"a blank and a name: another environment", blankAgent, "production", isUnauthorized},
 		{"a blank and a name: no environment", blankAgent, "", isUnauthorized},
@@ -58,7 +58,7 @@ func TestEnvironments_ExampleOfGitLabsPage(t *testing.T) {
 		{"project-2, staging", projectTwo, "staging", isAllowed},
 		{"project-2, review/1", projectTwo, "review/1", isAllowed},
 		{"project-2, my-review/1", projectTwo, "my-review/1",
-			`it is for environments "staging", "review/*", and the job's is "my-review/1"`},
+			`it is for environments "staging", "review/*", and the job's`},
 		{"project-2, production", projectTwo, "production", isUnauthorized},
 		{"project-2, no environment", projectTwo, "", isUnauthorized},
 		{"a project of group-1, production", projectOfGroupOne, "production", isAllowed},
@@ -130,7 +130,7 @@ func refuseBranches(t *testing.T) {
 func TestProtectedBranches_AdmitJobsOnProtectedRefsAlone(t *testing.T) {
 	const (
 		unprotected = `it has protected_branches_only, and the job's ref "feature" is not protected`
-		unlearnt    = `is protected is not known: `
+		unknown     = `is protected is not known: `
 	)
 	type row struct {
 		name     string
@@ -152,13 +152,13 @@ func TestProtectedBranches_AdmitJobsOnProtectedRefsAlone(t *testing.T) {
 		{"GitLab does not filter, job tokens read branches", []func(*testing.T){oldGitLab}, []row{
 			{"protected branch", onMain, isAllowed},
 			{"unprotected branch", onFeature, unprotected},
-			{"protected tag", onTag, unlearnt + "a job token may not read whether a tag is protected"},
+			{"protected tag", onTag, unknown + "the job token may not read the project's tags"},
 			{"merge request", onMerge, "a merge request's pipeline, which never counts as protected"},
 			{"merge request under its target's name", onMainMerge, "a merge request's pipeline, which never counts as protected"},
 		}},
 		{"GitLab does not filter, job tokens do not read branches", []func(*testing.T){oldGitLab, refuseBranches}, []row{
-			{"protected branch", onMain, unlearnt + "the job token may not read the project's branches"},
-			{"unprotected branch", onFeature, unlearnt + "the job token may not read the project's branches"},
+			{"protected branch", onMain, unknown + "the job token may not read the project's branches"},
+			{"unprotected branch", onFeature, unknown + "the job token may not read the project's branches"},
 		}},
 		{"GitLab does not filter, access token", []func(*testing.T){
 			oldGitLab, refuseBranches, func(t *testing.T) { withAccessToken(t, readerToken) },
@@ -170,9 +170,9 @@ func TestProtectedBranches_AdmitJobsOnProtectedRefsAlone(t *testing.T) {
 			{"merge request", onMerge, "a merge request's pipeline, which never counts as protected"},
 		}},
 		{"GitLab does not filter, access token of a user who may not read the project", []func(*testing.T){
-			oldGitLab, func(t *testing.T) { withAccessToken(t, strangerToken) },
+			oldGitLab, refuseBranches, func(t *testing.T) { withAccessToken(t, strangerToken) },
 		}, []row{
-			{"protected branch", onMain, unlearnt + "jobgate's access token (gitlab.tokenFile) may not read the project"},
+			{"protected branch", onMain, unknown + "jobgate's access token (gitlab.tokenFile) may not read the project"},
 		}},
 	}
 	for _, test := range tests {

@@ -18,7 +18,7 @@ func TestRestriction_EachRequirement(t *testing.T) {
 		job       gitlabtest.Job
 		want      outcome
 	}{
-		{"environment by its slug", "environment", in("production"), isAllowed},
+		{"environment by its name", "environment", in("production"), isAllowed},
 		{"environment by its full name", "environment", in("eu/prod"), isAllowed},
 		{"another environment", "environment", in("staging"),
 			`its environment must be one of "production", "eu/*", and the job's is "staging"`},
@@ -36,14 +36,14 @@ func TestRestriction_EachRequirement(t *testing.T) {
 		{"protected branch", "ref", on(onMain), isAllowed},
 		{"unprotected branch", "ref", on(onFeature), `its ref must be protected, and the job's ref "feature" is not protected`},
 		{"merge request", "ref", on(onMerge), "a merge request's pipeline, which never counts as protected"},
-		{"tag, and no access token", "ref", on(onTag), "a job token may not read whether a tag is protected"},
+		{"tag, and no access token", "ref", on(onTag), "the job token may not read the project's tags"},
 
 		{"project", "project", gitlabtest.Job{Project: projectOne}, isAllowed},
 		{"another project", "project", in(""), "its project must be one of 161, 162"},
 		{"group", "group", in(""), isAllowed},
 		{"another group", "other-group", in(""), "its project must be in one of the groups 31"},
 		{"role", "role", gitlabtest.Job{User: maintainer}, isAllowed},
-		{"another role", "role", in(""), `its user must have in the project one of the roles "maintainer", "owner"`},
+		{"another role", "role", in(""), `its user must have one of the roles "maintainer", "owner" in the project`},
 
 		{"all at once", "everything",
 			gitlabtest.Job{User: maintainer, Environment: "production", Pipeline: onMain}, isAllowed},
@@ -52,7 +52,7 @@ func TestRestriction_EachRequirement(t *testing.T) {
 			`do this: its ref must be protected, and the job's ref "feature" is not protected`},
 		{"none of them", "everything", gitlabtest.Job{Project: projectOne, Environment: "staging", Pipeline: onFeature},
 			`and the job's is "staging"; its ref must be protected, and the job's ref "feature" is not protected; ` +
-				`its project must be one of 160; its user must have in the project one of the roles "maintainer"`},
+				`its project must be one of 160, and the job's is 161; its user must have one of the roles "maintainer" in the project`},
 		{"a namespace without restriction", "shop", in(""), isAllowed},
 	}
 	for _, test := range tests {
@@ -82,9 +82,10 @@ func TestRestriction_FactsThatTheJobTokenMayNotLearn(t *testing.T) {
 		job       gitlabtest.Job
 		want      outcome
 	}{
-		{"environment, no access token", "", "environment", inEUProd, `the full name of the environment with ` +
-			`slug "eu-prod-lb01nz" could not be learnt: the job token may not read the project's environments`},
-		{"environment that its slug proves", "", "environment", gitlabtest.Job{Environment: "production"}, isAllowed},
+		{"environment, no access token", "", "environment", inEUProd, `the full name of the job's environment ` +
+			`(slug "eu-prod-lb01nz") is not known: the job token may not read the project's environments`},
+		{"environment whose slug is the name, which proves nothing", "", "environment", gitlabtest.Job{Environment: "production"},
+			"is not known: the job token may not read the project's environments"},
 		{"environment, access token", readerToken, "environment", inEUProd, isAllowed},
 		{"environment, access token without access", strangerToken, "environment", inEUProd,
 			"jobgate's access token (gitlab.tokenFile) may not read the project"},
@@ -171,20 +172,27 @@ func TestRestriction_EachFilter(t *testing.T) {
 func TestRestriction_CannotBeWalkedAroundByImpersonation(t *testing.T) {
 	const denied outcome = "may not impersonate, because that would escape restriction"
 	tests := []struct {
-		name    string
-		agent   int64
-		command string
-		want    outcome
+		name        string
+		agent       int64
+		environment string
+		command     string
+		want        outcome
 	}{
-		{"namespaced restriction, its namespace", requiringAgent, listConfigMaps("tier") + " --as=static-bot", denied},
-		{"namespaced restriction, another namespace", requiringAgent, probe + " --as=static-bot", denied},
-		{"restriction on resources", clusterAgent, "get --raw /version --as=static-bot", denied},
-		{"no restriction", openAgent, probe + " --as=static-bot", isAllowed},
-		{"no restriction, and no right either", openAgent, probe + " --as=other-bot", isForbidden},
+		{name: "namespaced restriction, its namespace", agent: requiringAgent, environment: "production",
+			command: listConfigMaps("tier") + " --as=static-bot", want: denied},
+		{name: "namespaced restriction, another namespace", agent: requiringAgent, environment: "production",
+			command: probe + " --as=static-bot", want: denied},
+		{name: "restriction on resources", agent: clusterAgent, environment: "staging",
+			command: "get --raw /version --as=static-bot", want: denied},
+		{name: "restriction on resources, and the job meets it", agent: clusterAgent, environment: "production",
+			command: "get --raw /version --as=static-bot", want: isAllowed},
+		{name: "no restriction", agent: openAgent, environment: "staging", command: probe + " --as=static-bot", want: isAllowed},
+		{name: "no restriction, and no right either", agent: openAgent, environment: "staging",
+			command: probe + " --as=other-bot", want: isForbidden},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			j := presenting(t, test.agent, gitlabtest.Job{Environment: "production"})
+			j := presenting(t, test.agent, gitlabtest.Job{Environment: test.environment})
 			test.want.of(t, j.Workspace, test.command)
 		})
 	}

@@ -152,7 +152,7 @@ func TestExplainRejections_TurnsA401IntoAReason(t *testing.T) {
 // kubectl drops the reasons of a few requests, which the page of troubleshooting has to make up for.
 func TestDeniedJob_KubectlPrintsTheReason(t *testing.T) {
 	denied := presenting(t, prodAgent, gitlabtest.Job{Environment: "preprod"})
-	const reason outcome = `it is for environments "prod*", and the job's is "preprod"`
+	const reason outcome = `it is for environments "prod*", and the job's environment (slug "preprod") is another one`
 	impersonating := presenting(t, requiringAgent, gitlabtest.Job{})
 	tests := []struct {
 		name    string
