@@ -73,22 +73,32 @@ type budget struct {
 	kinds     []Kind
 }
 
-// Each class of decisions has a budget of its own. Anyone can cause a rejection, and must not be able to push out the
+// budgets are one for each class of decisions. Anyone can cause a rejection, and must not be able to push out the
 // line that says which job has logged in.
-var budgets = []budget{
-	{perSecond: 200, burst: 5000, kinds: []Kind{Login, DeniedLogin}},
-	{perSecond: 50, burst: 2000, kinds: []Kind{Denied, WouldDeny}},
-	{perSecond: 20, burst: 1000, kinds: []Kind{Rejected, Undecided}},
+func budgets() []budget {
+	return []budget{
+		{perSecond: 200, burst: 5000, kinds: []Kind{Login, DeniedLogin}},
+		{perSecond: 50, burst: 2000, kinds: []Kind{Denied, WouldDeny}},
+		{perSecond: 20, burst: 1000, kinds: []Kind{Rejected, Undecided}},
+	}
 }
 
-// messages are the lines of the log.
-var messages = map[Kind]string{
-	Login:       "Job logged in",
-	DeniedLogin: "Job logged in with a denied identity",
-	Rejected:    "Token rejected",
-	Undecided:   "Token could not be checked",
-	Denied:      "Request denied",
-	WouldDeny:   "Request would be denied",
+// message is the line of the log.
+func (k Kind) message() string {
+	switch k {
+	case Login:
+		return "Job logged in"
+	case DeniedLogin:
+		return "Job logged in with a denied identity"
+	case Rejected:
+		return "Token rejected"
+	case Undecided:
+		return "Token could not be checked"
+	case Denied:
+		return "Request denied"
+	default:
+		return "Request would be denied"
+	}
 }
 
 // Log writes records. It is safe for concurrent use.
@@ -123,7 +133,7 @@ func NewLog(stream io.Writer, r prometheus.Registerer) *Log {
 			Help: "Decisions of which no record was kept, by kind and cause: budget (too many at once) or stream (it could not be written).",
 		}, []string{"decision", "cause"}),
 	}
-	for _, b := range budgets {
+	for _, b := range budgets() {
 		shared := &class{limiter: rate.NewLimiter(b.perSecond, b.burst)}
 		for _, kind := range b.kinds {
 			l.kinds[kind] = shared
@@ -147,7 +157,7 @@ func (l *Log) Write(logger klog.Logger, r Record) (kept bool) {
 	}
 	r.Time, r.LeftOut = time.Now().UTC(), c.leftOut.Swap(0)
 	// The line's source is the caller, which decided.
-	logger.WithCallDepth(1).Info(messages[r.Decision], r.fields()...)
+	logger.WithCallDepth(1).Info(r.Decision.message(), r.fields()...)
 	if err := l.writeStream(&r); err != nil {
 		c.leftOut.Add(r.LeftOut) // for the next record that the stream does get
 		l.lost.WithLabelValues(string(r.Decision), "stream").Inc()

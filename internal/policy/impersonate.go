@@ -25,7 +25,7 @@ type Impersonate struct {
 const system = "system:"
 
 // reservedDomains are those whose extra keys say who vouches for an identity, or carry Kubernetes' own meaning.
-var reservedDomains = []string{"agent.gitlab.com", "jobgate.io", "kubernetes.io"}
+func reservedDomains() [3]string { return [...]string{"agent.gitlab.com", "jobgate.io", "kubernetes.io"} }
 
 // Validate finds entries that could never match, or never be allowed.
 func (i *Impersonate) Validate(path *field.Path) field.ErrorList {
@@ -47,7 +47,8 @@ func (i *Impersonate) Validate(path *field.Path) field.ErrorList {
 	}
 	for index, key := range i.ExtraKeys {
 		if isReserved(strings.ToLower(key)) {
-			detail := "must not be under " + strings.Join(reservedDomains, ", ") + " or a subdomain of one"
+			domains := reservedDomains()
+			detail := "must not be under " + strings.Join(domains[:], ", ") + " or a subdomain of one"
 			errs = append(errs, field.Invalid(path.Child("extraKeys").Index(index), key, detail))
 		}
 	}
@@ -103,7 +104,7 @@ func isReserved(key string) bool {
 	if !found {
 		return false
 	}
-	for _, reserved := range reservedDomains {
+	for _, reserved := range reservedDomains() {
 		if domain == reserved || strings.HasSuffix(domain, "."+reserved) {
 			return true
 		}

@@ -16,10 +16,10 @@ type Refs []string
 
 func (r Refs) isSet() bool { return len(r) > 0 }
 
-// fullRefs begin names that no branch or tag has (GitLab's lib/gitlab/git_ref_validator.rb), or only merge requests.
-var fullRefs = []string{"refs/heads/", "refs/tags/", "refs/remotes/", "refs/merge-requests/"}
-
+// validate refuses full refs: no branch or tag has such a name (GitLab's lib/gitlab/git_ref_validator.rb), or only merge
+// requests do.
 func (r Refs) validate(path *field.Path) field.ErrorList {
+	fullRefs := []string{"refs/heads/", "refs/tags/", "refs/remotes/", "refs/merge-requests/"}
 	errs := noBlank(r, path)
 	for i, entry := range r {
 		if slices.ContainsFunc(fullRefs, func(prefix string) bool { return strings.HasPrefix(entry, prefix) }) {
