@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"k8s.io/apiserver/pkg/authorization/authorizer"
@@ -228,6 +230,27 @@ func TestConfigure_TakesEffectForTheNextRequest(t *testing.T) {
 	blocking.Blocked.Jobs = []int64{jobID}
 	a.Configure(policy.Compile(blocking))
 	wantRule(t, a, as(extra()), authz.RuleBlocked)
+}
+
+// Requests of different jobs are judged at once, while the policy changes: each denial names its own job.
+func TestAuthorize_ManyAtOnce(t *testing.T) {
+	closed := policy.Compile(rules(policy.Restriction{Name: "closed", Require: unmeetable}))
+	a := newAuthorizer(registry{job: knownJob()}, rules(policy.Restriction{Name: "closed", Require: unmeetable}))
+	var all sync.WaitGroup
+	for i := range 8 {
+		id := strconv.Itoa(jobID + i) // the first is known here
+		all.Go(func() {
+			for range 200 {
+				denial := a.Decide(t.Context(), as(extra(jobKey, id)))
+				if denial == nil || !strings.Contains(denial.Message, "job "+id+" of") {
+					t.Errorf("the denial of job %s is %+v", id, denial)
+					return
+				}
+				a.Configure(closed)
+			}
+		})
+	}
+	all.Wait()
 }
 
 // kubectl asks for discovery first: a denial there would keep the reason of the real request from its reader.
