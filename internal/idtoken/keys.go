@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/singleflight"
 	kjson "sigs.k8s.io/json"
 
 	"github.com/jobgate/jobgate/internal/job"
@@ -35,14 +34,20 @@ const (
 // fetch.
 type keySet struct {
 	source *Source
-	fetch  singleflight.Group
 
-	mu      sync.Mutex
-	keys    map[string]*rsa.PublicKey
-	fetched time.Time // the last good set; zero for none
-	tried   time.Time // the last fetch
+	mu       sync.Mutex
+	keys     map[string]*rsa.PublicKey
+	fetched  time.Time // the last good set; zero for none
+	tried    time.Time // the last fetch
+	underway *fetch    // nil: none
 
 	results *prometheus.CounterVec
+}
+
+// fetch is one question for the set. Its error may be read once done is closed.
+type fetch struct {
+	done chan struct{}
+	err  error
 }
 
 func newKeySet(s *Source, r prometheus.Registerer) *keySet {
@@ -59,85 +64,104 @@ func newKeySet(s *Source, r prometheus.Registerer) *keySet {
 	return k
 }
 
-// has says whether a key that was used before is still GitLab's, as far as is known.
-func (k *keySet) has(id string) bool {
+// check is nil while a key that was used before is still GitLab's, as far as is known. The error is a *job.RejectedError
+// once the key has left the set, and a *job.UnavailableError while nothing recent enough is known.
+func (k *keySet) check(id string) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.renewInBackground()
-	return k.keys[id] != nil
+	if time.Since(k.fetched) >= keysFreshFor {
+		k.renew()
+	}
+	switch {
+	case k.keys[id] == nil:
+		return invalid("the key that signed it is no longer in GitLab's key set; start the job again")
+	case !k.isUsable():
+		return errUnread
+	}
+	return nil
 }
+
+var errUnread = &job.UnavailableError{Err: errors.New("GitLab's key set could not be read, and is asked for again within 30 s")}
 
 // get returns a key. The error is a *job.RejectedError for an id that GitLab does not have; any other says why the keys
 // could not be had.
-func (k *keySet) get(ctx context.Context, api API, id string) (*rsa.PublicKey, error) {
-	k.mu.Lock()
-	usable := k.isUsable()
-	if key := k.keys[id]; key != nil && usable {
-		k.renewInBackground()
-		k.mu.Unlock()
+func (k *keySet) get(ctx context.Context, id string) (*rsa.PublicKey, error) {
+	key, fetch := k.find(id)
+	if key != nil {
 		return key, nil
 	}
-	isDue := time.Since(k.tried) >= keysPause
-	k.mu.Unlock()
-	if !isDue {
-		// The set may be a moment older than the key, so this refusal is not remembered.
-		if usable {
-			return nil, &job.RejectedError{Rejection: job.Invalid, Fleeting: true,
-				Message: "its key is not in GitLab's key set, which is read again within 30 s"}
+	if fetch != nil {
+		select {
+		case <-fetch.done:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
 		}
-		return nil, &job.UnavailableError{Err: errors.New("GitLab's key set could not be read, and is asked for again within 30 s")}
-	}
-	if err := k.renew(ctx, api); err != nil && !usable {
-		return nil, fmt.Errorf("read GitLab's key set: %w", err)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if key := k.keys[id]; key != nil && k.isUsable() {
+	switch {
+	case k.isUsable() && k.keys[id] != nil:
+		return k.keys[id], nil
+	case k.isUsable():
+		// The set may be a moment older than the key, so this refusal is not remembered.
+		return nil, &job.RejectedError{Rejection: job.Invalid, Fleeting: true,
+			Message: "its key is not in GitLab's key set, which is read again within 30 s"}
+	case fetch != nil && fetch.err != nil:
+		return nil, fmt.Errorf("read GitLab's key set: %w", fetch.err)
+	default:
+		return nil, errUnread
+	}
+}
+
+// find returns a key that is known, or the fetch that may bring it, if one may be made now.
+func (k *keySet) find(id string) (*rsa.PublicKey, *fetch) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	key := k.keys[id]
+	if key != nil && time.Since(k.fetched) < keysFreshFor {
 		return key, nil
 	}
-	return nil, &job.RejectedError{Rejection: job.Invalid, Message: "its key is not in GitLab's key set", Fleeting: true}
+	fetch := k.renew()
+	if key != nil && k.isUsable() {
+		return key, nil
+	}
+	return nil, fetch
 }
 
 func (k *keySet) isUsable() bool { return !k.fetched.IsZero() && time.Since(k.fetched) < keysGoodFor }
 
-// renewInBackground is called with the lock held.
-func (k *keySet) renewInBackground() {
-	if time.Since(k.fetched) < keysFreshFor || time.Since(k.tried) < keysPause {
-		return
+// renew returns the fetch that is under way, or begins one. It returns nil if the last one was too short a time ago. It is
+// called with the lock held, so that callers at the same time share one fetch.
+func (k *keySet) renew() *fetch {
+	if k.underway != nil || time.Since(k.tried) < keysPause {
+		return k.underway
 	}
 	k.tried = time.Now()
-	k.source.background(func(ctx context.Context) { _ = k.renew(ctx, k.source.current.Load().api) })
-}
-
-// renew fetches the set, once for all who ask at the same time.
-func (k *keySet) renew(ctx context.Context, api API) error {
-	done := k.fetch.DoChan("", func() (any, error) {
-		k.mu.Lock()
-		k.tried = time.Now()
-		k.mu.Unlock()
-		ctx, cancel := context.WithTimeout(k.source.lifetime, backgroundTimeout)
-		defer cancel()
-		body, err := api.Keys(ctx)
+	f := &fetch{done: make(chan struct{}), err: errors.New("the fetch was cut short")}
+	k.underway = f
+	k.source.background(func(ctx context.Context) {
 		var keys map[string]*rsa.PublicKey
+		defer func() { k.finish(f, keys) }() // also after a panic
+		body, err := k.source.current.Load().api.Keys(ctx)
 		if err == nil {
 			keys, err = parseKeys(body)
 		}
-		if err != nil {
-			k.results.WithLabelValues("failed").Inc()
-			return nil, err
-		}
-		k.results.WithLabelValues("ok").Inc()
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		k.keys, k.fetched = keys, time.Now()
-		return nil, nil
+		f.err = err
 	})
-	select {
-	case result := <-done:
-		return result.Err
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	return f
+}
+
+func (k *keySet) finish(f *fetch, keys map[string]*rsa.PublicKey) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	result := "failed"
+	if keys != nil {
+		result = "ok"
+		k.keys, k.fetched = keys, time.Now()
 	}
+	k.results.WithLabelValues(result).Inc()
+	k.underway = nil
+	close(f.done)
 }
 
 var errNoKeys = errors.New("no RSA key for signatures in the key set")

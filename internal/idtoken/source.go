@@ -154,8 +154,8 @@ func (s *Source) Identify(ctx context.Context, token string, before *job.Job, la
 	c := s.current.Load()
 	var j job.Job
 	if before != nil {
-		if !s.keys.has(before.KeyID) {
-			return nil, &job.RejectedError{Rejection: job.Invalid, Message: "the key that signed it is no longer in GitLab's key set; start the job again"}
+		if err := s.keys.check(before.KeyID); err != nil {
+			return nil, err
 		}
 		j = *before
 	} else {

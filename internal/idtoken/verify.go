@@ -39,7 +39,7 @@ func (s *Source) verify(ctx context.Context, c *current, token string) (*job.Job
 	}
 	var keyErr error
 	_, err = c.parser().ParseWithClaims(token, jwt.MapClaims{}, func(t *jwt.Token) (any, error) {
-		key, err := s.keys.get(ctx, c.api, h.KeyID)
+		key, err := s.keys.get(ctx, h.KeyID)
 		keyErr = err
 		return key, err
 	})
