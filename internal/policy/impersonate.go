@@ -25,7 +25,9 @@ type Impersonate struct {
 const system = "system:"
 
 // reservedDomains are those whose extra keys say who vouches for an identity, or carry Kubernetes' own meaning.
-func reservedDomains() [3]string { return [...]string{"agent.gitlab.com", "jobgate.io", "kubernetes.io"} }
+func reservedDomains() [3]string {
+	return [...]string{"agent.gitlab.com", "jobgate.io", "kubernetes.io"}
+}
 
 // Validate finds entries that could never match, or never be allowed.
 func (i *Impersonate) Validate(path *field.Path) field.ErrorList {
