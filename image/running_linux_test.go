@@ -95,7 +95,7 @@ func (c *container) testTrust(t *testing.T, inBundle tls.Certificate) {
 
 func (c *container) testServe(t *testing.T) {
 	serving := newCertificate(t)
-	// An address of its own, since the ports are those that the image names.
+	// Its own address, since the ports are those that the image names.
 	address := fmt.Sprintf("127.%d.%d.%d", 1+mathrand.IntN(254), mathrand.IntN(256), 1+mathrand.IntN(254))
 	c.mount(t, "etc/jobgate/config.yaml", configuration("https://gitlab.example.com", address))
 	c.mount(t, "etc/jobgate/serving.pem", certificatePEM(serving)+keyPEM(t, serving))

@@ -131,7 +131,7 @@ const prod = `{"slug":"prod","tier":"production"}`
 var prodExtra = []string{"agent.gitlab.com/environment_slug", "prod", "agent.gitlab.com/environment_tier", "production"}
 
 // The identity table of the design and the vectors of KAS. Where KAS runs a request as agentk's own ServiceAccount,
-// jobgate has no such thing and needs a name of its own: that is the first group of rows.
+// jobgate has no such thing and needs its own name: that is the first group of rows.
 func TestAuthenticateToken_Identity(t *testing.T) {
 	bare := identity{Name: "gitlab:agent:123", Groups: []string{"gitlab:agent"}, Extra: e0()}
 	deployer := tokenreview.Agent{ID: agentID, ServiceAccountNamespace: "ns", ServiceAccountName: "deployer"}

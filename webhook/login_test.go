@@ -102,7 +102,7 @@ func (in *installation) login(jobToken string) (code int, authenticated bool, er
 	return resp.StatusCode, answer.Status.Authenticated, err
 }
 
-// A thousand requests that present one token nobody has seen yet cost GitLab one lookup.
+// A thousand requests that present one new token cost GitLab one lookup.
 func TestServer_ThousandFirstRequestsWithOneToken(t *testing.T) {
 	rows := []struct {
 		name          string
@@ -143,7 +143,7 @@ func TestServer_ThousandFirstRequestsWithOneToken(t *testing.T) {
 	}
 }
 
-// BenchmarkLogins is a night's start: 500 jobs nobody has seen yet log in at once, and GitLab takes 50 ms for each.
+// BenchmarkLogins is a night's start: 500 new jobs log in at once, and GitLab takes 50 ms for each.
 func BenchmarkLogins(b *testing.B) {
 	const jobs = 500
 	var took time.Duration

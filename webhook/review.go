@@ -175,7 +175,7 @@ func writeJSON(w http.ResponseWriter, code int, value any) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
-	// An error means that the caller has gone, and there is nobody left to tell.
+	// An error means that the caller has gone, and no one is left to tell.
 	_, _ = w.Write(body)
 }
 

@@ -41,7 +41,7 @@ func exitStatus(err error) int {
 	return status.code
 }
 
-// statusError is a result that has an exit status of its own; err is nil where all has been said.
+// statusError is a result with its own exit status; err is nil where all has been said.
 type statusError struct {
 	code int
 	err  error

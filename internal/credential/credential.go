@@ -1,5 +1,5 @@
 // Package credential knows what a job's credential looks like: "ci:<agent id>:<CI_JOB_TOKEN>", or the cluster's name in
-// the place of the agent's id. It must not know what a credential is good for; nobody is asked.
+// the place of the agent's id. It must not know what a credential admits to, and it asks no one.
 package credential
 
 import (

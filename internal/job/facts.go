@@ -69,7 +69,7 @@ func (l *learner) learn(ctx context.Context, j, before *Job, needs Needs) *Job {
 	}
 	learned := *j
 	var both sync.WaitGroup
-	// A panic in a goroutine of its own would end the process, so each recovers; the fact is then asked for again later.
+	// A panic in a new goroutine would end the process, so each recovers; the fact is asked for again later.
 	if wantsRef {
 		both.Go(func() { _ = recovered(func() error { l.learnRef(ctx, &learned, needs); return nil }) })
 	}

@@ -69,7 +69,7 @@ func (e *Environment) Exists() bool { return e.Slug != "" }
 type Ref struct {
 	Name string // short, as in main; empty while it is not known
 	Type RefType
-	// MergeRequest is set in a merge request's pipeline, whose code nobody has approved: the ref counts as unprotected.
+	// MergeRequest is set in a merge request's pipeline, whose code no one has approved yet: the ref counts as unprotected.
 	MergeRequest bool
 	Protection   Protection
 	// Why says what would teach the name and the type, and ProtectionWhy the same for the protection. Both are as Fact.Why.
