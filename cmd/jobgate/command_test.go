@@ -247,6 +247,97 @@ func TestExplain_JSON(t *testing.T) {
 	}
 }
 
+const grantsAndIDTokens = `cluster: {name: prod}
+grants:
+- name: main
+  projects: [150]
+  require: {refs: [main]}
+idTokens: {audience: "https://kubernetes.example.com", requireLiveness: false}
+`
+
+func TestExplain_Grants(t *testing.T) {
+	const instance = "https://gitlab.example.com"
+	claims := func(more string) string {
+		return `{"iss":"` + instance + `","aud":"https://kubernetes.example.com","exp":2,"iat":1,"job_id":"1001","pipeline_id":"501",` +
+			`"job_project_id":"150","project_id":"150","user_id":"9","user_login":"jdoe",` + more + `"ref_type":"branch"}`
+	}
+	const onMain, onFeature = `"ref":"main",`, `"ref":"feature",`
+	const create = " --verb create --resource pods -n shop"
+	rows := []struct {
+		name   string
+		stdin  string
+		args   string
+		status int
+		want   []string
+	}{
+		{name: "a reply", stdin: reply, args: "--reply -", status: 0,
+			want: []string{"extra jobgate.io/denied", `grant "main"`, "its branch or tag must be one of"}},
+		{name: "a reply of another project", stdin: strings.Replace(reply, `"id":150`, `"id":151`, 1), args: "--reply -", status: 1,
+			want: []string{"no grant of the cluster prod names its project", "401"}},
+		{name: "claims that a grant admits", stdin: claims(onMain), args: "--claims -" + create, status: 0,
+			want: []string{"not verified", "extra jobgate.io/grant", "gitlab:project:150", "no opinion"}},
+		{name: "claims that fail a requirement", stdin: claims(onFeature), args: "--claims -" + create, status: 1,
+			want: []string{"not verified", `"feature"`, "denied (403)"}},
+		{name: "claims of a fork", stdin: strings.Replace(claims(onMain), `"project_id":"150","user`, `"project_id":"160","user`, 1),
+			args: "--claims -" + create, status: 1, want: []string{"merge request"}},
+		{name: "claims for another audience", stdin: strings.Replace(claims(onMain), "kubernetes.", "vault.", 1), args: "--claims -", status: 1,
+			want: []string{"its aud", "401"}},
+		{name: "claims with a number for an id", stdin: strings.Replace(claims(onMain), `"1001"`, `1001`, 1), args: "--claims -", status: 1,
+			want: []string{"401"}},
+		{name: "claims and an agent", stdin: claims(onMain), args: "--claims - --agent 4", status: 2},
+		{name: "a token of another authenticator", stdin: "eyJhbGciOiJSUzI1NiJ9.e30.c2ln", args: "--id-token-file -", status: 2},
+		{name: "no file", args: "--claims /nonexistent", status: 2},
+	}
+	file := writeConfig(t, instance, grantsAndIDTokens)
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			out, status, err := run(t, row.stdin, append([]string{"explain", "--config", file}, strings.Fields(row.args)...)...)
+			if status != row.status {
+				t.Fatalf("status is %d, want %d (%v): %s", status, row.status, err, out)
+			}
+			for _, want := range row.want {
+				if !strings.Contains(out, want) {
+					t.Errorf("the output lacks %q:\n%s", want, out)
+				}
+			}
+		})
+	}
+	t.Run("neither agent nor grants", func(t *testing.T) {
+		_, status, err := run(t, reply, "explain", "--config", writeConfig(t, instance, ""), "--reply", "-")
+		if status != 2 || err == nil || !strings.Contains(err.Error(), "--agent is missing") {
+			t.Errorf("status %d, %v", status, err)
+		}
+	})
+}
+
+func TestExplain_IDToken(t *testing.T) {
+	s := gitlabtest.New(t, gitlabtest.Instance{
+		Groups:   []gitlabtest.Group{{ID: 23, Path: "group1"}},
+		Projects: []gitlabtest.Project{{ID: 150, Group: 23, Path: "group1/project1", Branches: []string{"main"}}},
+		Users:    []gitlabtest.User{{ID: 9, Username: "jdoe"}},
+		Jobs:     []gitlabtest.Job{{ID: 1001, Project: 150, User: 9, Status: "running", Pipeline: gitlabtest.Pipeline{ID: 501, Ref: "main"}}},
+	})
+	file := writeConfig(t, s.URL(), grantsAndIDTokens)
+	token, err := s.IDToken(1001, "https://kubernetes.example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, status, err := run(t, token+"\n", "explain", "--config", file, "--id-token-file", "-")
+	if status != 0 || !strings.Contains(out, "extra jobgate.io/grant") || strings.Contains(out, "not verified") {
+		t.Errorf("an ID token: status %d, %v: %s", status, err, out)
+	}
+	forged := token[:strings.LastIndex(token, ".")] + ".c2ln"
+	out, status, err = run(t, forged, "explain", "--config", file, "--id-token-file", "-")
+	if status != 1 || !strings.Contains(out, "its signature is not GitLab's") {
+		t.Errorf("a forged one: status %d, %v: %s", status, err, out)
+	}
+	for i := 0; i+16 <= len(token); i += 16 {
+		if strings.Contains(out, token[i:i+16]) {
+			t.Fatal("the output repeats a part of the token")
+		}
+	}
+}
+
 func TestExplain_LiveToken(t *testing.T) {
 	s := gitlabtest.New(t, gitlabtest.Instance{
 		Groups:   []gitlabtest.Group{{ID: 23, Path: "group1"}},

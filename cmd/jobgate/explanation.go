@@ -24,6 +24,9 @@ func writeExplanation(w io.Writer, e *daemon.Explanation, format string) error {
 		return encoder.Encode(e)
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	if e.Unverified {
+		fmt.Fprintln(t, "claims\tnot verified: anyone could have written them")
+	}
 	if e.Rejected != "" {
 		fmt.Fprintf(t, "rejected\t%s\n", e.Rejected)
 	}

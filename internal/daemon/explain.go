@@ -18,8 +18,10 @@ import (
 type Question struct {
 	// AgentID is the agent that the job uses; 0 for a job that a grant is to admit.
 	AgentID int64
-	// Reply is a reply of GitLab's allowed_agents. Where it is nil, GitLab is asked about Credential.
+	// Reply is a reply of GitLab's allowed_agents, and Claims are those of an ID token, which are not verified. If both
+	// are nil, GitLab is asked about Credential; its Expires is not used.
 	Reply      []byte
+	Claims     []byte
 	Credential job.Credential
 	// Request is a request without its user; nil where only the identity is asked for.
 	Request *authorizer.AttributesRecord
@@ -31,6 +33,8 @@ type Question struct {
 type Explanation struct {
 	// Denied is the result: false is no opinion.
 	Denied bool `json:"denied"`
+	// Unverified says that the job comes from claims that anyone could have written.
+	Unverified bool `json:"unverified,omitempty"`
 	// Rejected says why there is no identity at all.
 	Rejected string          `json:"rejected,omitempty"`
 	Identity *Identity       `json:"identity,omitempty"`
@@ -53,25 +57,16 @@ func Explain(ctx context.Context, cfg *config.Configuration, q Question) (*Expla
 		return nil, err
 	}
 	defer c.client.Close()
-	j, err := c.find(ctx, q)
-	var rejected *job.RejectedError
-	switch {
-	case errors.As(err, &rejected):
-		return &Explanation{Denied: true, Rejected: err.Error()}, nil
-	case err != nil:
-		return nil, err
+	e := &Explanation{Unverified: q.Claims != nil}
+	j, err := c.find(ctx, cfg, q)
+	if err != nil {
+		return e.reject(err)
 	}
 	user, err := c.authenticator.Identify(j, q.AgentID)
-	var refusal *tokenreview.RejectedError
-	switch {
-	case errors.As(err, &refusal):
-		return &Explanation{Denied: true, Rejected: refusal.Error()}, nil
-	case err != nil:
-		return nil, err
+	if err != nil {
+		return e.reject(err)
 	}
-	e := &Explanation{Identity: &Identity{
-		Username: user.GetName(), UID: user.GetUID(), Groups: user.GetGroups(), Extra: user.GetExtra(),
-	}}
+	e.Identity = &Identity{Username: user.GetName(), UID: user.GetUID(), Groups: user.GetGroups(), Extra: user.GetExtra()}
 	if q.Request == nil {
 		return e, nil
 	}
@@ -84,14 +79,45 @@ func Explain(ctx context.Context, cfg *config.Configuration, q Question) (*Expla
 	return e, nil
 }
 
+// reject explains a definite no, and returns any other error.
+func (e *Explanation) reject(err error) (*Explanation, error) {
+	var rejected *job.RejectedError
+	var refusal *tokenreview.RejectedError
+	if !errors.As(err, &rejected) && !errors.As(err, &refusal) {
+		return nil, err
+	}
+	e.Denied, e.Rejected = true, err.Error()
+	return e, nil
+}
+
+// The errors of questions that this configuration leaves without an answer.
+var (
+	ErrNoGrants   = errors.New("the configuration has no grants, so the job needs an agent")
+	ErrNoIDTokens = errors.New("the configuration takes no ID tokens: idTokens.audience is empty")
+	ErrNotOurs    = errors.New("the token is not an ID token for this cluster, and jobgate leaves it to other authenticators: " +
+		"compare its iss and aud with idTokens.issuer and idTokens.audience")
+)
+
 // find reads or asks for the job.
-func (c *core) find(ctx context.Context, q Question) (*job.Job, error) {
-	if q.Reply != nil {
+func (c *core) find(ctx context.Context, cfg *config.Configuration, q Question) (*job.Job, error) {
+	isIDToken := q.Claims != nil || q.Credential.Kind == job.IDToken
+	switch {
+	case isIDToken && cfg.IDTokens.Audience == "":
+		return nil, ErrNoIDTokens
+	case q.AgentID == 0 && len(cfg.Grants) == 0:
+		return nil, ErrNoGrants
+	case q.Reply != nil:
 		reply, err := gitlab.ParseAllowedAgents(q.Reply)
 		if err != nil {
 			return nil, fmt.Errorf("read the reply: %w", err)
 		}
 		return reply.Job(), nil
+	case q.Claims != nil:
+		return c.idTokens.Describe(q.Claims)
+	case isIDToken:
+		if _, ours := c.idTokens.Ours(q.Credential.Token); !ours {
+			return nil, ErrNotOurs
+		}
 	}
 	answer, err := c.registry.Lookup(ctx, q.Credential)
 	if err != nil {

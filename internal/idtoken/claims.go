@@ -16,6 +16,7 @@ import (
 // project_id, ref and user_access_level describe the source project of a fork's merge request; only job_project_id is the
 // project that runs the job.
 type claims struct {
+	Issuer               string   `json:"iss"`
 	Audience             audience `json:"aud"`
 	Expires              int64    `json:"exp"`
 	IssuedAt             int64    `json:"iat"`

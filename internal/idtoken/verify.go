@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,7 +33,7 @@ func (s *Source) verify(ctx context.Context, c *current, token string) (*job.Job
 	var claims claims
 	// This decoder refuses a name that is there twice, of which two readers could take different values.
 	if json.Unmarshal(header, &h) != nil || json.Unmarshal(payload, &claims) != nil {
-		return nil, invalid("its header or claims are not of the form that GitLab writes: an id that is no string, or a claim twice")
+		return nil, badForm()
 	}
 	if h.KeyID == "" {
 		return nil, invalid("it does not name its key (kid)")
@@ -61,6 +62,29 @@ func (s *Source) verify(ctx context.Context, c *current, token string) (*job.Job
 	}
 	j.KeyID = h.KeyID
 	return j, nil
+}
+
+// Describe returns the job that claims describe, for explanations: nothing is verified, neither a signature nor the time,
+// and GitLab is not asked. The error is a *job.RejectedError.
+func (s *Source) Describe(payload []byte) (*job.Job, error) {
+	var claims claims
+	if json.Unmarshal(payload, &claims) != nil {
+		return nil, badForm()
+	}
+	c := s.current.Load()
+	if claims.Issuer != c.Issuer || !slices.Equal(claims.Audience, audience{c.Audience}) {
+		return nil, invalid("its iss must be %q, and its aud %q alone", c.Issuer, c.Audience)
+	}
+	j, err := claims.job(c.URL)
+	if err != nil {
+		return nil, err
+	}
+	j.Groups.Why = "an ID token's claims do not have them"
+	return j, nil
+}
+
+func badForm() error {
+	return invalid("its header or claims are not of the form that GitLab writes: an id that is no string, or a claim twice")
 }
 
 func (c *current) parser() *jwt.Parser {
