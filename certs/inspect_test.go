@@ -185,7 +185,7 @@ func TestInspectFiles(t *testing.T) {
 		{name: "with another CA", files: []string{server.Cert, other}, want: map[string]string{"server.crt": "does not verify"}},
 		{name: "key of another certificate", files: []string{server.Cert, client.Key}, want: map[string]string{"client.key": "fits no certificate"}},
 		{name: "key alone", files: []string{client.Key}, want: map[string]string{"client.key": "fits no certificate"}},
-		{name: "expires soon", files: []string{server.Cert}, warn: 48 * time.Hour, want: map[string]string{"server.crt": "expires soon"}},
+		{name: "expires soon", files: []string{server.Cert}, warn: 30 * day, want: map[string]string{"server.crt": "expires soon"}},
 		{name: "text", files: []string{text, server.Cert}, want: map[string]string{"text": "PEM"}},
 		{name: "missing", files: []string{filepath.Join(dir, "missing")}, want: map[string]string{"missing": "no such file"}},
 		{name: "CA missing", files: []string{server.Cert}, bundle: filepath.Join(dir, "missing"), want: map[string]string{"missing": "as the CA"}},

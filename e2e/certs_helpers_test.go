@@ -128,28 +128,30 @@ func (c keptJobgate) lasting() (caller, error) {
 	return func(ctx context.Context) error { return c.review(ctx, client) }, err
 }
 
-// reconnecting asks over one connection until the client certificate is another, as client-go does.
-func (c keptJobgate) reconnecting() (caller, error) {
+// following connects again whenever the client certificate is another, as client-go does, which looks every 5 minutes.
+func (c keptJobgate) following(connect func() (caller, error)) func() (caller, error) {
 	var mu sync.Mutex
-	var client *http.Client
+	var current caller
 	var certificate []byte
-	current := func() (*http.Client, error) {
+	latest := func() (caller, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		text, err := os.ReadFile(filepath.Join(c.pki.Dir(), certs.ClientFile))
 		if err == nil && !bytes.Equal(text, certificate) {
 			certificate = text
-			client, err = c.client()
+			current, err = connect()
 		}
-		return client, err
+		return current, err
 	}
-	return func(ctx context.Context) error {
-		client, err := current()
-		if err != nil {
-			return err
-		}
-		return c.review(ctx, client)
-	}, nil
+	return func() (caller, error) {
+		return func(ctx context.Context) error {
+			call, err := latest()
+			if err != nil {
+				return err
+			}
+			return call(ctx)
+		}, nil
+	}
 }
 
 // fresh shakes hands for each review, with the files as they are then.
@@ -162,12 +164,20 @@ func (c keptJobgate) fresh(ctx context.Context) error {
 	return c.review(ctx, client)
 }
 
-// apiServer asks as kube-apiserver does, with its own client.
+// apiServer asks as kube-apiserver does, with its own client. It is given what the files have now: client-go shares one
+// connection among clients with the same names of files.
 func (c keptJobgate) apiServer() (caller, error) {
-	client := filepath.Join(c.pki.Dir(), certs.ClientFile)
+	pair, err := os.ReadFile(filepath.Join(c.pki.Dir(), certs.ClientFile))
+	if err != nil {
+		return nil, err
+	}
+	bundle, err := os.ReadFile(filepath.Join(c.pki.Dir(), certs.CAFile))
+	if err != nil {
+		return nil, err
+	}
 	w, err := apiserverwebhook.New(&rest.Config{
 		Host: c.URL + "/authenticate", QPS: -1,
-		TLSClientConfig: rest.TLSClientConfig{CAFile: filepath.Join(c.pki.Dir(), certs.CAFile), CertFile: client, KeyFile: client},
+		TLSClientConfig: rest.TLSClientConfig{CAData: bundle, CertData: pair, KeyData: pair},
 	}, "v1", authenticator.Audiences{"https://kubernetes.default.svc"}, *apiserverwebhook.DefaultRetryBackoff())
 	return func(ctx context.Context) error {
 		_, authenticated, err := w.AuthenticateToken(ctx, c.token)
@@ -185,13 +195,16 @@ const (
 	keptConnections = 7
 )
 
-func (c keptJobgate) callers(t *testing.T, keep func() (caller, error)) []caller {
+func (c keptJobgate) callers(t *testing.T, follow bool) []caller {
 	t.Helper()
 	all := []caller{c.fresh, c.fresh}
 	for i := range keptConnections + 1 {
-		connect := keep
+		connect := c.lasting
 		if i == 0 {
 			connect = c.apiServer
+		}
+		if follow {
+			connect = c.following(connect)
 		}
 		one, err := connect()
 		if err != nil {
@@ -202,12 +215,12 @@ func (c keptJobgate) callers(t *testing.T, keep func() (caller, error)) []caller
 	return all
 }
 
-// load asks for reviews at loadRate, over kept connections among others, until more says no, which it is asked before each;
-// then it waits for the answers. Every one has to be good. It returns how many there were.
-func (c keptJobgate) load(t *testing.T, keep func() (caller, error), more func(sent int) bool) (sent int) {
+// load asks for reviews at loadRate until more says no, which it is asked before each; then it waits for the answers. Every
+// one has to be good. It returns how many there were. With follow, kept connections follow the client certificate.
+func (c keptJobgate) load(t *testing.T, follow bool, more func(sent int) bool) (sent int) {
 	t.Helper()
 	before := c.answers(t)
-	callers := c.callers(t, keep)
+	callers := c.callers(t, follow)
 	failures := make(chan error, 5)
 	var running sync.WaitGroup
 	for begun := time.Now(); more(sent); sent++ {

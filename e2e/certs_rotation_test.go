@@ -33,7 +33,7 @@ func TestCerts_CARotatedUnderLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sent := c.load(t, c.reconnecting, func(sent int) bool {
+	sent := c.load(t, true, func(sent int) bool {
 		if sent == loadRate { // a second after the beginning
 			if _, err := c.pki.RotateCA(&overlap); err != nil {
 				t.Error(err)

@@ -39,7 +39,7 @@ func TestCerts_RenewedUnderLoad(t *testing.T) {
 	atStart := c.leaf(t, certs.ServingFile)
 	serials := map[string]bool{}
 	logins, stop := keepLoggingIn(t, shell)
-	sent := c.load(t, c.lasting, func(sent int) bool {
+	sent := c.load(t, false, func(sent int) bool {
 		if sent%loadRate == 0 {
 			for _, file := range []string{certs.ServingFile, certs.ClientFile} {
 				serials[file+" "+c.leaf(t, file).SerialNumber.String()] = true

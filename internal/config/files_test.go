@@ -1,26 +1,20 @@
 package config_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
 	"io/fs"
-	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/jobgate/jobgate/internal/config"
 	"github.com/jobgate/jobgate/internal/file"
+	"github.com/jobgate/jobgate/internal/pkitest"
 )
 
 // The configuration of the tests of Load: every file that can be named is named, relative to the configuration.
@@ -229,22 +223,16 @@ func writeEveryFile(t *testing.T) string {
 	return directory
 }
 
-// certificate returns a certificate that signs itself and its key, in PEM.
+// certificate returns a certificate and its key, in PEM.
 func certificate(t *testing.T) (cert, key string) {
 	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	authority, err := pkitest.NewAuthority("test")
 	must(t, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1),
-		Subject:      pkix.Name{CommonName: "test"},
-		NotBefore:    time.Now().Add(-time.Hour),
-		NotAfter:     time.Now().Add(time.Hour),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	pair, err := authority.Server("test")
 	must(t, err)
-	keyDER, err := x509.MarshalPKCS8PrivateKey(private)
+	certPEM, keyPEM, err := pkitest.Encode(pair)
 	must(t, err)
-	return block("CERTIFICATE", string(der)), block("PRIVATE KEY", string(keyDER))
+	return string(certPEM), string(keyPEM)
 }
 
 func block(kind, content string) string {

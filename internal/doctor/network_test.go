@@ -1,19 +1,11 @@
 package doctor_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -145,44 +137,18 @@ func soon(s *setup) {
 // withIntermediate has the API server show a certificate whose authority is itself signed by the one that is trusted.
 func withIntermediate(s *setup) {
 	s.t.Helper()
-	root, ca := issue(s.t, nil, func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid = true, true })
-	intermediate, _ := issue(s.t, root, func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid = true, true })
-	leaf, _ := issue(s.t, intermediate, func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)} })
-	leaf.Certificate = append(leaf.Certificate, intermediate.Certificate[0])
-	s.api.TLS.Certificates[0] = *leaf
-	cluster(func(c *clientcmdapi.Cluster) { c.CertificateAuthorityData = ca })(s)
-}
-
-// issue makes a certificate, signed by itself if there is no issuer.
-func issue(t *testing.T, issuer *tls.Certificate, change func(*x509.Certificate)) (*tls.Certificate, []byte) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	root, err := pkitest.NewAuthority("root")
 	if err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
-	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
+	intermediate, err := root.NewIntermediate("intermediate")
 	if err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
-	template := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: serial.String()},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	if s.api.TLS.Certificates[0], err = intermediate.Server("kube-apiserver"); err != nil {
+		s.t.Fatal(err)
 	}
-	change(template)
-	parent, signer := template, any(key)
-	if issuer != nil {
-		parent, signer = issuer.Leaf, issuer.PrivateKey
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf},
-		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	cluster(func(c *clientcmdapi.Cluster) { c.CertificateAuthorityData = root.PEM() })(s)
 }
 
 func otherCA(t *testing.T) []byte {
@@ -191,15 +157,7 @@ func otherCA(t *testing.T) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, err := authority.WriteCertificate(t.TempDir(), "other")
-	if err != nil {
-		t.Fatal(err)
-	}
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem
+	return authority.PEM()
 }
 
 // The connection that checks the certificate carries no token, whatever server is at its other end.
