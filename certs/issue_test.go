@@ -47,12 +47,12 @@ func TestIssue_NewPKI(t *testing.T) {
 		usage    []x509.ExtKeyUsage
 		names    []string
 	}{
-		{"CA", ca, 10 * year, nil, nil},
+		{name: "CA", leaf: ca, lifetime: 10 * year},
 		{
-			"serving", serving, year, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-			[]string{"10.1.2.3", "127.0.0.1", "::1", "fd00::1", "jobgate.example.com", "localhost"},
+			name: "serving", leaf: serving, lifetime: year, usage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+			names: []string{"10.1.2.3", "127.0.0.1", "::1", "fd00::1", "jobgate.example.com", "localhost"},
 		},
-		{"client", client, year, []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, nil},
+		{name: "client", leaf: client, lifetime: year, usage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {

@@ -41,23 +41,26 @@ func TestServing_BrokenFilesAreCountedOnceAndTheOldOnesServe(t *testing.T) {
 	text := func(s string) func(*testing.T, onDisk) []byte {
 		return func(*testing.T, onDisk) []byte { return []byte(s) }
 	}
+	certificate := func(d onDisk) string { return d.Certificate }
+	key := func(d onDisk) string { return d.Key }
+	clientCA := func(d onDisk) string { return d.ClientCA }
 	rows := []struct {
 		name    string
 		file    func(onDisk) string
 		content func(*testing.T, onDisk) []byte
 		use     string
 	}{
-		{"certificate is text", func(d onDisk) string { return d.Certificate }, text("broken"), "serving"},
-		{"certificate is empty", func(d onDisk) string { return d.Certificate }, text(""), "serving"},
-		{"certificate is half written", func(d onDisk) string { return d.Certificate }, func(t *testing.T, d onDisk) []byte {
+		{name: "certificate is text", file: certificate, content: text("broken"), use: "serving"},
+		{name: "certificate is empty", file: certificate, content: text(""), use: "serving"},
+		{name: "certificate is half written", file: certificate, use: "serving", content: func(t *testing.T, d onDisk) []byte {
 			return read(t, d.Certificate)[:100]
-		}, "serving"},
-		{"certificate of another key", func(d onDisk) string { return d.Certificate }, func(t *testing.T, d onDisk) []byte {
+		}},
+		{name: "certificate of another key", file: certificate, use: "serving", content: func(t *testing.T, d onDisk) []byte {
 			return read(t, must[pkitest.Files](t)(d.authority.IssueServer(t.TempDir(), "other")).Cert)
-		}, "serving"},
-		{"key is text", func(d onDisk) string { return d.Key }, text("broken"), "serving"},
-		{"client CA is text", func(d onDisk) string { return d.ClientCA }, text("broken"), "client_ca"},
-		{"client CA is empty", func(d onDisk) string { return d.ClientCA }, text(""), "client_ca"},
+		}},
+		{name: "key is text", file: key, content: text("broken"), use: "serving"},
+		{name: "client CA is text", file: clientCA, content: text("broken"), use: "client_ca"},
+		{name: "client CA is empty", file: clientCA, content: text(""), use: "client_ca"},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {

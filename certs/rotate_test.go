@@ -30,11 +30,11 @@ func TestRotateCA_SaysHowFarItHasCome(t *testing.T) {
 			until time.Duration
 			files []string
 		}{
-			{0, certs.Announced, 30 * day, rotationWrites[:2]},
-			{29 * day, certs.Announced, 30 * day, nil},
-			{31 * day, certs.TakenOver, 61 * day, rotationWrites[2:6]},
-			{60 * day, certs.TakenOver, 61 * day, nil},
-			{62 * day, certs.Idle, 0, rotationWrites[6:]},
+			{at: 0, stage: certs.Announced, until: 30 * day, files: rotationWrites[:2]},
+			{at: 29 * day, stage: certs.Announced, until: 30 * day, files: nil},
+			{at: 31 * day, stage: certs.TakenOver, until: 61 * day, files: rotationWrites[2:6]},
+			{at: 60 * day, stage: certs.TakenOver, until: 61 * day, files: nil},
+			{at: 62 * day, stage: certs.Idle, until: 0, files: rotationWrites[6:]},
 		}
 		for _, step := range steps {
 			time.Sleep(time.Until(start.Add(step.at)))

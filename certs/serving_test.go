@@ -153,12 +153,12 @@ func TestLoadServing_NamesTheFileThatCannotBeUsed(t *testing.T) {
 		file  string
 		want  error
 	}{
-		{"certificate missing", certs.Files{Certificate: missing, Key: good.Key}, missing, os.ErrNotExist},
-		{"key missing", certs.Files{Certificate: good.Cert, Key: missing}, missing, os.ErrNotExist},
-		{"certificate is text", certs.Files{Certificate: text, Key: good.Key}, text, nil},
-		{"key of another certificate", certs.Files{Certificate: good.Cert, Key: other.Key}, other.Key, nil},
-		{"client CA missing", certs.Files{Certificate: good.Cert, Key: good.Key, ClientCA: missing}, missing, os.ErrNotExist},
-		{"client CA is text", certs.Files{Certificate: good.Cert, Key: good.Key, ClientCA: text}, text, nil},
+		{name: "certificate missing", files: certs.Files{Certificate: missing, Key: good.Key}, file: missing, want: os.ErrNotExist},
+		{name: "key missing", files: certs.Files{Certificate: good.Cert, Key: missing}, file: missing, want: os.ErrNotExist},
+		{name: "certificate is text", files: certs.Files{Certificate: text, Key: good.Key}, file: text},
+		{name: "key of another certificate", files: certs.Files{Certificate: good.Cert, Key: other.Key}, file: other.Key},
+		{name: "client CA missing", files: certs.Files{Certificate: good.Cert, Key: good.Key, ClientCA: missing}, file: missing, want: os.ErrNotExist},
+		{name: "client CA is text", files: certs.Files{Certificate: good.Cert, Key: good.Key, ClientCA: text}, file: text},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
