@@ -34,10 +34,11 @@ type initOptions struct {
 func newInitCommand() *cobra.Command {
 	o := initOptions{}
 	cmd := &cobra.Command{
-		Use:   "init --target TARGET --gitlab-url URL --agent ID[=path/to/project:name]",
+		Use:   "init --target TARGET --gitlab-url URL (--agent ID[=path/to/project:name] | --cluster NAME --grant-project ID)",
 		Short: "Write everything that a control plane needs to ask jobgate",
 		Long:  initLong(),
 		Example: "  jobgate init --target kubeadm --gitlab-url https://gitlab.example.com --agent 4\n" +
+			"  jobgate init --target kubeadm --gitlab-url https://gitlab.example.com --cluster prod --grant-project 150\n" +
 			"  jobgate init --target systemd --gitlab-url https://gitlab.example.com --gitlab-ca /root/gitlab-ca.crt \\\n" +
 			"    --agent 4=path/to/project:production --authorization-config /etc/kubernetes/authorization.yaml --dry-run",
 		Args: cobra.NoArgs,
@@ -79,7 +80,13 @@ func (o *initOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&in.Target, "target", "", "the kind of control plane, one of the above (required)")
 	f.StringVar(&in.GitLabURL, "gitlab-url", "", "the root of the GitLab instance, as in https://gitlab.example.com (required)")
 	f.StringArrayVar(&in.Agents, "agent", nil,
-		"an agent that represents this cluster: ID or ID=path/to/project:name (required, repeatable)")
+		"an agent that represents this cluster: ID or ID=path/to/project:name (repeatable; required without --cluster)")
+	f.StringVar(&in.Grant.Cluster, "cluster", "", "the cluster's name, by which jobs log in without an agent: a DNS label that starts with a letter")
+	f.Int64SliceVar(&in.Grant.Projects, "grant-project", nil, "the id of a GitLab project whose jobs --cluster admits (repeatable)")
+	f.Int64SliceVar(&in.Grant.Groups, "grant-group", nil, "the id of a GitLab group whose projects' jobs --cluster admits (repeatable)")
+	f.StringVar(&in.Grant.Audience, "id-token-audience", "", "with --cluster: also accept GitLab's ID tokens for this audience")
+	f.StringVar(&in.GitLabTokenFile, "gitlab-token-file", "",
+		"where a GitLab access token (read_api) will be on the node (required with --id-token-audience)")
 	f.StringVar(&in.GitLabCAFile, "gitlab-ca", "", "a PEM file with the CA of GitLab's certificate, if the system does not know it")
 	f.BoolVar(&in.AllowPlainHTTP, "allow-plain-http", false, "accept a --gitlab-url with http: job tokens travel unencrypted")
 	f.StringVar(&in.AuthorizersFile, "authorization-config", "",

@@ -102,14 +102,10 @@ func renderConfig(o Options) ([]byte, error) {
 	if len(o.GitLabCA) > 0 {
 		line("  caFile: %s", GitLabCAFile)
 	}
-	line("# The agents that represent this cluster. A job that names another agent is refused.")
-	line("agents:")
-	for _, a := range o.Agents {
-		line("- id: %d", a.ID)
-		if a.Name != "" {
-			line("  name: %s", quoted("agents.name", a.Name))
-		}
+	if o.GitLabTokenFile != "" {
+		line("  tokenFile: %s      # an access token with the scope read_api", quoted("gitlab.tokenFile", o.GitLabTokenFile))
 	}
+	renderAdmission(o, line, quoted)
 	serving := path.Join(PKIDir, certs.ServingFile)
 	line("serving:")
 	line("  address: %s", quoted("serving.address", o.Address))
@@ -123,6 +119,42 @@ func renderConfig(o Options) ([]byte, error) {
 	}
 	_, err := config.Parse(ConfigFile, []byte(text.String()))
 	return []byte(text.String()), err
+}
+
+// renderAdmission writes which jobs the cluster admits.
+func renderAdmission(o Options, line func(string, ...any), quoted func(key, value string) string) {
+	if len(o.Agents) > 0 {
+		line("# The agents that represent this cluster. A job that names another agent is refused.")
+		line("agents:")
+	}
+	for _, a := range o.Agents {
+		line("- id: %d", a.ID)
+		if a.Name != "" {
+			line("  name: %s", quoted("agents.name", a.Name))
+		}
+	}
+	g := &o.Grant
+	if g.Cluster == "" {
+		return
+	}
+	line("cluster:")
+	line("  name: %s      # jobs log in by this name; a change needs a restart", quoted("cluster.name", g.Cluster))
+	line("# Jobs of these projects and groups log in without an agent. require can narrow it: refs, environments, tiers, roles.")
+	line("grants:")
+	line("- name: %s", quoted("cluster.name", g.Cluster))
+	for _, list := range []struct {
+		key string
+		ids []int64
+	}{{"projects", g.Projects}, {"groups", g.Groups}} {
+		if len(list.ids) > 0 {
+			line("  %s: %s", list.key, strings.ReplaceAll(fmt.Sprint(list.ids), " ", ", "))
+		}
+	}
+	if g.Audience != "" {
+		line("# ID tokens of GitLab that name this audience alone are accepted, too.")
+		line("idTokens:")
+		line("  audience: %s", quoted("idTokens.audience", g.Audience))
+	}
 }
 
 // scalar is a string as YAML writes it on one line, in quotes if it needs them.

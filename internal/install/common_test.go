@@ -12,6 +12,7 @@ import (
 	"github.com/jobgate/jobgate/certs"
 	"github.com/jobgate/jobgate/internal/config"
 	"github.com/jobgate/jobgate/internal/install"
+	"github.com/jobgate/jobgate/internal/policy"
 )
 
 func common(t *testing.T, o install.Options) map[string]string {
@@ -48,6 +49,17 @@ func TestCommon_ConfigurationSaysWhatTheOptionsDo(t *testing.T) {
 			func(c *config.Configuration) {
 				c.GitLab.URL, c.GitLab.AllowPlainHTTP, c.GitLab.CAFile = "HTTP://gitlab.example.com:8080/gitlab", true, "gitlab-ca.crt"
 				c.Agents = []config.Agent{{ID: 9223372036854775807, Name: "p/a:b"}, {ID: 1, Name: `"#'[{&*!|>%@` + ":x"}}
+			},
+		},
+		{
+			"grants alone", install.Options{
+				GitLabURL: "https://gitlab.example.com", GitLabTokenFile: "/etc/jobgate/gitlab-token",
+				Grant: install.Grant{Cluster: "prod-eu", Projects: []int64{150, 151}, Groups: []int64{23}, Audience: "https://kubernetes.example.com"},
+			},
+			func(c *config.Configuration) {
+				c.GitLab.URL, c.GitLab.TokenFile, c.Cluster.Name = "https://gitlab.example.com", "/etc/jobgate/gitlab-token", "prod-eu"
+				c.IDTokens.Audience = "https://kubernetes.example.com"
+				c.Grants = []policy.Grant{{Name: "prod-eu", Projects: []int64{150, 151}, Groups: []int64{23}}}
 			},
 		},
 	} {

@@ -35,6 +35,8 @@ type Input struct {
 	GitLabURL, GitLabCAFile string
 	AllowPlainHTTP          bool
 	Agents                  []string // ID or ID=path/to/project:name
+	Grant                   Grant
+	GitLabTokenFile         string // on the node
 	AuthorizersFile         string
 	ClusterConfigFile       string // for kubeadm
 	Hosts                   []string
@@ -60,6 +62,7 @@ func (in *Input) Setup(ctx context.Context) (*Setup, error) {
 	in.target(s)
 	in.directories(s)
 	in.admission(s)
+	in.tokenFile(s)
 	s.Options.GitLabCA = in.gitLabCA()
 	s.Options.Authorizers = in.readFile(authorizersFlag, in.AuthorizersFile)
 	s.Options.ClusterConfiguration = in.readFile(clusterFlag, in.ClusterConfigFile)
@@ -104,14 +107,6 @@ func (in *Input) target(s *Setup) {
 	}
 }
 
-// admission checks which jobs the cluster admits.
-func (in *Input) admission(s *Setup) {
-	if len(in.Agents) == 0 {
-		in.refuse("--agent", "at least one is required: the id of a GitLab agent that represents this cluster")
-	}
-	s.Options.Agents = in.agents()
-}
-
 // directories sets Dir and NodeDir.
 func (in *Input) directories(s *Setup) {
 	nodeDir := cmp.Or(in.NodeDir, s.target.NodeDir, defaultNodeDir)
@@ -132,24 +127,6 @@ func (in *Input) directories(s *Setup) {
 		in.refuse("--dir", "%w", err)
 	}
 	s.Options.Dir, s.Options.NodeDir = dir, nodeDir
-}
-
-func (in *Input) agents() []Agent {
-	var agents []Agent
-	for _, text := range in.Agents {
-		digits, name, named := strings.Cut(text, "=")
-		id, err := strconv.ParseInt(digits, 10, 64)
-		switch {
-		case err != nil || id < 1 || strconv.FormatInt(id, 10) != digits:
-			in.refuse("--agent", "%q must begin with an id from 1 to 9223372036854775807, as in 4 or 4=path/to/project:name", text)
-		case named && name == "":
-			in.refuse("--agent", "%q has no name after the =", text)
-		case slices.ContainsFunc(agents, func(a Agent) bool { return a.ID == id }):
-			in.refuse("--agent", "%d is given twice", id)
-		}
-		agents = append(agents, Agent{ID: id, Name: name})
-	}
-	return agents
 }
 
 // gitLabCA reads the bundle, which every user of the node may then read.
@@ -289,7 +266,8 @@ func (in *Input) explainCluster(err error) {
 func flagOf(key string) string {
 	for prefix, flag := range map[string]string{
 		"gitlab.url": "--gitlab-url", "agents": "--agent", "serving.address": "--address",
-		"serving.healthAddress": "--health-address",
+		"serving.healthAddress": "--health-address", "cluster.name": "--cluster", "grants[0].projects": "--grant-project",
+		"grants[0].groups": "--grant-group", "gitlab.tokenFile": tokenFileFlag, "idTokens.audience": audienceFlag,
 	} {
 		if strings.HasPrefix(key, prefix) {
 			return flag

@@ -54,6 +54,20 @@ func TestInput_RefusesBeforeAnythingIsWritten(t *testing.T) {
 	}{
 		{"target", func(_ *testing.T, in *install.Input, _ string) { in.Target = "kubeadmin" }, `--target: unknown target "kubeadmin": it must be one of kubeadm, k3s,`},
 		{"no agent", func(_ *testing.T, in *install.Input, _ string) { in.Agents = nil }, "--agent: at least one is required"},
+		{"grant without a cluster", grant(install.Grant{Projects: []int64{150}}), "--cluster: is required with --grant-project"},
+		{"cluster without a grant", grant(install.Grant{Cluster: "prod"}), "--cluster: needs --grant-project or --grant-group"},
+		{"cluster that is no label", grant(install.Grant{Cluster: "Prod", Projects: []int64{150}}), "--cluster: "},
+		{"project 0", grant(install.Grant{Cluster: "prod", Projects: []int64{0}}), "--grant-project: "},
+		{"negative group", grant(install.Grant{Cluster: "prod", Groups: []int64{-1}}), "--grant-group: "},
+		{"audience without a grant", func(_ *testing.T, in *install.Input, _ string) {
+			in.Grant.Audience, in.GitLabTokenFile = "a", in.NodeDir+"/token"
+		}, "--id-token-audience: needs --cluster"},
+		{"audience without an access token", grant(install.Grant{Cluster: "prod", Projects: []int64{150}, Audience: "a"}),
+			"--gitlab-token-file: is required with --id-token-audience"},
+		{"relative token file", func(_ *testing.T, in *install.Input, _ string) { in.GitLabTokenFile = "token" }, "--gitlab-token-file: "},
+		{"token file that no container sees", func(_ *testing.T, in *install.Input, _ string) {
+			in.Target, in.GitLabTokenFile = "k3s", "/root/token"
+		}, `--gitlab-token-file: "/root/token" must be in `},
 		{"agent 0", agents("0"), `--agent: "0" must begin with an id`},
 		{"agent with a leading zero", agents("04"), `--agent: "04" must begin with an id`},
 		{"agent with a sign", agents("+4"), `--agent: "+4" must begin with an id`},
@@ -145,6 +159,10 @@ func TestInput_RefusesBeforeAnythingIsWritten(t *testing.T) {
 
 func agents(texts ...string) func(*testing.T, *install.Input, string) {
 	return func(_ *testing.T, in *install.Input, _ string) { in.Agents = texts }
+}
+
+func grant(g install.Grant) func(*testing.T, *install.Input, string) {
+	return func(_ *testing.T, in *install.Input, _ string) { in.Agents, in.Grant = nil, g }
 }
 
 func url(text string) func(*testing.T, *install.Input, string) {
@@ -259,6 +277,27 @@ func TestInput_HostsOfTheCertificate(t *testing.T) {
 			}
 			if !slices.Equal(s.Hosts, row.want) {
 				t.Errorf("got %v, want %v", s.Hosts, row.want)
+			}
+		})
+	}
+}
+
+// Every kind of control plane can be set up for jobs without an agent.
+func TestInput_GrantsNeedNoAgent(t *testing.T) {
+	for _, target := range install.Targets() {
+		t.Run(target.Name, func(t *testing.T) {
+			dir := t.TempDir()
+			in := input(dir)
+			in.Target, in.Agents, in.Dir, in.NodeDir = target.Name, nil, filepath.Join(dir, "jobgate"), ""
+			in.Grant = install.Grant{Cluster: "prod", Projects: []int64{150}, Audience: "https://kubernetes.example.com"}
+			in.GitLabTokenFile = target.NodeDir + "/gitlab-token"
+			s, err := in.Setup(t.Context())
+			must(t, err)
+			if notes := strings.Join(s.Notes, " "); !strings.Contains(notes, in.GitLabTokenFile) || !strings.Contains(notes, "read_api") {
+				t.Errorf("no note says to put the access token into its file: %s", notes)
+			}
+			if _, err := s.Plan(); err != nil {
+				t.Error(err)
 			}
 		})
 	}

@@ -19,8 +19,12 @@ type Options struct {
 	GitLabURL string
 	// GitLabCA is a PEM bundle for it; empty for the system's certificates.
 	GitLabCA []byte
-	// Agents represent this cluster; at least one.
+	// Agents represent this cluster. There are agents, or there is a grant.
 	Agents []Agent
+	// Grant admits jobs without an agent; the zero value for none.
+	Grant Grant
+	// GitLabTokenFile is where the access token will be on the node, absolute; empty for none.
+	GitLabTokenFile string
 	// Address and HealthAddress are jobgate's host:port, for reviews and for health.
 	Address, HealthAddress string
 	// Image is the container image, if the target runs one.
@@ -42,6 +46,13 @@ type Options struct {
 type Agent struct {
 	ID   int64
 	Name string // path/to/project:agent-name, or empty
+}
+
+// Grant is what init asks about a cluster that admits jobs by itself.
+type Grant struct {
+	Cluster          string // the cluster's name
+	Projects, Groups []int64
+	Audience         string // of ID tokens; empty where the cluster takes none
 }
 
 // File is a file of the directory.
