@@ -33,7 +33,7 @@ func (s *session) keep(ctx context.Context, input io.Reader) error {
 	s.say("  kubectl auth whoami")
 	s.say("  kubectl get deployments -n shop")
 	s.say("  kubectl get secrets -n kube-system    # refused to both")
-	s.say("  jobgate doctor --namespace shop")
+	s.say("  jobgate doctor")
 	s.say("")
 	s.say("The administrator: export KUBECONFIG=%s", s.admin.Kubeconfig)
 	s.say("Metrics: %s/metrics   Log: %s", s.site.Jobgate.HealthURL, s.site.Jobgate.LogFile)

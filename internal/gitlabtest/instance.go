@@ -36,7 +36,8 @@ type Settings struct {
 	RejectsCanceling bool
 	// AcceptsAnyTokenShape accepts job tokens without the glcbt- prefix, as releases before 16.9 do.
 	AcceptsAnyTokenShape bool
-	// RefusesBranchesToJobTokens answers 404 for the branches list with a job token, as releases before 19 do.
+	// RefusesBranchesToJobTokens answers 404 for the lists of branches and tags with a job token, as releases before 19
+	// do.
 	RefusesBranchesToJobTokens bool
 	// RefusesEnvironmentsToJobTokens answers 403 for the environments API with a job token (fine-grained permissions).
 	RefusesEnvironmentsToJobTokens bool
@@ -195,6 +196,7 @@ const (
 	ProtectedEnvironment  = "GET /projects/:id/protected_environments/:name"
 	Branches              = "GET /projects/:id/repository/branches"
 	Branch                = "GET /projects/:id/repository/branches/:branch"
+	Tags                  = "GET /projects/:id/repository/tags"
 	Tag                   = "GET /projects/:id/repository/tags/:tag"
 	ProtectedTags         = "GET /projects/:id/protected_tags"
 	KeySet                = "GET /oauth/discovery/keys"

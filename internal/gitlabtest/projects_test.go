@@ -160,6 +160,14 @@ func TestProjectRoutes_JudgeTheCaller(t *testing.T) {
 		{"branch of another project", "/projects/7/repository/branches/main", asAccess, nil, 404, projectNotFound},
 		{"branch, unknown access token", branchesPath + "/main", asBad, nil, 401, unauthorized},
 
+		{"tags", tagsPath, asJob, nil, 200, ""},
+		{"tags", tagsPath, asAnonymous, nil, 404, projectNotFound},
+		{"tags, guest", tagsPath, asJob, access(10), 403, forbidden},
+		{"tags, old release", tagsPath, asJob,
+			func(w *gitlabtest.Instance) { w.Settings.RefusesBranchesToJobTokens = true }, 404, projectNotFound},
+		{"tags, old release", tagsPath, asAccess,
+			func(w *gitlabtest.Instance) { w.Settings.RefusesBranchesToJobTokens = true }, 200, ""},
+
 		{"tag", tagsPath + "/v1.0", asAccess, nil, 200, ""},
 		{"tag", tagsPath + "/v1.0", asJob, nil, 404, projectNotFound},
 		{"tag that is not there", tagsPath + "/v9", asAccess, nil, 404, `{"message":"404 Tag Not Found"}`},
@@ -280,7 +288,7 @@ func TestBranches_SearchAndAnswerTheEntity(t *testing.T) {
 	}
 }
 
-func TestTag_SaysWhetherItIsProtected(t *testing.T) {
+func TestTags_SayWhetherTheyAreProtected(t *testing.T) {
 	w := example("")
 	w.Users[0].Access[project] = 40
 	g := startInstance(t, w)
@@ -288,6 +296,11 @@ func TestTag_SaysWhetherItIsProtected(t *testing.T) {
 		tag := g.get(tagsPath+"/"+name, "PRIVATE-TOKEN", patToken).decoded(t).(map[string]any)
 		if tag["name"] != name || tag["protected"] != protected {
 			t.Errorf("%s: %v", name, tag)
+		}
+	}
+	for query, want := range map[string][]string{"": {"nightly", "v1.0"}, "?search=%5Ev1.0": {"v1.0"}, "?search=none": {}} {
+		if diff := cmp.Diff(want, names(t, g.getAs(job, tagsPath+query))); diff != "" {
+			t.Errorf("%s: %s", query, diff)
 		}
 	}
 	rules := g.get("/projects/150/protected_tags", "PRIVATE-TOKEN", patToken)

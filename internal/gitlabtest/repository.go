@@ -44,18 +44,34 @@ func (c *call) branches() (*response, error) {
 	if err != nil {
 		return nil, err
 	}
-	search := c.r.URL.Query().Get("search")
-	names := slices.Sorted(slices.Values(project.Branches))
 	found := []branchEntity{}
-	for _, name := range names {
-		if matchesSearch(name, search) {
-			found = append(found, c.branchEntity(project, name))
-		}
+	for _, name := range c.searched(project.Branches) {
+		found = append(found, c.branchEntity(project, name))
 	}
 	return paginated(c, found)
 }
 
-// matchesSearch is the search of branches (GitRefsFinder): ^ is the beginning, $ the end, * is a wildcard, and
+// tags is GET /projects/:id/repository/tags (lib/api/tags.rb). GitLab's own order is by time, which the fake's tags do
+// not have.
+func (c *call) tags() (*response, error) {
+	project, err := c.repository()
+	if err != nil {
+		return nil, err
+	}
+	found := []tagEntity{}
+	for _, name := range c.searched(project.Tags) {
+		found = append(found, newTag(project, name))
+	}
+	return paginated(c, found)
+}
+
+// searched are the names that match the parameter search, in order.
+func (c *call) searched(names []string) []string {
+	search := c.r.URL.Query().Get("search")
+	return slices.DeleteFunc(slices.Sorted(slices.Values(names)), func(name string) bool { return !matchesSearch(name, search) })
+}
+
+// matchesSearch is the search of branches and tags (GitRefsFinder): ^ is the beginning, $ the end, * is a wildcard, and
 // any other text may be anywhere in the name. Case does not matter.
 func matchesSearch(name, search string) bool {
 	name, search = strings.ToLower(name), strings.ToLower(search)
@@ -115,10 +131,12 @@ func (c *call) tag() (*response, error) {
 	if !slices.Contains(project.Tags, name) {
 		return nil, notFound("Tag")
 	}
+	return jsonResponse(http.StatusOK, newTag(project, name)), nil
+}
+
+func newTag(p *Project, name string) tagEntity {
 	commit := commitOf(objectID("tag " + name))
-	return jsonResponse(http.StatusOK, tagEntity{
-		Name: name, Target: commit.ID, Commit: commit, Protected: project.protectedTag(name),
-	}), nil
+	return tagEntity{Name: name, Target: commit.ID, Commit: commit, Protected: p.protectedTag(name)}
 }
 
 // protectedTags is GET /projects/:id/protected_tags, for maintainers (lib/api/protected_tags.rb).

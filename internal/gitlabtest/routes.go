@@ -39,6 +39,7 @@ var endpoints = map[string]endpoint{
 	"/projects/{id}/protected_environments/{e}": {name: ProtectedEnvironment, answer: (*call).protectedEnvironment},
 	"/projects/{id}/repository/branches":        {name: Branches, answer: (*call).branches, takesJobTokens: true},
 	"/projects/{id}/repository/branches/{b}":    {name: Branch, answer: (*call).branch},
+	"/projects/{id}/repository/tags":            {name: Tags, answer: (*call).tags, takesJobTokens: true},
 	"/projects/{id}/repository/tags/{t}":        {name: Tag, answer: (*call).tag},
 	"/projects/{id}/protected_tags":             {name: ProtectedTags, answer: (*call).protectedTags},
 }
@@ -90,7 +91,7 @@ func (s *Server) answer(e endpoint, r *http.Request) (*response, error) {
 	c := &call{st: s.state.Load(), r: r, base: s.url, root: s.options.RelativeURLRoot, now: s.options.Now(), keys: s.keys}
 	if e.name != "" && !e.open {
 		takesJobTokens := e.takesJobTokens &&
-			!(e.name == Branches && c.st.instance.Settings.RefusesBranchesToJobTokens)
+			!((e.name == Branches || e.name == Tags) && c.st.instance.Settings.RefusesBranchesToJobTokens)
 		var err error
 		if c.who, err = c.st.authenticate(r, takesJobTokens, c.now); err != nil {
 			return nil, err
