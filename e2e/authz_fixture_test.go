@@ -129,7 +129,7 @@ func authorizationAgents() []gitlabtest.Agent {
 		myAgent:           pageOnProtectedBranches,
 		protectedAgent:    shop("protected_branches_only: true"),
 		protectedEnvAgent: shop("protected_branches_only: true", "environments: [production]"),
-		requiringAgent:    agentConfig("{ci_job: {}}", "path/to/shop", "path/to/project-1", "path/to/forger"),
+		requiringAgent:    agentConfig("{ci_job: {}}", "path/to/shop", "path/to/project-1", "path/to/group-1/project-3", "path/to/forger"),
 		bareShopAgent:     entry("path/to/shop", "{agent: {}}"),
 		staticAgent:       entry("path/to/shop", "{impersonate: {username: static-bot}}"),
 	}

@@ -24,14 +24,14 @@ func TestEnvironments_AdmitTheJobsOfTheListAlone(t *testing.T) {
 		{"a name: no environment", stagingAgent, "", isUnauthorized},
 		{"review/*: review/1", reviewAgent, "review/1", isAllowed},
 		{"review/*: my-review/1", reviewAgent, "my-review/1",
-			`it is for environments "review/*", and the job's environment (slug "`},
+			`it is for environments "review/*", and the job's `},
 		{"review/*: another environment", reviewAgent, "staging", isUnauthorized},
 		{"review/*: no environment", reviewAgent, "", isUnauthorized},
 		{"*: an environment", anyEnvAgent, "staging", isAllowed},
 		{"*: no environment", anyEnvAgent, "", isUnauthorized},
 		{"prod*: prod", prodAgent, "prod", isAllowed},
 		{"prod*: production", prodAgent, "production", isAllowed},
-		{"prod*: preprod", prodAgent, "preprod", `it is for environments "prod*", and the job's environment (slug "preprod") is another one`},
+		{"prod*: preprod", prodAgent, "preprod", `it is for environments "prod*", and the job's `},
 		{"a blank and a name: the environment", blankAgent, "staging", isAllowed},
 		{"a blank and a name: another environment", blankAgent, "production", isUnauthorized},
 		{"a blank and a name: no environment", blankAgent, "", isUnauthorized},
@@ -149,16 +149,18 @@ func TestProtectedBranches_AdmitJobsOnProtectedRefsAlone(t *testing.T) {
 			{"unprotected tag", onNightly, isUnauthorized},
 			{"merge request", onMerge, isUnauthorized},
 		}},
-		{"GitLab does not filter, job tokens read branches", []func(*testing.T){oldGitLab}, []row{
+		{"GitLab does not filter, job tokens read branches and tags", []func(*testing.T){oldGitLab}, []row{
 			{"protected branch", onMain, isAllowed},
 			{"unprotected branch", onFeature, unprotected},
-			{"protected tag", onTag, unknown + "the job token may not read the project's tags"},
+			{"protected tag", onTag, isAllowed},
+			{"unprotected tag", onNightly, `ref "nightly" is not protected`},
 			{"merge request", onMerge, "a merge request's pipeline, which never counts as protected"},
 			{"merge request under its target's name", onMainMerge, "a merge request's pipeline, which never counts as protected"},
 		}},
-		{"GitLab does not filter, job tokens do not read branches", []func(*testing.T){oldGitLab, refuseBranches}, []row{
+		{"GitLab does not filter, job tokens read neither", []func(*testing.T){oldGitLab, refuseBranches}, []row{
 			{"protected branch", onMain, unknown + "the job token may not read the project's branches"},
 			{"unprotected branch", onFeature, unknown + "the job token may not read the project's branches"},
+			{"protected tag", onTag, unknown + "the job token may not read the project's tags"},
 		}},
 		{"GitLab does not filter, access token", []func(*testing.T){
 			oldGitLab, refuseBranches, func(t *testing.T) { withAccessToken(t, readerToken) },
