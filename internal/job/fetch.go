@@ -31,6 +31,10 @@ func (r *Registry) fetch(k key, c Credential, lane Lane) <-chan singleflight.Res
 			e.began.Store(int64(a.at))
 			defer e.began.Store(0)
 		}
+		// A source may rely on an earlier verification, so an end that has passed meanwhile is noticed here.
+		if c.hasExpired(r.clock.now()) {
+			return nil, r.fileError(k, &RejectedError{Rejection: Expired}, s)
+		}
 		identified, err := sources.identify(ctx, c, before, lane)
 		r.outage.met(err, lane)
 		if err != nil {
@@ -98,20 +102,21 @@ func factsOf(before, now *answer) *Job {
 }
 
 func (r *Registry) fileJob(k key, c Credential, a *answer) *entry {
-	if e, ok := r.jobs.Peek(k); ok && e.id == a.job.ID {
+	j := jobKey{id: a.job.ID, kind: c.Kind}
+	if e, ok := r.jobs.Peek(k); ok && e.job == j {
 		e.answer.Store(a)
 		e.notBefore.Store(0)
 		return e
 	}
 	r.jobs.Remove(k)
-	r.ended.Remove(a.job.ID)
+	r.ended.Remove(j)
 	if c.Kind == IDToken {
 		c.Token = "" // verified once and not asked for again; the job's ids are enough
 	}
-	e := &entry{id: a.job.ID, credential: c}
+	e := &entry{job: j, credential: c}
 	e.answer.Store(a)
 	// The index first: if the cache is full of busier jobs, adding may evict, and evicting cleans the index.
-	r.index.add(e.id, k)
+	r.index.add(e.job, k)
 	r.jobs.Add(k, e)
 	return e
 }
@@ -126,7 +131,7 @@ func (r *Registry) fileError(k key, err error, s *Settings) error {
 			known := *rejected
 			known.Job = e.answer.Load().job
 			err = &known
-			r.ended.Add(e.id, &known)
+			r.ended.Add(e.job, &known)
 			r.jobs.Remove(k)
 		}
 		if !rejected.Fleeting {

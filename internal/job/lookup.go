@@ -17,6 +17,11 @@ type Credential struct {
 	Expires time.Time
 }
 
+// hasExpired compares the end that the token states with the wall clock.
+func (c *Credential) hasExpired(now time.Time) bool {
+	return !c.Expires.IsZero() && !now.Before(c.Expires)
+}
+
 // Kind tells credentials apart.
 type Kind byte
 
@@ -52,7 +57,7 @@ func (a Answer) RecordOnce(record func() (kept bool)) {
 
 // entry is one known job. It lives as long as its place in the cache; its answer is replaced by refreshes.
 type entry struct {
-	id         int64
+	job        jobKey
 	credential Credential // kept to refresh by; leaves memory with the entry
 	answer     atomic.Pointer[answer]
 	// began and notBefore steer refreshes, on the registry's clock: when the one on its way began (0: none is), and when
@@ -124,13 +129,15 @@ type ByID struct {
 	Kind Kind
 }
 
+func (j ByID) key() jobKey { return jobKey{id: j.ID, kind: j.Kind} }
+
 // LookupID is Lookup for a job by its id. It never waits for more than a second.
 //
 // The error is a *RejectedError for a job that has ended, ErrUnconfirmed for one that is known but has not been confirmed
 // for longer than an answer may serve, and ErrUnknown for one that this registry has not seen. Of the latter GitLab is
 // asked by the id, where there is an access token to ask with; trouble there changes nothing.
 func (r *Registry) LookupID(ctx context.Context, j ByID) (Answer, error) {
-	k, ok := r.index.find(j.ID)
+	k, ok := r.index.find(j.key())
 	if !ok {
 		return Answer{}, r.confirmByID(ctx, j)
 	}
@@ -164,7 +171,7 @@ func (r *Registry) confirm(ctx context.Context, k key, e *entry) (Answer, error)
 // use serves a known job as far as the rules of freshness allow. It is not ok when the answer is too old to help.
 func (r *Registry) use(ctx context.Context, k key, e *entry) (a Answer, ok bool, err error) {
 	s, known := r.settings.Load(), e.answer.Load()
-	if end := e.credential.Expires; !end.IsZero() && !r.clock.now().Before(end) {
+	if e.credential.hasExpired(r.clock.now()) {
 		return Answer{}, false, nil
 	}
 	switch s.freshness().judge(r.clock.elapsed()-known.at, known.revision != s.Revision) {

@@ -99,3 +99,48 @@ func TestLookupID_MostEndedJobsAreForgotten(t *testing.T) {
 		}
 	})
 }
+
+// A job may log in with both kinds of credentials; each keeps what it proves.
+func TestLookupID_KindsOfCredentialsAreApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{answer: func(token string) (*job.Job, error) {
+			j := reply(1)
+			if token == "ID token" {
+				j.Agents = nil
+			}
+			return j, nil
+		}}
+		r := newRegistry(t, s, defaults)
+		lookup(t, r, "job token")
+		if _, err := r.Lookup(t.Context(), job.Credential{Kind: job.IDToken, Token: "ID token"}); err != nil {
+			t.Fatal(err)
+		}
+		for kind, agents := range map[job.Kind]int{job.JobToken: 1, job.IDToken: 0} {
+			a, err := r.LookupID(t.Context(), job.ByID{ID: 1, ProjectID: 150, Kind: kind})
+			if err != nil || len(a.Job.Agents) != agents {
+				t.Errorf("kind %d: %d agents, error %v; want %d", kind, len(a.Job.Agents), err, agents)
+			}
+		}
+	})
+}
+
+// A verified token is not verified again, so its end is the registry's to notice.
+func TestLookup_ExpiredTokenIsRejectedWithoutAsking(t *testing.T) {
+	for _, kind := range []job.Kind{job.JobToken, job.IDToken} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &source{answer: runs}
+			r := newRegistry(t, s, defaults)
+			c := job.Credential{Kind: kind, Token: "token", Expires: time.Now().Add(15 * time.Second)}
+			first, err := r.Lookup(t.Context(), c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(15 * time.Second)
+			_, err = r.Lookup(t.Context(), c)
+			wantRejected(t, err)
+			_, err = r.LookupID(t.Context(), job.ByID{ID: first.Job.ID, ProjectID: 150, Kind: kind})
+			wantRejected(t, err)
+			wantCalls(t, s, 1)
+		})
+	}
+}

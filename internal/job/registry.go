@@ -28,8 +28,8 @@ type Registry struct {
 	settings  atomic.Pointer[Settings]
 	jobs      *lru.Cache[key, *entry]
 	refused   *lru.Cache[key, refusal]
-	ended     *lru.Cache[int64, *RejectedError] // by job id
-	statuses  *lru.Cache[int64, *status]        // of jobs that only their id is known of
+	ended     *lru.Cache[jobKey, *RejectedError]
+	statuses  *lru.Cache[jobKey, *status] // of jobs of which only the id is known
 	index     index
 	outage    outage
 	lookups   singleflight.Group
@@ -93,19 +93,19 @@ func NewRegistry(sources Sources, s Settings, r prometheus.Registerer) (*Registr
 		return nil, fmt.Errorf("make key secret: %w", err)
 	}
 	var err error
-	if reg.jobs, err = lru.NewWithEvict(s.MaxJobs, func(k key, e *entry) { reg.index.remove(e.id, k) }); err != nil {
+	if reg.jobs, err = lru.NewWithEvict(s.MaxJobs, func(k key, e *entry) { reg.index.remove(e.job, k) }); err != nil {
 		return nil, fmt.Errorf("make cache of %d jobs: %w", s.MaxJobs, err)
 	}
-	if reg.statuses, err = lru.New[int64, *status](s.MaxJobs); err != nil {
+	if reg.statuses, err = lru.New[jobKey, *status](s.MaxJobs); err != nil {
 		return nil, fmt.Errorf("make cache of %d statuses: %w", s.MaxJobs, err)
 	}
 	if reg.refused, err = lru.New[key, refusal](s.MaxRejected); err != nil {
 		return nil, fmt.Errorf("make cache of %d rejections: %w", s.MaxRejected, err)
 	}
-	if reg.ended, err = lru.New[int64, *RejectedError](s.MaxRejected); err != nil {
+	if reg.ended, err = lru.New[jobKey, *RejectedError](s.MaxRejected); err != nil {
 		return nil, fmt.Errorf("make cache of %d ended jobs: %w", s.MaxRejected, err)
 	}
-	reg.index.keys = make(map[int64]key)
+	reg.index.keys = make(map[jobKey]key)
 	reg.lifetime, reg.end = context.WithCancel(context.Background())
 	reg.metrics = newMetrics(r, reg)
 	reg.Configure(sources, s)
@@ -153,8 +153,8 @@ func (r *Registry) sweep() {
 	for k, e, ok := r.jobs.GetOldest(); ok && now-e.answer.Load().at >= old; k, e, ok = r.jobs.GetOldest() {
 		r.jobs.Remove(k)
 	}
-	for id, st, ok := r.statuses.GetOldest(); ok && now-st.at >= old; id, st, ok = r.statuses.GetOldest() {
-		r.statuses.Remove(id)
+	for j, st, ok := r.statuses.GetOldest(); ok && now-st.at >= old; j, st, ok = r.statuses.GetOldest() {
+		r.statuses.Remove(j)
 	}
 	for k, m, ok := r.refused.GetOldest(); ok && now >= m.until; k, m, ok = r.refused.GetOldest() {
 		r.refused.Remove(k)
@@ -170,30 +170,37 @@ func (r *Registry) key(c Credential) (k key) {
 	return k
 }
 
+// jobKey names a job by its id and the kind of credential that it logged in with. A job may have both kinds: what one of
+// them proves, such as the agents that list the job, the other does not.
+type jobKey struct {
+	id   int64
+	kind Kind
+}
+
 // index finds a job's entry by the job's id. It is bounded by the cache of jobs, whose evictions remove from it.
 type index struct {
 	mu   sync.RWMutex
-	keys map[int64]key
+	keys map[jobKey]key
 }
 
-func (x *index) add(id int64, k key) {
+func (x *index) add(j jobKey, k key) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.keys[id] = k
+	x.keys[j] = k
 }
 
-// remove forgets the id only if it still belongs to this key: a job can be known under a newer token.
-func (x *index) remove(id int64, k key) {
+// remove forgets the job only if it still belongs to this key: it can be known under a newer token.
+func (x *index) remove(j jobKey, k key) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.keys[id] == k {
-		delete(x.keys, id)
+	if x.keys[j] == k {
+		delete(x.keys, j)
 	}
 }
 
-func (x *index) find(id int64) (key, bool) {
+func (x *index) find(j jobKey) (key, bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	k, ok := x.keys[id]
+	k, ok := x.keys[j]
 	return k, ok
 }

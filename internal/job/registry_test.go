@@ -217,7 +217,8 @@ func TestLookup_TokensOwnEndBoundsTheAnswer(t *testing.T) {
 		time.Sleep(15 * time.Second)
 		s.set(down)
 		_, err := r.Lookup(t.Context(), c)
-		wantUnavailable(t, err)
+		wantRejected(t, err)
+		wantCalls(t, s, 1)
 	})
 }
 

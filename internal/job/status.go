@@ -19,14 +19,14 @@ type status struct {
 // confirmByID asks GitLab about a job that this registry has not seen. The error is a *RejectedError for one that has
 // ended, else ErrUnknown: the job is then judged by what its identity says.
 func (r *Registry) confirmByID(ctx context.Context, j ByID) error {
-	if rejected, ok := r.ended.Get(j.ID); ok {
+	if rejected, ok := r.ended.Get(j.key()); ok {
 		return rejected
 	}
 	if !r.sources.Load().Statuses.CanAsk() {
 		return ErrUnknown
 	}
 	s := r.settings.Load()
-	if known, ok := r.statuses.Get(j.ID); ok {
+	if known, ok := r.statuses.Get(j.key()); ok {
 		f := s.freshness()
 		if !known.confirmed {
 			f = freshness{freshFor: f.pauseAfterTrouble(0)} // trouble is asked about again sooner
@@ -48,7 +48,7 @@ func (r *Registry) confirmByID(ctx context.Context, j ByID) error {
 }
 
 func (r *Registry) fetchStatus(j ByID) <-chan singleflight.Result {
-	return r.once("status of "+strconv.FormatInt(j.ID, 10), func(ctx context.Context) (any, error) {
+	return r.once("status of "+strconv.FormatInt(j.ID, 10)+string(rune(j.Kind)), func(ctx context.Context) (any, error) {
 		at := r.clock.elapsed()
 		text, err := r.sources.Load().Statuses.Status(ctx, j.ProjectID, j.ID, Refreshes)
 		if err == nil && !isRunning(text, j.Kind) {
@@ -56,11 +56,11 @@ func (r *Registry) fetchStatus(j ByID) <-chan singleflight.Result {
 		}
 		var rejected *RejectedError
 		if errors.As(err, &rejected) {
-			r.ended.Add(j.ID, rejected)
-			r.statuses.Remove(j.ID)
+			r.ended.Add(j.key(), rejected)
+			r.statuses.Remove(j.key())
 			return nil, err
 		}
-		r.statuses.Add(j.ID, &status{at: at, confirmed: err == nil})
+		r.statuses.Add(j.key(), &status{at: at, confirmed: err == nil})
 		return nil, err
 	})
 }
