@@ -31,7 +31,7 @@ const (
 )
 
 // anyone leaves a file to its owner.
-var anyone = file.Owner{UID: file.Any, GID: file.Any}
+func anyone() file.Owner { return file.Owner{UID: file.Any, GID: file.Any} }
 
 // mode is a file's permissions.
 type mode = fs.FileMode
@@ -90,7 +90,7 @@ func (c contents) ownerFor(name string) file.Owner {
 			return f.owner
 		}
 	}
-	return anyone
+	return anyone()
 }
 
 // take notes a write that was made.

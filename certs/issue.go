@@ -117,7 +117,7 @@ func (r *Request) next(s *state) (*write, error) {
 }
 
 func (r *Request) owner() file.Owner {
-	o := anyone
+	o := anyone()
 	if r.UID != nil {
 		o.UID, o.Required = *r.UID, true
 	}
@@ -139,7 +139,7 @@ func (r *Request) directory(s *state) (*write, error) {
 // authority makes a CA if there is none, or if it has expired. A missing key alone is no reason: it may be kept elsewhere on
 // purpose.
 func (r *Request) authority(s *state) (*write, error) {
-	why := ""
+	var why string
 	switch {
 	case s.signing == nil && len(s.bundle) == 0:
 		why = whyMissing
@@ -203,7 +203,8 @@ func (r *Request) client(s *state) (*write, error) {
 // leaf makes a leaf certificate that is missing or does not fit.
 func (r *Request) leaf(s *state, file string, template x509.Certificate) (*write, error) {
 	leaf, err := s.leaf(file)
-	why, life := "", r.lifetime()
+	var why string
+	life := r.lifetime()
 	switch {
 	case missing(err):
 		why = whyMissing

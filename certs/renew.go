@@ -159,7 +159,7 @@ func (s *state) issue(file string, template x509.Certificate, lifetime time.Dura
 	if f, ok := s.files[file]; ok {
 		m |= f.mode & modeGroup
 	}
-	return &write{Change: Change{File: file, Why: why}, content: text, mode: m, owner: anyone, leaf: leaf}, nil
+	return &write{Change: Change{File: file, Why: why}, content: text, mode: m, owner: anyone(), leaf: leaf}, nil
 }
 
 // names are a certificate's common name, DNS names and IP addresses.

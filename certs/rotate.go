@@ -202,7 +202,7 @@ func (s *state) advance() (*write, error) {
 	old := s.replaced()
 	switch {
 	case s.next != nil && s.next.certificate.Equal(s.signing.certificate):
-		return &write{Change: Change{NextSigningFile, "the CA in it has taken over"}, kind: removeFile, owner: anyone}, nil
+		return &write{Change: Change{NextSigningFile, "the CA in it has taken over"}, kind: removeFile, owner: anyone()}, nil
 	case s.next != nil && !s.announced():
 		return s.publish()
 	case s.next != nil && !s.takenOver(),
@@ -268,7 +268,7 @@ func writeAuthority(file string, ca *pair, why string) (*write, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write the CA %s: %w", name(ca.certificate), err)
 	}
-	return &write{Change: Change{file, why}, content: text, mode: modeSecret, owner: anyone}, nil
+	return &write{Change: Change{file, why}, content: text, mode: modeSecret, owner: anyone()}, nil
 }
 
 func writeBundle(bundle []*x509.Certificate, t term, why string) (*write, error) {
@@ -276,5 +276,5 @@ func writeBundle(bundle []*x509.Certificate, t term, why string) (*write, error)
 	if err != nil {
 		return nil, fmt.Errorf("write %s: %w", CAFile, err)
 	}
-	return &write{Change: Change{CAFile, why}, content: text, mode: modePublic, owner: anyone}, nil
+	return &write{Change: Change{CAFile, why}, content: text, mode: modePublic, owner: anyone()}, nil
 }

@@ -250,8 +250,10 @@ func checkIssuer(t *testing.T, p *certs.PKI, ca *x509.Certificate) {
 func TestRotateCA_OldKeyIsGoneOnceTheNewOneSigns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := issued(t, certs.Request{})
-		key := snap(t, p)[certs.SigningFile]
-		key = key[strings.Index(key, "-----BEGIN EC PRIVATE KEY-----"):]
+		_, key, found := strings.Cut(snap(t, p)[certs.SigningFile], "-----BEGIN EC PRIVATE KEY-----")
+		if !found {
+			t.Fatal("there is no key")
+		}
 		must[certs.Rotation](t)(p.RotateCA(nil))
 		time.Sleep(31 * day)
 		must[certs.Rotation](t)(p.RotateCA(nil))

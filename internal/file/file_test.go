@@ -2,6 +2,7 @@ package file_test
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -58,26 +59,25 @@ func TestWrite_ReplacesTheWholeFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "config")
 	old := syscall.Umask(0o077)
 	defer syscall.Umask(old)
-	for _, row := range []struct {
-		content string
-		mode    fs.FileMode
-	}{{"first", 0o644}, {"2", 0o600}} {
-		before, _ := os.Open(path) // nil the first time
-		if err := file.Write(path, []byte(row.content), row.mode); err != nil {
+	write := func(content string, mode fs.FileMode) {
+		t.Helper()
+		if err := file.Write(path, []byte(content), mode); err != nil {
 			t.Fatal(err)
 		}
 		got, info, err := file.ReadWithInfo(path, 100)
-		if err != nil || string(got) != row.content || info.Mode() != row.mode {
-			t.Errorf("the file has %q and mode %v, %v; want %q and %v", got, info.Mode(), err, row.content, row.mode)
+		if err != nil || string(got) != content || info.Mode() != mode {
+			t.Errorf("the file has %q and mode %v, %v; want %q and %v", got, info.Mode(), err, content, mode)
 		}
-		if before == nil {
-			continue
-		}
-		defer before.Close()
-		reader := make([]byte, 100)
-		if n, err := before.Read(reader); string(reader[:n]) != "first" {
-			t.Errorf("a reader of the old file gets %q, %v", reader[:n], err)
-		}
+	}
+	write("first", 0o644)
+	reader, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	write("2", 0o600)
+	if got, err := io.ReadAll(reader); string(got) != "first" {
+		t.Errorf("a reader of the old file gets %q, %v", got, err)
 	}
 }
 
@@ -149,11 +149,11 @@ func TestExposed(t *testing.T) {
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "it")
-			make := func() error { return os.WriteFile(path, nil, 0o600) }
+			create := func() error { return os.WriteFile(path, nil, 0o600) }
 			if row.mode.IsDir() {
-				make = func() error { return os.Mkdir(path, 0o700) }
+				create = func() error { return os.Mkdir(path, 0o700) }
 			}
-			if err := errors.Join(make(), os.Chmod(path, row.mode.Perm())); err != nil {
+			if err := errors.Join(create(), os.Chmod(path, row.mode.Perm())); err != nil {
 				t.Fatal(err)
 			}
 			want := ""
