@@ -28,6 +28,9 @@ const (
 	shownGitLab  = "https://gitlab.example.com"
 	shownHealth  = "127.0.0.1:9444"
 	shownServing = "127.0.0.1:9443"
+	// shownAuditLog is the API server's, which a machine has none of: its own has one event.
+	shownAuditLog = "/var/log/kubernetes/audit/audit.log"
+	auditEvent    = `{"kind":"Event","verb":"list","user":{"username":"gitlab:ci_job:1001","extra":{"agent.gitlab.com/ci_job_id":["1001"]}}}` + "\n"
 )
 
 // machine is a machine on which pages' commands run as root. It has the files of the machine that runs the tests, but its own
@@ -280,14 +283,16 @@ func (m *machine) installJobgate(t *testing.T) *strings.Replacer {
 		" --agent=4="+ciJobContext+" --address="+serving+" --health-address="+health); err != nil {
 		t.Fatal(err)
 	}
-	path, args, env := m.command("jobgate", "serve", "--config=/etc/kubernetes/jobgate/config.yaml", "--pki=/etc/kubernetes/jobgate/pki")
+	path, args, env := m.command("jobgate", "serve", "--config=/etc/kubernetes/jobgate/config.yaml", "--pki=/etc/kubernetes/jobgate/pki",
+		"--decision-log=/root/decisions.jsonl")
 	if path, err = exec.LookPath(path); err != nil {
 		t.Fatal(err)
 	}
 	(&node{health: health}).startAndWait(t, process.Spec{
 		Name: "a page's jobgate", Path: path, Args: args, Env: env, LogFile: filepath.Join(m.dir, "log"),
 	})
-	return strings.NewReplacer(shownGitLab, present.GitLab.URL, shownHealth, health, shownServing, serving)
+	m.write(t, "/root/audit.log", auditEvent)
+	return strings.NewReplacer(shownGitLab, present.GitLab.URL, shownHealth, health, shownServing, serving, shownAuditLog, "/root/audit.log")
 }
 
 func freeAddress(t *testing.T, ports *process.Ports) string {

@@ -49,7 +49,14 @@ var (
 // page is docs/troubleshooting.md.
 type page struct {
 	blocks map[string][]string // the messages by the kind of their block
-	shown  map[string]*regexp.Regexp
+	forms  map[string][]messageForm
+}
+
+// messageForm matches a message of one line of a block. What replaces a word that has a block is captured, and is matched on
+// its own: one expression for all of it would be too large.
+type messageForm struct {
+	message *regexp.Regexp
+	words   []string // of the captures
 }
 
 var readPage = sync.OnceValues(func() (*page, error) {
@@ -57,7 +64,7 @@ var readPage = sync.OnceValues(func() (*page, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, block := &page{blocks: map[string][]string{}, shown: map[string]*regexp.Regexp{}}, ""
+	p, block := &page{blocks: map[string][]string{}, forms: map[string][]messageForm{}}, ""
 	for line := range strings.Lines(string(text)) {
 		line = strings.TrimRight(line, "\n")
 		if start := blockStart.FindStringSubmatch(line); start != nil {
@@ -68,50 +75,76 @@ var readPage = sync.OnceValues(func() (*page, error) {
 			p.blocks[block] = append(p.blocks[block], line)
 		}
 	}
-	for _, block := range []string{kubectlBlock, logBlock, initBlock} {
-		if p.shown[block], err = regexp.Compile(`\A` + p.expression(block) + `\z`); err != nil {
-			return nil, fmt.Errorf("read the messages of %s: %w", troubleshootingPage, err)
+	for block, lines := range p.blocks {
+		for _, line := range lines {
+			p.forms[block] = append(p.forms[block], p.form(line))
 		}
 	}
 	return p, nil
 })
 
-// expression matches any of the messages in a block.
-func (p *page) expression(block string) string {
-	alternatives := make([]string, 0, len(p.blocks[block]))
-	for _, template := range p.blocks[block] {
-		var b strings.Builder
-		at := 0
-		for _, place := range placeholder.FindAllStringIndex(template, -1) {
-			b.WriteString(regexp.QuoteMeta(template[at:place[0]]))
-			b.WriteString(p.filling(template[place[0]+1:place[1]-1], strings.HasSuffix(template[:place[0]], `"`)))
-			at = place[1]
+func (p *page) form(line string) messageForm {
+	var expression strings.Builder
+	var words []string
+	at := 0
+	for _, place := range placeholder.FindAllStringIndex(line, -1) {
+		word := line[place[0]+1 : place[1]-1]
+		filling, hasBlock := p.filling(word, strings.HasSuffix(line[:place[0]], `"`))
+		if hasBlock {
+			words = append(words, word)
 		}
-		b.WriteString(regexp.QuoteMeta(template[at:]))
-		alternatives = append(alternatives, b.String())
+		expression.WriteString(regexp.QuoteMeta(line[at:place[0]]) + filling)
+		at = place[1]
 	}
-	return "(?:" + strings.Join(alternatives, "|") + ")"
+	expression.WriteString(regexp.QuoteMeta(line[at:]))
+	return messageForm{message: regexp.MustCompile(`\A` + expression.String() + `\z`), words: words}
 }
 
 // filling matches what can replace a word.
-func (p *page) filling(word string, quoted bool) string {
+func (p *page) filling(word string, quoted bool) (expression string, hasBlock bool) {
 	switch {
 	case word == "agent":
-		return `agent [0-9]+(?: \([^()]*\))?`
+		return `agent [0-9]+(?: \([^()]*\))?`, false
 	case slices.Contains(numbers, word):
-		return "[0-9]+"
+		return "[0-9]+", false
 	case len(p.blocks[word]) > 0:
-		// Several, each written once: words nest, and two of each would double the expression at every level.
-		return "(?:(?:; )?" + p.expression(word) + ")+"
+		return "(.+)", true
 	case quoted:
-		return `[^"]*`
+		return `[^"]*`, false
 	default:
-		return ".+"
+		return ".+", false
 	}
 }
 
 // shows says whether the page has the message in a block.
-func (p *page) shows(message, block string) bool { return p.shown[block].MatchString(message) }
+func (p *page) shows(message, block string) bool {
+	return slices.ContainsFunc(p.forms[block], func(f messageForm) bool {
+		captured := f.message.FindStringSubmatch(message)
+		if captured == nil {
+			return false
+		}
+		for i, word := range f.words {
+			if !p.showsSeveral(captured[i+1], word) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// showsSeveral takes one message of a block, or several that are joined.
+func (p *page) showsSeveral(messages, block string) bool {
+	if p.shows(messages, block) {
+		return true
+	}
+	const joint = "; "
+	for at := range messages {
+		if strings.HasPrefix(messages[at:], joint) && p.shows(messages[:at], block) && p.showsSeveral(messages[at+len(joint):], block) {
+			return true
+		}
+	}
+	return false
+}
 
 // wantExplained fails unless the page shows what kubectl printed.
 func wantExplained(t *testing.T, result kubectl.Result) {

@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	"go/token"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/jobgate/jobgate/certs"
 	"github.com/jobgate/jobgate/internal/daemon"
+	"github.com/jobgate/jobgate/internal/decision"
 )
 
 const (
@@ -64,6 +66,30 @@ func TestOperations_ListsReasonsAndRules(t *testing.T) {
 		if diff := cmp.Diff(stringConstants(t, kind.file, kind.typeName), documented); diff != "" {
 			t.Errorf("%s (-%s +documented):\n%s", kind.heading, kind.file, diff)
 		}
+	}
+}
+
+// The page's table has the fields of a decision's record, and no other.
+func TestOperations_ListsTheFieldsOfADecision(t *testing.T) {
+	_, table, found := strings.Cut(section(t, operationsPage, "Logs"), "### The decision log\n")
+	if !found {
+		t.Fatal("there is no section on the decision log")
+	}
+	var documented, fields []string
+	for _, row := range regexp.MustCompile("(?m)^\\| (`[a-zA-Z`, ]+`) \\|").FindAllStringSubmatch(table, -1) {
+		for _, m := range regexp.MustCompile("`([a-zA-Z]+)`").FindAllStringSubmatch(row[1], -1) {
+			documented = append(documented, m[1])
+		}
+	}
+	record := reflect.TypeFor[decision.Record]()
+	for i := range record.NumField() {
+		name, _, _ := strings.Cut(record.Field(i).Tag.Get("json"), ",")
+		fields = append(fields, name)
+	}
+	slices.Sort(documented)
+	slices.Sort(fields)
+	if diff := cmp.Diff(fields, documented); diff != "" {
+		t.Errorf("fields (-record +documented):\n%s", diff)
 	}
 }
 

@@ -2,10 +2,12 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
 
 	"github.com/jobgate/jobgate/internal/config"
 )
@@ -57,5 +59,41 @@ func TestDocs_RestrictionIsValidAndComplete(t *testing.T) {
 	}
 	if len(c.Restrictions) != 1 || !c.Restrictions[0].Require.ProtectedRef {
 		t.Error("there is not one restriction with a protected ref")
+	}
+}
+
+// What a page shows as a part of the configuration file is valid with the least that has to stand beside it.
+func TestDocs_PartsOfTheConfigurationAreValid(t *testing.T) {
+	const least = `{"apiVersion": "jobgate.io/v1alpha1", "kind": "Configuration", "agents": [{"id": 4}],
+		"gitlab": {"url": "https://gitlab.example.com"}, "serving": {"certFile": "tls.pem", "keyFile": "tls.pem"}}`
+	pages, err := filepath.Glob(root + "docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, page := range pages {
+		for _, m := range fence.FindAllStringSubmatch(readPage(t, page), -1) {
+			if m[1] != "yaml part" {
+				continue
+			}
+			found++
+			whole := map[string]any{}
+			if err := yaml.Unmarshal([]byte(least), &whole); err != nil {
+				t.Fatal(err)
+			}
+			if err := yaml.Unmarshal([]byte(m[2]), &whole); err != nil {
+				t.Fatalf("%s: %v\n%s", page, err, m[2])
+			}
+			text, err := yaml.Marshal(whole)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := config.Parse(page, text); err != nil {
+				t.Errorf("%v\n%s", err, m[2])
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no page shows a part")
 	}
 }
