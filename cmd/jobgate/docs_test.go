@@ -5,6 +5,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -259,4 +260,35 @@ func block(t *testing.T, page, kind string) string {
 		t.Fatalf("%s has %d blocks %q, want one", page, len(found), kind)
 	}
 	return found[0]
+}
+
+// Every test that the page on security names for a promise is in the tree.
+func TestSecurity_PromisesHaveTheirTests(t *testing.T) {
+	tests := map[string]bool{}
+	declaration := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		for _, m := range declaration.FindAllStringSubmatch(readPage(t, path), -1) {
+			tests[m[1]] = true
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	promises := regexp.MustCompile(`(?m)^\| [^|]+ \| (.+) \|$`).FindAllStringSubmatch(section(t, root+"docs/security.md", "Promises and their tests"), -1)
+	named := 0
+	for _, promise := range promises {
+		for _, m := range regexp.MustCompile("`((?:Test|Fuzz)\\w+)`").FindAllStringSubmatch(promise[1], -1) {
+			named++
+			if !tests[m[1]] {
+				t.Errorf("there is no test %s", m[1])
+			}
+		}
+	}
+	if named < len(promises)-2 { // the table's head is two lines
+		t.Errorf("%d tests for %d lines of the table: a promise has none", named, len(promises))
+	}
 }
