@@ -189,20 +189,21 @@ func TestInit_AConflictIsShownAndNothingWritten(t *testing.T) {
 }
 
 func TestInit_BadUsage(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "jobgate")
 	for _, row := range []struct {
 		name string
 		args []string
 		want string
 	}{
 		{"nothing", []string{"init"}, "nothing was written\n--target: it is required"},
-		{"a target", initArgs("gke", "/nonexistent"), "nothing was written\n--target: unknown target \"gke\""},
-		{"an agent", initArgs("systemd", "/nonexistent", "--agent", "04"), "nothing was written\n--agent: "},
-		{"two mistakes", initArgs("systemd", "/nonexistent", "--agent", "04", "--address", "x"), "\n--address: "},
-		{"a format", initArgs("systemd", "/nonexistent", "--agent", "04", "-o", "yaml"), "\n--output: \"yaml\" must be text or json"},
-		{"no image", initArgs("kubeadm", "/nonexistent", "--image="), "nothing was written\n--image: this jobgate is not a release"},
-		{"a misspelt flag", initArgs("systemd", "/nonexistent", "--gitlab-ulr=x"), "unknown flag: --gitlab-ulr (did you mean --gitlab-url?)\njobgate init --help lists the flags"},
-		{"half a flag", initArgs("systemd", "/nonexistent", "--authorization=x"), "(did you mean --authorization-config?)"},
-		{"nothing like a flag", initArgs("systemd", "/nonexistent", "--verbose"), "unknown flag: --verbose\n"},
+		{"a target", initArgs("gke", dir), "nothing was written\n--target: unknown target \"gke\""},
+		{"an agent", initArgs("systemd", dir, "--agent", "04"), "nothing was written\n--agent: "},
+		{"two mistakes", initArgs("systemd", dir, "--agent", "04", "--address", "x"), "\n--address: "},
+		{"a format", initArgs("systemd", dir, "--agent", "04", "-o", "yaml"), "\n--output: \"yaml\" must be text or json"},
+		{"no image", initArgs("kubeadm", dir, "--image="), "nothing was written\n--image: this jobgate is not a release"},
+		{"a misspelt flag", initArgs("systemd", dir, "--gitlab-ulr=x"), "unknown flag: --gitlab-ulr (did you mean --gitlab-url?)\njobgate init --help lists the flags"},
+		{"half a flag", initArgs("systemd", dir, "--authorization=x"), "(did you mean --authorization-config?)"},
+		{"nothing like a flag", initArgs("systemd", dir, "--verbose"), "unknown flag: --verbose\n"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			if _, status, err := run(t, "", row.args...); status != statusUsage || err == nil || !strings.Contains(err.Error(), row.want) {
@@ -210,8 +211,11 @@ func TestInit_BadUsage(t *testing.T) {
 			}
 		})
 	}
-	if _, status, err := run(t, "", initArgs("systemd", "/nonexistent", "kubeadm")...); status == 0 || err == nil {
+	if _, status, err := run(t, "", initArgs("systemd", dir, "kubeadm")...); status == 0 || err == nil {
 		t.Errorf("an argument: status %d, %v", status, err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a refused init left %s: %v", dir, err)
 	}
 }
 
