@@ -92,7 +92,7 @@ test: ## everything that must pass: lint, unit tests, the image, end-to-end test
 
 .PHONY: lint
 lint: ## golangci-lint (.golangci.yml), actionlint, and govulncheck where its database can be reached
-	for module in . e2e image; do (cd $$module && $(PURE) $(GOLANGCI_LINT) run); done
+	@status=0; for module in . e2e image; do (cd $$module && $(PURE) $(GOLANGCI_LINT) run) || status=1; done; exit $$status
 	$(PURE) $(TOOL) actionlint
 	@$(PURE) TOOL="$(TOOL)" hack/vulncheck ./...
 

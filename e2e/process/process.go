@@ -98,7 +98,7 @@ func (p *Process) WaitReady(ctx context.Context, probe func(context.Context) err
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%s is not ready: %w (last probe: %v)\n%s", p.spec.Name, err, last, p.tail())
+	return fmt.Errorf("%s is not ready: %w (last probe: %v)\n%s", p.spec.Name, err, last, p.tail()) //nolint:errorlint // there may be no last error
 }
 
 // Stop ends the child's process group: SIGTERM, then, after Grace, SIGKILL. It fails if the child had to be

@@ -25,7 +25,7 @@ func main() {
 // run prints the licences of the modules in the binaries. It fails if a module has none: it must not be released.
 func run(binaries []string, stdout io.Writer) error {
 	if len(binaries) == 0 {
-		return errors.New("name at least one binary: licenses FILE...")
+		return errors.New("name at least one binary")
 	}
 	modules, err := readModules(binaries)
 	if err != nil {
