@@ -140,6 +140,9 @@ type shownJob struct {
 	Variables    map[string]string `json:"variables"`
 	BeforeScript []string          `json:"before_script"`
 	Script       []string          `json:"script"`
+	IDTokens     map[string]struct {
+		Audience string `json:"aud"`
+	} `json:"id_tokens"`
 }
 
 // The jobs in a page's .gitlab-ci.yml run as they are shown. What they include is the file or the component of
@@ -182,14 +185,28 @@ func (j shownJob) inherit(t *testing.T, block docs.Block, hiddenJobs map[string]
 	return j
 }
 
-// run runs a job with the variables of pageReader, but for those in env.
+// run runs a job with the variables of pageReader, but for those in env. A job that names the cluster uses no agent, so it
+// runs where there is none.
 func (j shownJob) run(t *testing.T, env ...string) kubectl.Result {
 	t.Helper()
 	known := map[string]string{"JOBGATE_CA_FILE": site.Plane.CAFile(), "JOBGATE_URL": site.API.URL}
+	if j.Variables["JOBGATE_CLUSTER"] != "" {
+		known["JOBGATE_URL"] = grantsOnly(t).API.URL
+		env = append(env, "JOBGATE_URL="+known["JOBGATE_URL"], "KUBECONFIG=")
+	}
 	for key, value := range j.Variables {
 		env = append(env, key+"="+os.Expand(value, func(name string) string { return known[name] }))
 	}
-	return pageReader(t, cmp.Or(j.Environment, "prod"), env...).shell(t, strings.Join(slices.Concat(j.BeforeScript, j.Script), "\n"))
+	running, script := pageReader(t, cmp.Or(j.Environment, "prod"), env...), ""
+	for variable, token := range j.IDTokens {
+		signed, err := site.GitLab.IDToken(running.ID, token.Audience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		noteToken(t, signed)
+		script += "export " + variable + "=" + signed + "\n"
+	}
+	return running.shell(t, script+strings.Join(slices.Concat(j.BeforeScript, j.Script), "\n"))
 }
 
 // autoDevOps is GitLab's template. Of its jobs, one that extends .auto-deploy is run, as far as it uses the kubeconfig: it

@@ -21,7 +21,7 @@ import (
 
 const (
 	grantCluster  = "prod"
-	grantAudience = "https://kubernetes.example.com"
+	grantAudience = "https://api.prod.example.com" // as on docs/ci.md
 	// grantFreshFor is short, so that the tests notice the end of a job soon.
 	grantFreshFor = 2 * time.Second
 )
@@ -65,6 +65,7 @@ var startGrants = sync.OnceValues(func() (*grantInstallation, error) {
 			{Name: "staging", Projects: []int64{shopProject}, Require: policy.Requirements{
 				EnvironmentTiers: []string{"staging"}, Refs: []string{"main"},
 			}},
+			{Name: "pages", Projects: []int64{project}},
 		}
 	}
 	g := &grantInstallation{}

@@ -37,6 +37,19 @@ func TestDocs_CopiesAreCopies(t *testing.T) {
 	}
 }
 
+// The page's grants are ones that jobgate takes, without any agent.
+func TestDocs_GrantsAreValid(t *testing.T) {
+	const rest = "apiVersion: jobgate.io/v1alpha1\nkind: Configuration\ngitlab: {url: https://gitlab.example.com}\n" +
+		"serving: {certFile: tls.pem, keyFile: tls.pem}\n"
+	c, err := config.Parse("policies.md", []byte(rest+block(t, root+"docs/policies.md", "yaml grants")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Grants) != 2 || len(c.Warnings) > 0 {
+		t.Errorf("there are %d grants, with the warnings %v", len(c.Grants), c.Warnings)
+	}
+}
+
 // The page's restriction is one that jobgate takes, with every key that there is.
 func TestDocs_RestrictionIsValidAndComplete(t *testing.T) {
 	const rest = "apiVersion: jobgate.io/v1alpha1\nkind: Configuration\ngitlab: {url: https://gitlab.example.com}\nagents: [{id: 4}]\n" +
@@ -50,6 +63,7 @@ func TestDocs_RestrictionIsValidAndComplete(t *testing.T) {
 		for key, n := range map[string]int{
 			"agents": len(r.Agents), "namespaces": len(r.Namespaces), "verbs": len(r.Verbs), "apiGroups": len(r.APIGroups),
 			"resources": len(r.Resources), "environments": len(q.Environments), "environmentTiers": len(q.EnvironmentTiers),
+			"refs": len(q.Refs), "refTypes": len(q.RefTypes), "pipelineSources": len(q.PipelineSources),
 			"projects": len(q.Projects), "groups": len(q.Groups), "roles": len(q.Roles),
 		} {
 			if n == 0 {
@@ -57,8 +71,8 @@ func TestDocs_RestrictionIsValidAndComplete(t *testing.T) {
 			}
 		}
 	}
-	if len(c.Restrictions) != 1 || !c.Restrictions[0].Require.ProtectedRef {
-		t.Error("there is not one restriction with a protected ref")
+	if len(c.Restrictions) != 1 || !bool(c.Restrictions[0].Require.ProtectedRef) || !bool(c.Restrictions[0].Require.EnvironmentProtected) {
+		t.Error("there is not one restriction with a protected ref and environment")
 	}
 }
 

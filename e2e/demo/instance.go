@@ -12,11 +12,20 @@ const (
 	agentID      = 4
 	agentContext = "path/to/agent/project:agent-name"
 
+	clusterName = "prod"
+	// audience is what an ID token for this cluster names.
+	audience    = "https://kubernetes.example.com"
+	accessToken = "glpat-demoDemoDemoDemo1234"
+
 	prodJob      = 1074499489
 	neighbourJob = 1074499490
 	stagingJob   = 1074499492
 	featureJob   = 1074499493
 	endingJob    = 1074499494
+	// Jobs of the project that no agent lists.
+	grantedJob = 1074499497
+	outsideJob = 1074499498
+	idTokenJob = 1074499499
 	// For the reader who keeps the demo running.
 	allowedJob    = 1074499495
 	restrictedJob = 1074499496
@@ -53,8 +62,13 @@ func newInstance() gitlabtest.Instance {
 				ID: 151, Group: 25, Path: "path/to/other", Environments: environments,
 				Branches: branches, ProtectedBranches: protected,
 			},
+			{
+				ID: 152, Group: 25, Path: "path/to/third", Environments: environments,
+				Branches: branches, ProtectedBranches: protected,
+			},
 		},
-		Users: []gitlabtest.User{{ID: user, Username: "jdoe", Access: map[int64]int{150: 30, 151: 30}}},
+		Users:  []gitlabtest.User{{ID: user, Username: "jdoe", Access: map[int64]int{150: 30, 151: 30, 152: 30}}},
+		Tokens: []gitlabtest.AccessToken{{Token: accessToken, User: user, Scopes: []string{"read_api"}}},
 		Agents: []gitlabtest.Agent{{ID: agentID, Name: "agent-name", Project: 7, Config: `
 ci_access:
   projects:
@@ -69,14 +83,19 @@ ci_access:
 			running(prodJob, 150, "prod", "main"), running(neighbourJob, 151, "prod", "main"),
 			running(stagingJob, 150, "staging", "main"), running(featureJob, 150, "prod", "feature"),
 			running(endingJob, 150, "prod", "main"),
+			running(grantedJob, 152, "prod", "main"), running(outsideJob, 152, "prod", "feature"), running(idTokenJob, 152, "prod", "main"),
 			running(allowedJob, 150, "prod", "main"), running(restrictedJob, 150, "staging", "main"),
 		},
 	}
 }
 
-func configure(c *config.Configuration) {
+// configure gives jobgate the cluster's rules. tokenFile has its access token.
+func configure(c *config.Configuration, tokenFile string) {
 	c.Cache.FreshFor.Duration = freshFor
+	c.GitLab.TokenFile = tokenFile
 	c.Agents = []config.Agent{{ID: agentID, Name: agentContext}}
+	c.Cluster.Name, c.IDTokens.Audience = clusterName, audience
+	c.Grants = []policy.Grant{{Name: "third", Projects: []int64{152}, Require: policy.Requirements{Refs: []string{"main"}}}}
 	c.Restrictions = []policy.Restriction{
 		{
 			Name: "production", Namespaces: []string{"shop"}, Require: policy.Requirements{Environments: []string{"prod"}},

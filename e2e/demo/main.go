@@ -8,10 +8,13 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
 	"golang.org/x/term"
+
+	"github.com/jobgate/jobgate/internal/config"
 
 	"github.com/jobgate/jobgate/e2e/binaries"
 	"github.com/jobgate/jobgate/e2e/sandbox"
@@ -41,8 +44,17 @@ func run(ctx context.Context, show *terminal, keep bool) (err error) {
 		return fmt.Errorf("build what the demo needs: %w", err)
 	}
 	begin := time.Now()
+	secrets, err := os.MkdirTemp("", "jobgate-demo-")
+	if err != nil {
+		return fmt.Errorf("make a folder for the access token: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(secrets)) }()
+	tokenFile := filepath.Join(secrets, "gitlab-token")
+	if err := os.WriteFile(tokenFile, []byte(accessToken+"\n"), 0o600); err != nil {
+		return fmt.Errorf("write the access token: %w", err)
+	}
 	site, err := sandbox.Start(ctx, sandbox.Options{
-		Binaries: set, Instance: newInstance(), Configure: configure,
+		Binaries: set, Instance: newInstance(), Configure: func(c *config.Configuration) { configure(c, tokenFile) },
 		Step: func(name string) { show.say("Start %s ...", name) },
 	})
 	if err != nil {

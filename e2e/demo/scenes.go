@@ -21,6 +21,8 @@ var scenes = []scene{
 	{"Another project's job is known, but has no rights", refuseNeighbour},
 	{"A job of another environment is kept out", refuseEnvironment},
 	{"A job on a branch that is not protected may look, but not touch", refuseBranch},
+	{"A grant admits jobs without any agent", admitByGrant},
+	{"A job shows an ID token instead, and still loses its rights when it ends", useIDToken},
 	{"The job ends, and its rights with it", endJob},
 }
 
