@@ -24,7 +24,7 @@ const (
 	forgerProject     = 180 // its environment is called like the slug of another project's
 
 	maintainer = 10 // of path/to/shop; the developer is one there, too
-	reader     = 11 // owns jobgate's access token, and may read path/to/shop
+	reader     = 11 // owns jobgate's access token, and may read path/to/shop and path/to/project
 	stranger   = 12 // owns another one, and may read nothing
 )
 
@@ -92,7 +92,7 @@ func addAuthorization(w *gitlabtest.Instance) {
 	}
 	w.Users = append(w.Users,
 		gitlabtest.User{ID: maintainer, Username: "mmaint", Access: map[int64]int{shopProject: 40}},
-		gitlabtest.User{ID: reader, Username: "jobgate", Access: map[int64]int{shopProject: 20}},
+		gitlabtest.User{ID: reader, Username: "jobgate", Access: map[int64]int{shopProject: 20, project: 20}},
 		gitlabtest.User{ID: stranger, Username: "stranger"})
 	w.Tokens = append(w.Tokens,
 		gitlabtest.AccessToken{Token: readerToken, User: reader, Scopes: []string{"read_api"}},

@@ -134,7 +134,7 @@ func renderAdmission(o Options, line func(string, ...any), quoted func(key, valu
 		}
 	}
 	g := &o.Grant
-	if g.Cluster == "" {
+	if g.Cluster == "" || len(g.Projects)+len(g.Groups) == 0 {
 		return
 	}
 	line("cluster:")
