@@ -123,6 +123,12 @@ bench: ## benchmarks; ratios are to a constant handler in the same run
 	go test -run '^$$' -bench . -benchmem ./...
 	cd e2e && go run ./throughput
 
+ATTACK ?= unknown-tokens
+T ?= 60s
+.PHONY: flood
+flood: build ## the real jobgate under attack: ATTACK=unknown-tokens (go run ./flood -help in e2e lists them), T=60s
+	cd e2e && $(PURE) go run ./flood -jobgate $(abspath $(BINARY)) -attack $(ATTACK) -length $(T)
+
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (2m)
 	@hack/fuzz $(FUZZTIME)

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -82,10 +83,10 @@ func (q *faultQueue) clear() {
 	q.faults = nil
 }
 
-func (q *faultQueue) take(endpoint string) (Fault, bool) {
+func (q *faultQueue) take(endpoint string, r *http.Request) (Fault, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	i := slices.IndexFunc(q.faults, func(f Fault) bool { return f.Endpoint == endpoint || f.Endpoint == AnyEndpoint })
+	i := slices.IndexFunc(q.faults, func(f Fault) bool { return f.concerns(endpoint, r) })
 	if i < 0 {
 		return Fault{}, false
 	}
@@ -99,6 +100,13 @@ func (q *faultQueue) take(endpoint string) (Fault, bool) {
 		q.faults = slices.Delete(q.faults, i, i+1)
 	}
 	return hit, true
+}
+
+func (f *Fault) concerns(endpoint string, r *http.Request) bool {
+	if f.Endpoint != endpoint && f.Endpoint != AnyEndpoint {
+		return false
+	}
+	return f.JobTokens == "" || strings.HasPrefix(readCredentials(r).jobToken, f.JobTokens)
 }
 
 // respond answers a call that the fault hits. answer makes the real answer.

@@ -138,6 +138,16 @@ func TestFaults_FormAQueue(t *testing.T) {
 	}
 }
 
+func TestFaults_OfSomeJobTokensAlone(t *testing.T) {
+	g := startInstance(t, example(openToProject))
+	g.Fault(gitlabtest.Fault{Endpoint: gitlabtest.AllowedAgents, Status: 500, JobTokens: "glcbt-64_slow"})
+	for token, want := range map[string]int{"glcbt-64_slow-one": 500, "glcbt-64_other": 401, g.token(job): 200} {
+		if got := g.get(lookup, "JOB-TOKEN", token).StatusCode; got != want {
+			t.Errorf("status %d, want %d", got, want)
+		}
+	}
+}
+
 func TestFaults_HitUnknownRoutesToo(t *testing.T) {
 	g := startInstance(t, example(""))
 	g.Fault(gitlabtest.BadGateway())

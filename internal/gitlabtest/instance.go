@@ -212,6 +212,8 @@ type Fault struct {
 	Endpoint string // one of the endpoint names, or AnyEndpoint
 	Calls    int    // how many calls it hits, in turn; 0: all until cleared
 	Skip     int    // how many calls pass before it starts
+	// JobTokens, if it is not empty, is the beginning of the job tokens whose calls alone the fault concerns.
+	JobTokens string
 
 	Delay time.Duration // wait, then go on with the rest of the fault or the real answer
 	Hang  bool          // never answer; ends with the client's patience or the server

@@ -185,7 +185,7 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request, endpoint strin
 	}
 	defer s.exchanges.leave()
 	s.log.add(endpoint, r)
-	if fault, hit := s.faults.take(endpoint); hit {
+	if fault, hit := s.faults.take(endpoint, r); hit {
 		fault.respond(w, r, answer)
 		return
 	}
