@@ -211,6 +211,8 @@ func resetConnection(ctx context.Context) {
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
-		_ = tcp.Close()
+	}
+	if conn != nil {
+		_ = conn.Close()
 	}
 }

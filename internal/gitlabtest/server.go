@@ -21,6 +21,8 @@ import (
 type Options struct {
 	// TLS serves HTTPS with a certificate of a CA that is made at the start (Server.CACertPEM).
 	TLS bool
+	// Listener is where it is served instead, for a network of the test's own.
+	Listener net.Listener
 	// RelativeURLRoot is a path such as /gitlab that everything lies under; empty for none.
 	RelativeURLRoot string
 	// Instance is the state to begin with.
@@ -94,9 +96,12 @@ func Start(options Options) (*Server, error) {
 }
 
 func (s *Server) listen() error {
-	listener, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
-	if err != nil {
-		return fmt.Errorf("listening: %w", err)
+	listener := s.options.Listener
+	if listener == nil {
+		var err error
+		if listener, err = net.Listen("tcp", net.JoinHostPort(loopback, "0")); err != nil {
+			return fmt.Errorf("listening: %w", err)
+		}
 	}
 	scheme := "http"
 	if s.options.TLS {
