@@ -120,14 +120,16 @@ e2e: e2e-binaries ## end-to-end tests on a real API server; jobgate runs with th
 
 .PHONY: bench
 bench: ## benchmarks; ratios are to a constant handler in the same run
-	go test -run '^$$' -bench . -benchmem ./...
-	cd e2e && go run ./throughput
+	@hack/need h2load
+	@GOGC=400 $(PURE) hack/bench
+	@cd e2e && $(PURE) go run ./throughput
 
 ATTACK ?= unknown-tokens
 T ?= 60s
+SCALE ?= 1
 .PHONY: flood
-flood: build ## the real jobgate under attack: ATTACK=unknown-tokens (go run ./flood -help in e2e lists them), T=60s
-	cd e2e && $(PURE) go run ./flood -jobgate $(abspath $(BINARY)) -attack $(ATTACK) -length $(T)
+flood: build ## the real jobgate under attack: ATTACK=unknown-tokens (go run ./flood -help in e2e lists them), T=60s, SCALE=1 of its rate
+	cd e2e && $(PURE) go run ./flood -jobgate $(abspath $(BINARY)) -attack $(ATTACK) -length $(T) -scale $(SCALE)
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (2m)

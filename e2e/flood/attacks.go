@@ -53,7 +53,7 @@ func attacks() []attack {
 		{name: "huge-projects", what: "100 jobs of 5 projects with 3,000 environments each, matched by a wildcard", run: hugeProjectJobs},
 		{name: "idle-connections", what: "2,000 connections that do nothing, with a client certificate", run: idleConnections},
 		{name: "slow-requests", what: "500 bodies and 500 headers that arrive a byte a second", run: slowRequests},
-		{name: "rapid-reset", what: "streams that are reset as soon as they are opened (CVE-2023-44487), over 8 connections", run: rapidReset},
+		{name: "rapid-reset", what: "10,000 streams a second that are reset as soon as they are opened (CVE-2023-44487)", run: rapidReset},
 		{
 			name: "many-tokens", what: "1,000,000 malformed and 200,000 unknown tokens, as fast as jobgate answers",
 			lookups: unknownPerSecond, counted: true, run: manyTokens,

@@ -17,8 +17,9 @@ const (
 	idleCount       = 2000
 	slowCount       = 500 // of each kind
 	opensPerSecond  = 200
-	resetting       = 8 // connections
+	resetting       = 8 // connections, which reset so many streams in a row, with so long a pause
 	resetsAtOnce    = 100
+	resetPause      = 80 * time.Millisecond
 	connectionLimit = 5 * time.Second // for a handshake
 )
 
@@ -154,15 +155,15 @@ func (in *installation) resetStreams(ctx context.Context) (streams int64) {
 			return streams
 		}
 		streams++
-		if streams%resetsAtOnce == 0 && pausedLong(ctx, time.Duration(10/in.scale)*time.Millisecond) {
+		if streams%resetsAtOnce == 0 && endedIn(ctx, time.Duration(float64(resetPause)/in.scale)) {
 			return streams
 		}
 	}
 	return streams
 }
 
-// pausedLong pauses, and says whether the context ended meanwhile.
-func pausedLong(ctx context.Context, d time.Duration) bool {
+// endedIn pauses, and says whether the context ended meanwhile.
+func endedIn(ctx context.Context, d time.Duration) bool {
 	pause(ctx, d)
 	return ctx.Err() != nil
 }

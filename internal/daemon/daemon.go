@@ -92,6 +92,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	supporters.Go(func() { sayWhatGitLabAnswers(support, client, d.config.GitLab.URL) })
 	supporters.Go(func() { d.core.idTokens.Run(support) })
 	supporters.Go(func() { d.tls.Run(support) })
+	supporters.Go(func() { tuneCollector(support) })
 	if d.keeper != nil {
 		supporters.Go(func() { d.keeper.Run(support) })
 	}
