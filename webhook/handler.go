@@ -119,7 +119,7 @@ func (m *metrics) recoverPanics(next http.Handler) http.Handler {
 			if p == nil {
 				return
 			}
-			if p == http.ErrAbortHandler {
+			if p == http.ErrAbortHandler { //nolint:errorlint // what was given to panic, which no one wraps
 				panic(p)
 			}
 			m.panics.Inc()

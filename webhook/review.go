@@ -162,7 +162,7 @@ func writeStatus(w http.ResponseWriter, code int, message string) {
 		Status:   metav1.StatusFailure,
 		Message:  "jobgate: " + message,
 		Reason:   reasons[code],
-		Code:     int32(code),
+		Code:     int32(code), //nolint:gosec // a status of HTTP has three digits
 	})
 }
 

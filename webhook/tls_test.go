@@ -106,7 +106,7 @@ func TestServer_WhoMayConnect(t *testing.T) {
 			if err == nil {
 				resp.Body.Close()
 			}
-			if accepted := err == nil && resp.StatusCode == 200; accepted != row.accepted {
+			if accepted := err == nil && resp.StatusCode == http.StatusOK; accepted != row.accepted {
 				t.Errorf("accepted is %t, want %t (%v)", accepted, row.accepted, err)
 			}
 			if row.accepted && err == nil && resp.ProtoMajor != 2 {
@@ -124,7 +124,7 @@ func TestServer_WhoMayConnect(t *testing.T) {
 		resp, err := http.Post("http://"+s.Address().String()+"/authenticate", "application/json", strings.NewReader(review("v1", secret)))
 		if err == nil {
 			resp.Body.Close()
-			if resp.StatusCode == 200 {
+			if resp.StatusCode == http.StatusOK {
 				t.Error("accepted")
 			}
 		}

@@ -89,7 +89,8 @@ func writeRotation(cmd *cobra.Command, output *outputFlag, dir string, r certs.R
 
 // rotationText says how far a rotation has come, and what to do.
 func rotationText(r certs.Rotation) string {
-	text, until := "", r.Until.UTC().Format(time.RFC3339)
+	var text string
+	until := r.Until.UTC().Format(time.RFC3339)
 	switch {
 	case r.Stage == certs.Announced:
 		text = fmt.Sprintf("CA %s is trusted beside %s, and signs from %s on; restart API servers older than 1.36 before", r.To, r.From, until)

@@ -104,7 +104,7 @@ func startServe(t *testing.T, gitlabURL string) *served {
 			return false
 		}
 		resp.Body.Close()
-		return resp.StatusCode == 200
+		return resp.StatusCode == http.StatusOK
 	})
 	return d
 }

@@ -1,6 +1,7 @@
 package gitlabtest_test
 
 import (
+	"net/http"
 	"regexp"
 	"strings"
 	"testing"
@@ -133,7 +134,7 @@ func TestUpdate_RefusesWhatNoGitLabHolds(t *testing.T) {
 		{"a job of an unknown user", func(w *gitlabtest.Instance) { w.Jobs[0].User = 1 }},
 		{"a job without id", func(w *gitlabtest.Instance) { w.Jobs[0].ID = 0 }},
 		{"a job with a negative pipeline", func(w *gitlabtest.Instance) { w.Jobs[0].Pipeline.ID = -1 }},
-		{"an unknown status", func(w *gitlabtest.Instance) { w.Jobs[0].Status = "runing" }},
+		{"an unknown status", func(w *gitlabtest.Instance) { w.Jobs[0].Status = "walking" }},
 		{"no status", func(w *gitlabtest.Instance) { w.Jobs[0].Status = "" }},
 		{"an unknown token format", func(w *gitlabtest.Instance) { w.Jobs[0].TokenFormat = "JWT" }},
 		{"an unknown pipeline kind", func(w *gitlabtest.Instance) { w.Jobs[0].Pipeline.Kind = "mr" }},
@@ -200,7 +201,7 @@ func TestUpdate_RefusesAnExpiryThatTheTokenDoesNotCarry(t *testing.T) {
 		t.Error("the update was accepted")
 	}
 	g.mustUpdate(func(w *gitlabtest.Instance) { w.Job(job).TokenExpires, w.Job(job).Token = ended, "" })
-	if got := g.getAs(job, lookup); got.StatusCode != 401 {
+	if got := g.getAs(job, lookup); got.StatusCode != http.StatusUnauthorized {
 		t.Errorf("status %d with an expired token", got.StatusCode)
 	}
 }

@@ -155,7 +155,7 @@ func TestRequests_ShowWhatWasSent(t *testing.T) {
 	if len(got) != 1 {
 		t.Fatalf("%d requests", len(got))
 	}
-	if got[0].Method != "GET" || got[0].URI != "/api/v4/job/allowed_agents?a=%2F" ||
+	if got[0].Method != http.MethodGet || got[0].URI != "/api/v4/job/allowed_agents?a=%2F" ||
 		got[0].Endpoint != gitlabtest.AllowedAgents {
 		t.Errorf("%+v", got[0])
 	}

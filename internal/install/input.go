@@ -162,25 +162,25 @@ func (in *Input) readFile(flag, name string) []byte {
 
 // addresses checks what the configuration allows: a port of 0, which kube-apiserver could not find, and ports that need root.
 func (in *Input) addresses() {
-	_, port := in.port("--address", in.Address)
-	_, health := in.port("--health-address", in.HealthAddress)
+	port := in.port("--address", in.Address)
+	health := in.port("--health-address", in.HealthAddress)
 	if port != 0 && port == health {
 		in.refuse("--health-address", "has the same port as --address, %d", port)
 	}
 }
 
-func (in *Input) port(flag, address string) (host string, port int) {
-	host, text, err := net.SplitHostPort(address)
+func (in *Input) port(flag, address string) int {
+	_, text, err := net.SplitHostPort(address)
 	if err != nil {
 		in.refuse(flag, "%q is not host:port", address)
-		return "", 0
+		return 0
 	}
-	port, err = strconv.Atoi(text)
+	port, err := strconv.Atoi(text)
 	if err != nil || port < leastPort || port > 65535 {
 		in.refuse(flag, "%q has no port from %d to 65535: jobgate does not run as root", address, leastPort)
-		return host, 0
+		return 0
 	}
-	return host, port
+	return port
 }
 
 // hosts are the names and addresses that the serving certificate needs besides those of loopback.
@@ -227,7 +227,7 @@ func (in *Input) explain(known map[string]bool, err error) {
 			in.refuse(flag, format, args...)
 		}
 	}
-	switch e := err.(type) { // not errors.As, which would find the first of several
+	switch e := err.(type) { //nolint:errorlint // errors.As would find the first of several
 	case nil:
 	case *AuthorizersError:
 		refuse(authorizersFlag, "%s: %w", in.AuthorizersFile, e)

@@ -30,7 +30,7 @@ const (
 const details = FactRef | FactRefType | FactPipelineSource | FactCommit | FactURL
 
 // Has says whether the set has any of the facts.
-func (f Facts) Has(any Facts) bool { return f&any != 0 }
+func (f Facts) Has(some Facts) bool { return f&some != 0 }
 
 // Needs are the facts that rules ask for. The zero value asks for none.
 type Needs struct {
