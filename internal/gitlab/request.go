@@ -86,7 +86,7 @@ func (b *body) Read(p []byte) (int, error) {
 	if b.left < 0 {
 		n, err = 0, errTooLarge
 	}
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		b.err = err
 	}
 	return n, err

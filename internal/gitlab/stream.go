@@ -163,7 +163,7 @@ func readID(d *jsontext.Decoder) (int64, error) {
 	}
 	id, err := strconv.ParseInt(string(value), 10, 64)
 	if err != nil {
-		return 0, nil // a fraction, or too large
+		return 0, nil //nolint:nilerr // a fraction, or too large: 0 says that it is no id
 	}
 	return id, nil
 }
