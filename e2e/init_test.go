@@ -53,7 +53,7 @@ func (n *node) checkPrintedCheck(t *testing.T) {
 	t.Helper()
 	commands := regexp.MustCompile(`(?m)^       (.+)$`).FindAllStringSubmatch(n.stdout, -1)
 	last := commands[len(commands)-1][1]
-	if !strings.Contains(last, " certs show ") {
+	if !strings.Contains(last, " check ") {
 		t.Fatalf("the last command is %s", last)
 	}
 	if out, err := exec.CommandContext(t.Context(), "/bin/sh", "-c", last).CombinedOutput(); err != nil {

@@ -79,7 +79,7 @@ func newCommand() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
-		newInitCommand(), newServeCommand(), newConfigCommand(), newCertsCommand(), newExplainCommand(), newManifestsCommand(), // for the cluster's admin
+		newInitCommand(), newServeCommand(), newConfigCommand(), newCertsCommand(), newCheckCommand(), newExplainCommand(), newManifestsCommand(), // for the cluster's admin
 		newKubeconfigCommand(), newDoctorCommand(), // in a job
 		newVersionCommand(),
 	)

@@ -37,6 +37,9 @@ type Jobgate struct {
 	process       *process.Process
 }
 
+// ConfigFile is the file that it reads.
+func (j *Jobgate) ConfigFile() string { return j.configFile }
+
 // Start starts a stopped jobgate and waits until it is ready.
 func (j *Jobgate) Start(ctx context.Context) error {
 	if _, err := j.writeConfiguration(j.configuration); err != nil {

@@ -44,6 +44,11 @@ func newClient(cfg *config.Configuration, userAgent string, m *gitlab.Metrics) (
 	})
 }
 
+// GitLab is a client of the configuration's GitLab, as the running server would make it.
+func GitLab(cfg *config.Configuration, userAgent string) (*gitlab.Client, error) {
+	return newClient(cfg, userAgent, nil)
+}
+
 func readIfNamed(key, name string) ([]byte, error) {
 	if name == "" {
 		return nil, nil

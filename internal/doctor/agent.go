@@ -23,10 +23,10 @@ func (e *examination) checkAgent(context.Context) Finding {
 	f := Finding{Name: "agent"}
 	r := e.gitlab.reply
 	if e.subject.clusterName != "" {
-		return f.notChecked("the context logs in to cluster " + e.subject.clusterName + " without an agent")
+		return f.NotChecked("the context logs in to cluster " + e.subject.clusterName + " without an agent")
 	}
 	if r == nil {
-		return f.notChecked("GitLab has not said which agents the job may use")
+		return f.NotChecked("GitLab has not said which agents the job may use")
 	}
 	if len(r.Agents) == 0 {
 		f.State, f.What = Failure, "GitLab lists no agent for this job"
@@ -38,7 +38,7 @@ func (e *examination) checkAgent(context.Context) Finding {
 		e.agentID = r.Agents[0].ID
 	}
 	if e.agentID == 0 {
-		return f.notChecked("it is unknown which agent to check (GitLab lists " + all + "); give --context or --agent")
+		return f.NotChecked("it is unknown which agent to check (GitLab lists " + all + "); give --context or --agent")
 	}
 	if e.listed() == nil {
 		f.State, f.What = Failure, fmt.Sprintf("GitLab does not list agent %d for this job; it lists %s", e.agentID, all)
@@ -115,7 +115,7 @@ func (e *examination) checkAccess(context.Context) Finding {
 	f := Finding{Name: "access"}
 	listed := e.listed()
 	if listed == nil {
-		return f.notChecked("there is no agent that GitLab lists")
+		return f.NotChecked("there is no agent that GitLab lists")
 	}
 	configuration, err := listed.ParseConfiguration()
 	if err != nil {

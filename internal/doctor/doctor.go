@@ -90,7 +90,7 @@ func Run(ctx context.Context, o Options) *Report {
 		e.checkIdentity,
 		e.checkRights,
 	} {
-		e.report.add(e.clean(check(ctx)))
+		e.report.Add(e.clean(check(ctx)))
 	}
 	e.network.close()
 	if e.api != nil {
@@ -110,7 +110,7 @@ func newExamination(o Options) *examination {
 		o.Now = time.Now
 	}
 	original := o.Variables
-	e := &examination{Options: o, report: &Report{State: OK}}
+	e := &examination{Options: o, report: &Report{}}
 	// checkVariables reports what is missing.
 	e.job, _ = cijob.Read(original)
 	e.secrets = []cijob.Token{e.job.Token}

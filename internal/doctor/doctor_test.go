@@ -77,48 +77,6 @@ func TestRun_WhatIsNotChecked(t *testing.T) {
 	})
 }
 
-func TestReport_Text(t *testing.T) {
-	r := &doctor.Report{
-		State: doctor.Failure,
-		Findings: []doctor.Finding{
-			{Name: "variables", State: doctor.OK, What: "all there"},
-			{Name: "gitlab", State: doctor.Warning, What: "slow", Do: "wait"},
-			{Name: "agent", State: doctor.Failure, What: "not listed", Do: "list it", Details: []string{"one", "two"}},
-			{Name: "rights", State: doctor.NotChecked, What: "not checked: no agent"},
-		},
-	}
-	const signs = "✓  variables  all there\n" +
-		"!  gitlab     slow\n" +
-		"                do: wait\n" +
-		"✗  agent      not listed\n" +
-		"                one\n" +
-		"                two\n" +
-		"                do: list it\n" +
-		"-  rights     not checked: no agent\n" +
-		"\n1 failed, 1 with a warning, 1 not checked\n"
-	words := strings.NewReplacer(
-		"✓  ", "ok       ", "!  ", "warning  ", "✗  ", "failed   ", "-  ", "-        ", "                ", "                      ",
-	).Replace(signs)
-	for withSigns, want := range map[bool]string{true: signs, false: words} {
-		var got bytes.Buffer
-		if err := r.WriteText(&got, withSigns); err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(want, got.String()); diff != "" {
-			t.Errorf("with signs %t (-want +got):\n%s", withSigns, diff)
-		}
-	}
-	var warning bytes.Buffer
-	r = &doctor.Report{State: doctor.Warning, Findings: r.Findings[:2]}
-	if err := r.WriteText(&warning, false); err != nil || !strings.HasSuffix(warning.String(), "\nnothing has failed; 1 with a warning, 0 not checked\n") {
-		t.Errorf("with a warning: %q, %v", warning.String(), err)
-	}
-	var well bytes.Buffer
-	if err := (&doctor.Report{State: doctor.OK}).WriteText(&well, false); err != nil || well.String() != "\nall is well\n" {
-		t.Errorf("without findings: %q, %v", well.String(), err)
-	}
-}
-
 func TestReport_JSON(t *testing.T) {
 	s := newSetup(t)
 	r := s.run()

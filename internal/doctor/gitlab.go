@@ -26,10 +26,10 @@ type answer struct {
 func (e *examination) checkGitLab(ctx context.Context) Finding {
 	f := Finding{Name: "gitlab"}
 	if e.job.Token.Empty() || e.job.GitLabURL == "" {
-		return f.notChecked("CI_JOB_TOKEN or the address of GitLab is missing")
+		return f.NotChecked("CI_JOB_TOKEN or the address of GitLab is missing")
 	}
 	if e.malformed {
-		return f.notChecked(cijob.VarJobToken + " is not a token")
+		return f.NotChecked(cijob.VarJobToken + " is not a token")
 	}
 	client, err := e.job.Client(e.UserAgent, gitlabTimeout)
 	if err != nil {
@@ -134,7 +134,7 @@ func (e *examination) checkJob(context.Context) Finding {
 	f := Finding{Name: "job"}
 	r := e.gitlab.reply
 	if r == nil {
-		return f.notChecked("GitLab has not said which job the token belongs to")
+		return f.NotChecked("GitLab has not said which job the token belongs to")
 	}
 	for _, id := range []struct {
 		name       string

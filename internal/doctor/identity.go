@@ -34,11 +34,11 @@ func (e *examination) checkIdentity(ctx context.Context) Finding {
 	f := Finding{Name: "identity"}
 	switch {
 	case e.target.url == nil:
-		return f.notChecked(e.target.why)
+		return f.NotChecked(e.target.why)
 	case e.network.broken != "":
-		return f.notChecked(e.network.broken)
+		return f.NotChecked(e.network.broken)
 	case e.subject.credential == "":
-		return f.notChecked(e.subject.why)
+		return f.NotChecked(e.subject.why)
 	}
 	client, err := newAPI(e.target, e.subject.credential, e.UserAgent)
 	if err != nil {

@@ -50,7 +50,7 @@ func (e *examination) blocked() string {
 func (e *examination) checkDNS(ctx context.Context) Finding {
 	f := Finding{Name: "dns"}
 	if why := e.blocked(); why != "" {
-		return f.notChecked(why)
+		return f.NotChecked(why)
 	}
 	host := e.target.url.Hostname()
 	if net.ParseIP(host) != nil {
@@ -79,7 +79,7 @@ func (e *examination) checkDNS(ctx context.Context) Finding {
 func (e *examination) checkTCP(ctx context.Context) Finding {
 	f := Finding{Name: "tcp"}
 	if why := e.blocked(); why != "" {
-		return f.notChecked(why)
+		return f.NotChecked(why)
 	}
 	port := e.target.url.Port()
 	if port == "" {
@@ -107,7 +107,7 @@ func (e *examination) checkTCP(ctx context.Context) Finding {
 func (e *examination) checkTLS(ctx context.Context) Finding {
 	f := Finding{Name: "tls"}
 	if why := e.blocked(); why != "" {
-		return f.notChecked(why)
+		return f.NotChecked(why)
 	}
 	name := e.target.serverName
 	if name == "" {

@@ -40,7 +40,7 @@ func (r *Right) String() string {
 func (e *examination) checkRights(ctx context.Context) Finding {
 	f := Finding{Name: "rights"}
 	if e.api == nil {
-		return f.notChecked("the API server has not said who the job is")
+		return f.NotChecked("the API server has not said who the job is")
 	}
 	namespace := cmp.Or(e.Namespace, e.subject.namespace, defaultNamespace)
 	for _, right := range commonRights(namespace) {

@@ -48,7 +48,7 @@ func (e *examination) checkVariables(context.Context) Finding {
 func (e *examination) checkToken(context.Context) Finding {
 	f := Finding{Name: "token"}
 	if e.job.Token.Empty() {
-		return f.notChecked("there is no " + cijob.VarJobToken)
+		return f.NotChecked("there is no " + cijob.VarJobToken)
 	}
 	expires, err := e.job.Token.Check(e.Now())
 	switch {
@@ -65,11 +65,6 @@ func (e *examination) checkToken(context.Context) Finding {
 	default:
 		f.State, f.What = OK, cijob.VarJobToken+" has the form of GitLab's tokens"
 	}
-	return f
-}
-
-func (f Finding) notChecked(why string) Finding {
-	f.State, f.What = NotChecked, "not checked: "+why
 	return f
 }
 

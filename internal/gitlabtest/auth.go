@@ -12,8 +12,9 @@ import (
 
 // principal is who a request comes from: a job, the owner of an access token or, as the zero value, no one known.
 type principal struct {
-	user *User
-	job  *Job // nil unless a job token was the credential
+	user   *User
+	job    *Job         // nil unless a job token was the credential
+	access *AccessToken // nil unless an access token was the credential
 }
 
 // The texts after "403 Forbidden - " for users who may not use the API (lib/gitlab/auth/user_access_denied_reason.rb).
@@ -90,7 +91,7 @@ func firstPresent(candidates ...string) string {
 //  3. a job token as parameter or header, where the route takes job tokens; a bad one is refused.
 //
 // So a good access token beside a job token wins, and the job is then not seen.
-func (st *state) authenticate(r *http.Request, takesJobTokens bool, now time.Time) (principal, error) {
+func (st *state) authenticate(r *http.Request, takesJobTokens, anyScope bool, now time.Time) (principal, error) {
 	c := readCredentials(r)
 	if takesJobTokens && c.bearer != "" {
 		if job := st.liveJob(c.bearer); job != nil && job.User != 0 {
@@ -102,14 +103,14 @@ func (st *state) authenticate(r *http.Request, takesJobTokens bool, now time.Tim
 		switch {
 		case access == nil:
 			return principal{}, errUnauthorized
-		case !slices.Contains(access.Scopes, "api") && !slices.Contains(access.Scopes, "read_api"):
+		case !anyScope && !slices.Contains(access.Scopes, "api") && !slices.Contains(access.Scopes, "read_api"):
 			return principal{}, errInsufficientScope
 		case !access.Expires.IsZero() && !now.Before(access.Expires):
 			return principal{}, errExpiredToken
 		case access.Revoked:
 			return principal{}, errRevokedToken
 		}
-		return st.permitted(principal{user: st.users[access.User]})
+		return st.permitted(principal{user: st.users[access.User], access: access})
 	}
 	if takesJobTokens && c.jobToken != "" {
 		job := st.liveJob(c.jobToken)

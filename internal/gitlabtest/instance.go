@@ -199,6 +199,8 @@ const (
 	Tags                  = "GET /projects/:id/repository/tags"
 	Tag                   = "GET /projects/:id/repository/tags/:tag"
 	ProtectedTags         = "GET /projects/:id/protected_tags"
+	Version               = "GET /version"
+	AccessTokenSelf       = "GET /personal_access_tokens/self"
 	KeySet                = "GET /oauth/discovery/keys"
 	Discovery             = "GET /.well-known/openid-configuration"
 	AnyEndpoint           = "*"

@@ -26,6 +26,7 @@ type endpoint struct {
 	answer         func(*call) (*response, error)
 	takesJobTokens bool
 	open           bool // looks at no credential
+	anyScope       bool // takes an access token of any scope
 }
 
 // endpoints have the paths of their names, in chi's notation.
@@ -42,6 +43,8 @@ var endpoints = map[string]endpoint{
 	"/projects/{id}/repository/tags":            {name: Tags, answer: (*call).tags, takesJobTokens: true},
 	"/projects/{id}/repository/tags/{t}":        {name: Tag, answer: (*call).tag},
 	"/projects/{id}/protected_tags":             {name: ProtectedTags, answer: (*call).protectedTags},
+	"/version":                                  {name: Version, answer: (*call).version},
+	"/personal_access_tokens/self":              {name: AccessTokenSelf, answer: (*call).accessTokenSelf, anyScope: true},
 }
 
 // beside are the endpoints outside the API. /-/jwks is not one: GitLab has removed it.
@@ -93,7 +96,7 @@ func (s *Server) answer(e endpoint, r *http.Request) (*response, error) {
 		takesJobTokens := e.takesJobTokens &&
 			!((e.name == Branches || e.name == Tags) && c.st.instance.Settings.RefusesBranchesToJobTokens)
 		var err error
-		if c.who, err = c.st.authenticate(r, takesJobTokens, c.now); err != nil {
+		if c.who, err = c.st.authenticate(r, takesJobTokens, e.anyScope, c.now); err != nil {
 			return nil, err
 		}
 	}

@@ -29,6 +29,9 @@ func (e *AuthorizersError) Error() string { return e.Err.Error() }
 
 func (e *AuthorizersError) Unwrap() error { return e.Err }
 
+// errNoJobgate is for a file without jobgate.
+var errNoJobgate = errors.New("there is no authorizer of type Webhook and name " + authorizerName)
+
 // errTooLate is for a jobgate after an authorizer that allows.
 var errTooLate = errors.New("jobgate can only deny, so it must come before authorizers that allow")
 
@@ -37,7 +40,7 @@ var errTooLate = errors.New("jobgate can only deny, so it must come before autho
 func CheckAuthorizers(text []byte) error {
 	authorizers, err := loadAuthorizers(text)
 	if err == nil && !slices.ContainsFunc(authorizers, isJobgate) {
-		err = fmt.Errorf("there is no authorizer of type Webhook and name %s", authorizerName)
+		err = errNoJobgate
 	}
 	if err == nil {
 		err = checkPosition(authorizers)

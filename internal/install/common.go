@@ -185,11 +185,11 @@ users:
   user:
     client-certificate: %[3]s/%[6]s      # certificate and key in one file
     client-key: %[3]s/%[6]s
-`, dialAddress(o.Address), endpoint, PKIDir, ClientName, certs.CAFile, certs.ClientFile)
+`, DialAddress(o.Address), endpoint, PKIDir, ClientName, certs.CAFile, certs.ClientFile)
 }
 
-// dialAddress is where a program on the same node reaches one that listens on an address.
-func dialAddress(address string) string {
+// DialAddress is where a program on the same node reaches one that listens on an address.
+func DialAddress(address string) string {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return address

@@ -22,10 +22,11 @@ import (
 // askTimeout bounds the one request to the cluster.
 const askTimeout = 10 * time.Second
 
-// What a kubeadm cluster's control-plane node has.
+// What a control-plane node of kubeadm, or of RKE2, has.
 const (
-	serverManifest = kubeadmStaticPods + "/kube-apiserver.yaml"
-	adminConf      = "/etc/kubernetes/admin.conf"
+	serverManifest     = kubeadmStaticPods + "/kube-apiserver.yaml"
+	rke2ServerManifest = rke2StaticPods + "/kube-apiserver.yaml"
+	adminConf          = "/etc/kubernetes/admin.conf"
 )
 
 // controlPlane is the kube-apiserver of the node that init runs on, as its static pod starts it.
@@ -37,9 +38,11 @@ type controlPlane struct {
 }
 
 // readControlPlane returns nil on a machine without kube-apiserver.
-func readControlPlane(root string) (*controlPlane, error) {
+func readControlPlane(root string) (*controlPlane, error) { return readStaticPod(root, serverManifest) }
+
+func readStaticPod(root, manifest string) (*controlPlane, error) {
 	c := &controlPlane{
-		root: root, manifest: filepath.Join(root, serverManifest),
+		root: root, manifest: filepath.Join(root, manifest),
 		flags: map[string]string{}, mounts: map[string]string{},
 	}
 	text, err := file.Read(c.manifest, maxInputBytes)
@@ -61,15 +64,20 @@ func readControlPlane(root string) (*controlPlane, error) {
 	}
 	for _, container := range pod.Spec.Containers {
 		for _, arg := range append(container.Command, container.Args...) {
-			if name, value, ok := strings.Cut(strings.TrimPrefix(arg, "--"), "="); ok {
-				c.flags[strings.ReplaceAll(name, "_", "-")] = value
-			}
+			addFlag(c.flags, arg)
 		}
 		for _, m := range container.VolumeMounts {
 			c.mounts[path.Clean(m.MountPath)] = folders[m.Name]
 		}
 	}
 	return c, nil
+}
+
+// addFlag notes an argument of the form --name=value.
+func addFlag(flags map[string]string, arg string) {
+	if name, value, ok := strings.Cut(strings.TrimPrefix(arg, "--"), "="); ok {
+		flags[strings.ReplaceAll(name, "_", "-")] = value
+	}
 }
 
 // onNode is where the node has a file that kube-apiserver has at a path.

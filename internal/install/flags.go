@@ -5,6 +5,8 @@ import "path"
 // Flags of kube-apiserver that exclude others or must be told apart, without dashes.
 const (
 	webhookFlag           = "authentication-token-webhook-config-file"
+	webhookVersionFlag    = "authentication-token-webhook-version"
+	webhookTTLFlag        = "authentication-token-webhook-cache-ttl"
 	authorizersConfigFlag = "authorization-config"
 	modeFlag              = "authorization-mode"
 )
@@ -27,8 +29,8 @@ const (
 func APIServerFlags(nodeDir string) []Flag {
 	return []Flag{
 		{webhookFlag, path.Join(nodeDir, AuthenticateFile)},
-		{"authentication-token-webhook-version", "v1"},
-		{"authentication-token-webhook-cache-ttl", "10s"},
+		{webhookVersionFlag, "v1"},
+		{webhookTTLFlag, "10s"},
 		{authorizersConfigFlag, path.Join(nodeDir, AuthorizationFile)},
 	}
 }

@@ -293,8 +293,7 @@ func TestSteps_BringTheFolderToTheNode(t *testing.T) {
 	}
 	last := w.Steps[len(w.Steps)-1].Commands
 	want := []string{
-		"curl --silent --show-error http://127.0.0.1:9444/readyz",
-		"/usr/local/bin/jobgate certs show --pki=" + filepath.Join(in.NodeDir, "pki"),
+		"/usr/local/bin/jobgate check --config=" + filepath.Join(in.NodeDir, "config.yaml") + " --pki=" + filepath.Join(in.NodeDir, "pki"),
 	}
 	if diff := cmp.Diff(want, last); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

@@ -39,10 +39,10 @@ func (s *Setup) stepsAfter() []Step {
 	}
 	o := s.Options
 	return []Step{{
-		Text: "Check that jobgate is ready and its certificates are valid. Then run kubectl auth whoami in a CI job: it says who the job is.",
+		Text: "Check the whole installation. If a line has failed, it says what to do. Then run kubectl auth whoami in a CI job: it says who" +
+			" the job is.",
 		Commands: []string{
-			"curl --silent --show-error " + HealthURL(o) + "/readyz",
-			shellQuote(o.Program) + " certs show --pki=" + path.Join(o.NodeDir, PKIDir),
+			shellQuote(o.Program) + " check --config=" + path.Join(o.NodeDir, ConfigFile) + " --pki=" + path.Join(o.NodeDir, PKIDir),
 		},
 	}}
 }

@@ -71,7 +71,7 @@ func podSubstitutions(shownNodeDir string, o Options) ([]substitution, error) {
 
 // probeAddress is where the kubelet finds the health address from the node itself.
 func probeAddress(healthAddress string) (host, port string, err error) {
-	host, port, err = net.SplitHostPort(dialAddress(healthAddress))
+	host, port, err = net.SplitHostPort(DialAddress(healthAddress))
 	if err != nil || port == "0" {
 		return "", "", &optionError{"--health-address", fmt.Errorf("%q is not host:port with a port above 0, which a probe needs", healthAddress)}
 	}

@@ -1,5 +1,7 @@
 package install
 
+const rke2StaticPods = "/var/lib/rancher/rke2/agent/pod-manifests"
+
 // rke2 runs jobgate as a static pod beside RKE2's kube-apiserver, which is one, too. A drop-in gives that its flags and its mount.
 // It needs v1.32.4+rke2r1, the first that does not require --authorization-mode.
 //
@@ -8,7 +10,7 @@ package install
 func rke2(o Options) (Deployment, error) {
 	return rancher{
 		pods: staticPods{
-			target: "rke2", folder: "/var/lib/rancher/rke2/agent/pod-manifests", configFile: configDropIn,
+			target: "rke2", folder: rke2StaticPods, configFile: configDropIn,
 		},
 		dropIn:  "/etc/rancher/rke2/config.yaml.d/jobgate.yaml",
 		version: "rke2 --version", oldest: "v1.32.4+rke2r1",

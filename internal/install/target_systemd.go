@@ -96,7 +96,7 @@ func systemdSteps(o Options) []Step {
 }
 
 // HealthURL is where the node itself finds jobgate's health.
-func HealthURL(o Options) string { return "http://" + dialAddress(o.HealthAddress) }
+func HealthURL(o Options) string { return "http://" + DialAddress(o.HealthAddress) }
 
 // shellQuote is one word for a shell.
 func shellQuote(word string) string {

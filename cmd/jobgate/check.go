@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/jobgate/jobgate/internal/check"
+)
+
+type checkOptions struct {
+	examined check.Options
+	report   reportOptions
+}
+
+const checkLong = `Go through an installation on a control-plane node, and say what is wrong and what to do about it. Run it as root.
+
+It checks the configuration, the certificates, whether jobgate listens and is ready, GitLab and the access token, and
+kube-apiserver's flags. Then it asks jobgate as kube-apiserver does, and asks the API server about a made-up token and a
+made-up job, of which jobgate's refusal must come back. It changes nothing. jobgate's log and metrics show the two refusals.
+
+The exit status is 0 if nothing has failed, 1 if a check has failed, and 2 for bad usage. A warning does not count as a
+failure, unless --fail-on-warning is given.`
+
+func newCheckCommand() *cobra.Command {
+	o := checkOptions{}
+	cmd := &cobra.Command{
+		Use:     "check --config FILE [--pki DIR]",
+		Short:   "On a control-plane node: find out whether the installation works",
+		Long:    checkLong,
+		Example: `  jobgate check --config /etc/kubernetes/jobgate/config.yaml --pki /etc/kubernetes/jobgate/pki`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.report.check(); err != nil {
+				return badUsage("%w", err)
+			}
+			return o.run(cmd.Context(), cmd.OutOrStdout())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.examined.ConfigFile, "config", "", "jobgate's configuration file (required)")
+	f.StringVar(&o.examined.PKI, "pki", "", "the directory with jobgate's private CA, if jobgate serve has one")
+	f.StringVar(&o.examined.Kubeconfig, "kubeconfig", "",
+		"the cluster administrator's kubeconfig (default $KUBECONFIG, else the one that kubeadm, k3s or RKE2 keeps on the node)")
+	o.report.add(f)
+	if err := cmd.MarkFlagRequired("config"); err != nil {
+		panic(err) // a misspelt flag name above
+	}
+	return cmd
+}
+
+func (o *checkOptions) run(ctx context.Context, out io.Writer) error {
+	ctx, cancel := context.WithTimeout(ctx, o.report.timeout)
+	defer cancel()
+	o.examined.Environment, o.examined.UserAgent = os.Getenv("KUBECONFIG"), "jobgate/"+versionText()
+	return o.report.write(out, check.Run(ctx, o.examined))
+}

@@ -1,0 +1,156 @@
+package check
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"time"
+
+	"k8s.io/apiserver/pkg/apis/apiserver"
+
+	"github.com/jobgate/jobgate/internal/file"
+	"github.com/jobgate/jobgate/internal/findings"
+	"github.com/jobgate/jobgate/internal/install"
+)
+
+// maxAuthorizers bounds an AuthorizationConfiguration, in bytes.
+const maxAuthorizers = 1 << 20
+
+// longestTTL is how long kube-apiserver should keep an answer about a token, at most.
+const longestTTL = 10 * time.Second
+
+// defaultTTL is what it does without the flag.
+const defaultTTL = 2 * time.Minute
+
+// checkFlags looks at how kube-apiserver was started.
+func (e *examination) checkFlags(context.Context) findings.Finding {
+	f := findings.Finding{Name: "apiserver"}
+	server, why := e.findServer()
+	if server == nil {
+		e.webhooks = e.besideConfiguration()
+		return f.NotChecked(why)
+	}
+	e.server = server
+	p := &problems{}
+	e.checkTokenFlags(p)
+	e.checkAuthorizers(p)
+	f.Details = append(p.failures, p.warnings...)
+	switch {
+	case len(p.failures) > 0:
+		return f.Failed("kube-apiserver ("+server.From+") is not set up to ask jobgate",
+			"give it the flags and files that jobgate init prints, and restart it")
+	case len(p.warnings) > 0:
+		return f.Warned("kube-apiserver ("+server.From+") asks jobgate, but not as it should",
+			"give it the flags and files that jobgate init prints, and restart it")
+	}
+	return f.Well("kube-apiserver (" + server.From + ") has the flags, and jobgate comes before RBAC")
+}
+
+// problems are lines of a finding.
+type problems struct{ failures, warnings []string }
+
+func (p *problems) fail(format string, args ...any) {
+	p.failures = append(p.failures, fmt.Sprintf(format, args...))
+}
+
+func (p *problems) warn(format string, args ...any) {
+	p.warnings = append(p.warnings, fmt.Sprintf(format, args...))
+}
+
+// findServer finds this node's kube-apiserver. Of several it takes the one that the administrator's kubeconfig names.
+func (e *examination) findServer() (server *install.APIServer, why string) {
+	all, err := install.FindAPIServers(e.Root)
+	switch {
+	case err != nil:
+		return nil, "this node's kube-apiserver cannot be looked at: " + err.Error()
+	case len(all) == 0:
+		return nil, "there is no static pod or process kube-apiserver on this node; the findings below show whether it asks jobgate"
+	case len(all) == 1:
+		return all[0], ""
+	}
+	if e.admin != nil {
+		if u, err := url.Parse(e.admin.Host); err == nil {
+			for _, one := range all {
+				if one.Port() == u.Port() {
+					return one, ""
+				}
+			}
+		}
+	}
+	return nil, fmt.Sprintf("%d processes kube-apiserver run on this node; --kubeconfig says which one", len(all))
+}
+
+func (e *examination) checkTokenFlags(p *problems) {
+	flags := e.server.Flags
+	if name := flags[install.WebhookFileFlag]; name == "" {
+		p.fail("--%s is not set, so kube-apiserver does not know any job", install.WebhookFileFlag)
+	} else {
+		e.webhooks.authenticate = name
+		e.checkTarget(p, install.WebhookFileFlag, name, "/authenticate")
+	}
+	if version := flags[install.WebhookVersionFlag]; version != "v1" {
+		p.warn("--%s is %q, and should be v1", install.WebhookVersionFlag, version)
+	}
+	ttl, err := time.ParseDuration(flags[install.WebhookTTLFlag])
+	if err != nil {
+		ttl = defaultTTL
+	}
+	if ttl > longestTTL {
+		p.warn("--%s is %s: a job that has ended keeps its access for so long; it should be %s", install.WebhookTTLFlag, ttl, longestTTL)
+	}
+}
+
+func (e *examination) checkAuthorizers(p *problems) {
+	name := e.server.Flags[install.AuthorizersFlag]
+	if name == "" {
+		p.fail("--%s is not set, so kube-apiserver does not ask jobgate about requests", install.AuthorizersFlag)
+		return
+	}
+	text, err := file.Read(e.server.OnNode(name), maxAuthorizers)
+	if err != nil {
+		p.fail("--%s: %v", install.AuthorizersFlag, err)
+		return
+	}
+	webhook, err := install.JobgateWebhook(text)
+	if err != nil {
+		p.fail("%s: %v", name, err)
+		return
+	}
+	if webhook.FailurePolicy != apiserver.FailurePolicyDeny {
+		p.warn("%s: failurePolicy is %q: if jobgate is away, jobs may do what it would deny; it should be Deny", name, webhook.FailurePolicy)
+	}
+	if kubeconfig := webhook.ConnectionInfo.KubeConfigFile; kubeconfig == nil {
+		p.fail("%s: jobgate has no kubeConfigFile", name)
+	} else {
+		e.webhooks.authorize = *kubeconfig
+		e.checkTarget(p, name, *kubeconfig, "/authorize")
+	}
+}
+
+// checkTarget says whether a webhook's kubeconfig leads to the address of the configuration.
+func (e *examination) checkTarget(p *problems, from, name, path string) {
+	config, err := readKubeconfig(name, e.onNode)
+	if err != nil {
+		p.fail("%s: %v", from, err)
+		return
+	}
+	if e.config == nil {
+		return
+	}
+	want := url.URL{Scheme: "https", Host: install.DialAddress(e.config.Serving.Address), Path: path}
+	got, err := url.Parse(config.Host)
+	switch {
+	case err != nil || got.Scheme != want.Scheme || got.Path != want.Path || got.Port() != want.Port():
+		p.fail("%s: the server is %s, and jobgate is at %s", name, config.Host, want.String())
+	case got.Host != want.Host:
+		p.warn("%s: the server is %s, and this node's jobgate is at %s", name, config.Host, want.String())
+	}
+}
+
+// onNode is where this node has a file of kube-apiserver's.
+func (e *examination) onNode(name string) string {
+	if e.server == nil {
+		return name
+	}
+	return e.server.OnNode(name)
+}
