@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -56,11 +57,11 @@ func NewServer(o Options) (*Server, error) {
 	s := &Server{drainDelay: o.DrainDelay}
 	var err error
 	if s.reviewListener, err = net.Listen("tcp", o.Address); err != nil {
-		return nil, fmt.Errorf("listen for reviews on %s: %w", o.Address, err)
+		return nil, listenError("reviews", o.Address, "serving.address", err)
 	}
 	if s.healthListener, err = net.Listen("tcp", o.HealthAddress); err != nil {
 		s.reviewListener.Close()
-		return nil, fmt.Errorf("listen for health checks on %s: %w", o.HealthAddress, err)
+		return nil, listenError("health checks", o.HealthAddress, "serving.healthAddress", err)
 	}
 	s.reviews = newHTTPServer(o.Handler)
 	s.reviews.TLSConfig = o.TLS
@@ -72,6 +73,15 @@ func NewServer(o Options) (*Server, error) {
 	}
 	s.health = newHTTPServer(s.healthHandler(o.Metrics))
 	return s, nil
+}
+
+// listenError says by whom an address can be in use, and what to do about it.
+func listenError(what, address, key string, err error) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("listen for %s on %s: %w: by another jobgate, which may be about to end, or by another program; "+
+			"\"ss -ltnp\" shows it; stop it, or change %s", what, address, err, key)
+	}
+	return fmt.Errorf("listen for %s on %s: %w", what, address, err)
 }
 
 func newHTTPServer(h http.Handler) *http.Server {

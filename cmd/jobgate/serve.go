@@ -2,8 +2,10 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"k8s.io/component-base/logs"
 	logsapi "k8s.io/component-base/logs/api/v1"
 	_ "k8s.io/component-base/logs/json/register" // --logging-format=json
@@ -39,8 +41,16 @@ func newServeCommand() *cobra.Command {
 	f.DurationVar(&o.ShutdownDelay, "shutdown-delay-duration", 0,
 		"how long to go on serving after /readyz has begun to fail on SIGTERM, for a load balancer to notice")
 	logsapi.AddFlags(logging, f)
+	hideAlphaFlags(f)
 	if err := cmd.MarkFlagRequired("config"); err != nil {
 		panic(err) // a misspelt flag name above
 	}
 	return cmd
+}
+
+// hideAlphaFlags leaves out of --help what the logging library marks as an experiment. The flags still work.
+func hideAlphaFlags(flags *pflag.FlagSet) {
+	flags.VisitAll(func(f *pflag.Flag) {
+		f.Hidden = f.Hidden || strings.HasPrefix(f.Usage, "[Alpha]")
+	})
 }
