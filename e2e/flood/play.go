@@ -96,7 +96,6 @@ type watch struct {
 	mu     sync.Mutex
 	phase  string
 	calls  int
-	failed int
 }
 
 // enter begins a phase; what was counted before belongs to the one before.
