@@ -93,9 +93,9 @@ type watch struct {
 	honest *honest
 	result *result
 
-	mu     sync.Mutex
-	phase  string
-	calls  int
+	mu    sync.Mutex
+	phase string
+	calls int
 }
 
 // enter begins a phase; what was counted before belongs to the one before.
