@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"time"
 
 	"k8s.io/apiserver/pkg/apis/apiserver"
@@ -34,7 +35,7 @@ func (e *examination) checkFlags(context.Context) findings.Finding {
 	p := &problems{}
 	e.checkTokenFlags(p)
 	e.checkAuthorizers(p)
-	f.Details = append(p.failures, p.warnings...)
+	f.Details = slices.Concat(p.failures, p.warnings)
 	switch {
 	case len(p.failures) > 0:
 		return f.Failed("kube-apiserver ("+server.From+") is not set up to ask jobgate",
