@@ -218,7 +218,7 @@ func (l *lanes) next(id job.Lane) (queueName, bool) {
 	return refreshes, hasRefresh
 }
 
-// mayStart says whether the lane has one of its own places left or may borrow one.
+// mayStart says whether the lane has a place left or may borrow one.
 func (l *lanes) mayStart(id job.Lane) bool {
 	free := l.places - l.lane[job.Logins].quick - l.lane[job.Refreshes].quick
 	if free <= 0 {
