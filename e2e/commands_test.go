@@ -104,7 +104,7 @@ func isInit(b docs.Block) bool {
 func checkKind(t *testing.T, b docs.Block) bool {
 	t.Helper()
 	if b.Language != shell {
-		generated := b.Is("text", "printed") || b.Is("yaml", "written") || b.Is("yaml", wayRun, "job")
+		generated := b.Is("text", "printed") || b.Is("text", "hint") || b.Is("yaml", "written") || b.Is("yaml", wayRun, "job")
 		if lines := docs.Commands(b.Lines()); len(lines) > 0 && !generated || slices.Contains([]string{"bash", "shell", "console"}, b.Language) {
 			t.Errorf("%s has commands: make it ```sh and say how it is tested", b)
 		}

@@ -65,7 +65,6 @@ func (r *reloader) reload() (accepted bool) {
 		return false
 	}
 	cfg.LogWarnings(r.logger, r.file)
-	cfg.LogWarnings(r.logger, r.file)
 	r.results.WithLabelValues("applied").Inc()
 	r.last.SetToCurrentTime()
 	r.logger.Info("Configuration applied", "file", r.file, "agents", len(cfg.Agents), "grants", len(cfg.Grants))
