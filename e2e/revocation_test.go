@@ -140,7 +140,7 @@ func TestExplainRejections_TurnsA401IntoAReason(t *testing.T) {
 	t.Run("explained", func(t *testing.T) {
 		reconfigure(t, func(c *config.Configuration) { c.ExplainRejections = true })
 		j := presenting(t, stagingAgent, inProduction)
-		reason := outcome(fmt.Sprintf("GitLab does not let job %d of project 160 use agent 102; check ci_access", j.ID))
+		reason := outcome(fmt.Sprintf("GitLab does not let job %d of project 160 use agent 102 (path/to/agent/project:agent-102); check ci_access", j.ID))
 		reason.of(t, j.Workspace, probe)
 		for _, command := range []string{"get --raw /readyz", "create configmap a -n shop", "auth can-i list pods"} {
 			reason.of(t, j.Workspace, command)
@@ -152,7 +152,7 @@ func TestExplainRejections_TurnsA401IntoAReason(t *testing.T) {
 // kubectl drops the reasons of a few requests, which the page of troubleshooting has to make up for.
 func TestDeniedJob_KubectlPrintsTheReason(t *testing.T) {
 	denied := presenting(t, prodAgent, gitlabtest.Job{Environment: "preprod"})
-	const reason outcome = `it is for environments "prod*", and the job's environment (slug "preprod") is another one`
+	const reason outcome = `it is for environments "prod*", and the job's is "preprod"`
 	impersonating := presenting(t, requiringAgent, gitlabtest.Job{})
 	tests := []struct {
 		name    string

@@ -52,8 +52,8 @@ type page struct {
 	forms  map[string][]messageForm
 }
 
-// messageForm matches a message of one line of a block. What replaces a word that has a block is captured, and is matched on
-// its own: one expression for all of it would be too large.
+// messageForm matches a message of one line of a block. What replaces a word that has a block is captured, and is matched by
+// itself: one expression for all of it would be too large. A word ends as early as it can, so that a colon ends it.
 type messageForm struct {
 	message *regexp.Regexp
 	words   []string // of the captures
@@ -108,11 +108,11 @@ func (p *page) filling(word string, quoted bool) (expression string, hasBlock bo
 	case slices.Contains(numbers, word):
 		return "[0-9]+", false
 	case len(p.blocks[word]) > 0:
-		return "(.+)", true
+		return "(.+?)", true
 	case quoted:
 		return `[^"]*`, false
 	default:
-		return ".+", false
+		return ".+?", false
 	}
 }
 
