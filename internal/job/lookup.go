@@ -75,8 +75,8 @@ type answer struct {
 	sources  *Sources
 }
 
-// maxWaiting bounds the callers that wait for GitLab to say whose credential they have. Each holds some 20 KiB of a
-// request.
+// maxWaiting bounds the callers with a kind of credential that wait to hear whose it is. Each holds some 20 KiB of a
+// request. Each kind has its bound, because ID tokens need not wait for GitLab while unknown job tokens do.
 const maxWaiting = 2048
 
 // ErrTooManyWaiting is in the chain of the error for a caller that would have had to wait behind too many others.
@@ -107,10 +107,11 @@ func (r *Registry) Lookup(ctx context.Context, c Credential) (Answer, error) {
 		return Answer{}, m.err
 	}
 	// Only those who wait are bounded: a known job is answered above, however many logins wait.
-	if !r.waiting.TryAcquire(1) {
+	waiting := r.waiting[c.Kind]
+	if !waiting.TryAcquire(1) {
 		return Answer{}, &UnavailableError{Err: ErrTooManyWaiting}
 	}
-	defer r.waiting.Release(1)
+	defer waiting.Release(1)
 	select {
 	case result := <-r.fetch(k, c, Logins):
 		if result.Err != nil {

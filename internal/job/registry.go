@@ -33,7 +33,7 @@ type Registry struct {
 	index     index
 	outage    outage
 	lookups   singleflight.Group
-	waiting   *semaphore.Weighted
+	waiting   map[Kind]*semaphore.Weighted
 	running   sync.WaitGroup
 	lifetime  context.Context
 	end       context.CancelFunc
@@ -87,7 +87,7 @@ func NewRegistry(sources Sources, s Settings, r prometheus.Registerer) (*Registr
 	started := time.Now()
 	reg := &Registry{
 		clock:   clock{elapsed: func() time.Duration { return time.Since(started) }, now: time.Now},
-		waiting: semaphore.NewWeighted(maxWaiting),
+		waiting: map[Kind]*semaphore.Weighted{JobToken: semaphore.NewWeighted(maxWaiting), IDToken: semaphore.NewWeighted(maxWaiting)},
 	}
 	if _, err := rand.Read(reg.keySecret[:]); err != nil {
 		return nil, fmt.Errorf("make key secret: %w", err)

@@ -39,3 +39,21 @@ func TestLookup_WaitingLoginsAreBounded(t *testing.T) {
 		all.Wait()
 	})
 }
+
+// ID tokens may need no GitLab at all, so job tokens that wait for it do not stand in their way.
+func TestLookup_WaitingJobTokensLeaveIDTokensAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{answer: runs, takes: 5 * time.Second}
+		r := newRegistry(t, s, defaults)
+		var all sync.WaitGroup
+		for range 3000 {
+			all.Go(func() { _, _ = r.Lookup(t.Context(), jobToken("new")) })
+		}
+		synctest.Wait()
+		s.slow(0)
+		if _, err := r.Lookup(t.Context(), job.Credential{Kind: job.IDToken, Token: "ID token"}); err != nil {
+			t.Errorf("an ID token met %v behind waiting job tokens", err)
+		}
+		all.Wait()
+	})
+}
