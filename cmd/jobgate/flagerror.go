@@ -21,6 +21,10 @@ func flagError(cmd *cobra.Command, err error) error {
 			err = fmt.Errorf("%w (did you mean --%s?)", err, name)
 		}
 	}
+	var value *pflag.InvalidValueError
+	if errors.As(err, &value) && strings.HasPrefix(value.GetFlag().Name, "grant-") {
+		err = fmt.Errorf("--%s: %q is not an id, a number that GitLab shows on the page of the project or group", value.GetFlag().Name, value.GetValue())
+	}
 	return &statusError{code: statusUsage, err: fmt.Errorf("%w\n%s --help lists the flags", err, cmd.CommandPath())}
 }
 

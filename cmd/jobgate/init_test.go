@@ -198,6 +198,7 @@ func TestInit_BadUsage(t *testing.T) {
 		{"nothing", []string{"init"}, "nothing was written\n--target: it is required"},
 		{"a target", initArgs("gke", dir), "nothing was written\n--target: unknown target \"gke\""},
 		{"an agent", initArgs("systemd", dir, "--agent", "04"), "nothing was written\n--agent: "},
+		{"a project by its path", initArgs("systemd", dir, "--cluster=prod", "--grant-project=path/to/project"), "--grant-project: \"path/to/project\" is not an id"},
 		{"two mistakes", initArgs("systemd", dir, "--agent", "04", "--address", "x"), "\n--address: "},
 		{"a format", initArgs("systemd", dir, "--agent", "04", "-o", "yaml"), "\n--output: \"yaml\" must be text or json"},
 		{"no image", initArgs("kubeadm", dir, "--image="), "nothing was written\n--image: this jobgate is not a release"},

@@ -207,7 +207,11 @@ func (o *kubeconfigOptions) ask(ctx context.Context, ci cijob.Job) (*gitlab.Allo
 	}
 	defer client.Close()
 	reply, err := client.AllowedAgents(ctx, ci.Token.Text(), job.Logins)
-	if err != nil {
+	var rejected *job.RejectedError
+	switch {
+	case errors.As(err, &rejected):
+		return nil, fmt.Errorf("ask GitLab which agents the job may use: GitLab refused the job token, as it does when the job has ended: %w", err)
+	case err != nil:
 		return nil, fmt.Errorf("ask GitLab which agents the job may use: %w", err)
 	}
 	return reply, nil

@@ -164,7 +164,7 @@ func (e *examination) explainUnauthorized() (what, do string) {
 		return "; GitLab does not answer this job, so jobgate probably cannot ask it either",
 			"try again when GitLab answers; see gitlab, above"
 	case e.subject.clusterName != "":
-		return "", fmt.Sprintf("%sis this cluster's name %s, and does a grant admit the project? does kube-apiserver ask jobgate?%s",
+		return "", fmt.Sprintf("%sis this cluster's name %s, and does a grant admit the project? is the job blocked? does kube-apiserver ask jobgate?%s",
 			askAdmin, e.subject.clusterName, logs)
 	case e.gitlab.reply == nil:
 		return "", "correct the failures above" + logs
@@ -174,7 +174,7 @@ func (e *examination) explainUnauthorized() (what, do string) {
 		return ": jobgate cannot use the agent's ci_access entry", "see access, above"
 	default:
 		return fmt.Sprintf(", although GitLab lists agent %d for this job", e.agentID),
-			askAdmin + "is the agent one of this cluster's (agents in jobgate's configuration)? does kube-apiserver ask jobgate?" + logs
+			askAdmin + "is the agent one of this cluster's (agents in jobgate's configuration)? is the job blocked? does kube-apiserver ask jobgate?" + logs
 	}
 }
 
