@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/jobgate/jobgate/certs"
+	"github.com/jobgate/jobgate/internal/eventually"
 	"github.com/jobgate/jobgate/internal/pkitest"
 )
 
@@ -71,7 +72,7 @@ func TestServing_BrokenFilesAreCountedOnceAndTheOldOnesServe(t *testing.T) {
 			good := read(t, file)
 			broken := row.content(t, d)
 			replace(t, file, broken)
-			eventually(t, "the broken file is counted", func() bool { return metric(t, metrics, reloads, "refused", row.use) == 1 })
+			eventually.True(t, "the broken file is counted", func() bool { return metric(t, metrics, reloads, "refused", row.use) == 1 })
 			if name, err := connect(address, d.config); name != "first" {
 				t.Errorf("served %q, %v", name, err)
 			}
@@ -83,7 +84,7 @@ func TestServing_BrokenFilesAreCountedOnceAndTheOldOnesServe(t *testing.T) {
 			}
 			intact := read(t, other)
 			replace(t, other, []byte("broken, too"))
-			eventually(t, "the other broken file is counted", func() bool { return metric(t, metrics, reloads, "refused", otherUse) == 1 })
+			eventually.True(t, "the other broken file is counted", func() bool { return metric(t, metrics, reloads, "refused", otherUse) == 1 })
 			if got := metric(t, metrics, reloads, "refused", row.use); got != 1 {
 				t.Errorf("counted %v times", got)
 			}
@@ -106,7 +107,7 @@ func TestServing_MissingFileIsRefused(t *testing.T) {
 	if err := os.Rename(d.ClientCA, filepath.Join(t.TempDir(), "away")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the missing file is counted", func() bool { return metric(t, metrics, reloads, "refused", "client_ca") == 1 })
+	eventually.True(t, "the missing file is counted", func() bool { return metric(t, metrics, reloads, "refused", "client_ca") == 1 })
 	if name, err := connect(address, d.config); name != "first" {
 		t.Errorf("served %q, %v", name, err)
 	}
@@ -118,8 +119,8 @@ func TestServing_NewFilesAreCounted(t *testing.T) {
 	second := must[pkitest.Files](t)(d.authority.IssueServer(t.TempDir(), "second"))
 	replace(t, d.Certificate, read(t, second.Cert))
 	replace(t, d.Key, read(t, second.Key))
-	eventually(t, "the new pair is served", func() bool { name, _ := connect(address, d.config); return name == "second" })
-	eventually(t, "and counted", func() bool { return metric(t, metrics, reloads, "applied", "serving") == 1 })
+	eventually.True(t, "the new pair is served", func() bool { name, _ := connect(address, d.config); return name == "second" })
+	eventually.True(t, "and counted", func() bool { return metric(t, metrics, reloads, "applied", "serving") == 1 })
 	if got := metric(t, metrics, reloads, "refused", "serving"); got != 0 {
 		t.Errorf("a pair that was replaced one after the other was refused %v times", got)
 	}
@@ -154,8 +155,8 @@ func TestServing_SecretThatIsSwapped(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(dir, "first")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the second certificate is served", func() bool { name, _ := connect(address, config); return name == "second" })
-	eventually(t, "and counted", func() bool { return metric(t, metrics, reloads, "applied", "serving") == 1 })
+	eventually.True(t, "the second certificate is served", func() bool { name, _ := connect(address, config); return name == "second" })
+	eventually.True(t, "and counted", func() bool { return metric(t, metrics, reloads, "applied", "serving") == 1 })
 }
 
 // link makes a symbolic link, or replaces one.

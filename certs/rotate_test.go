@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/jobgate/jobgate/certs"
+	"github.com/jobgate/jobgate/internal/eventually"
 )
 
 func TestRotateCA_SaysHowFarItHasCome(t *testing.T) {
@@ -284,7 +285,7 @@ func TestRotateCA_SessionOfAnOldClientCertificateIsNotResumed(t *testing.T) {
 	must[certs.Rotation](t)(p.RotateCA(new(time.Duration)))
 	// jobgate has to refuse it; it must not refuse jobgate.
 	config.RootCAs = pool(append(before.bundle(t), snap(t, p).bundle(t)...))
-	eventually(t, "the old client certificate is refused", func() bool { _, err := connect(address, config); return err != nil })
+	eventually.True(t, "the old client certificate is refused", func() bool { _, err := connect(address, config); return err != nil })
 	var refusal *net.OpError // of crypto/tls, for an alert of the other end
 	if _, err := resume(address, config); !errors.As(err, &refusal) || refusal.Op != "remote error" {
 		t.Errorf("a connection that may resume a session ends with: %v", err)

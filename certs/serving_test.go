@@ -12,11 +12,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/jobgate/jobgate/certs"
+	"github.com/jobgate/jobgate/internal/eventually"
 	"github.com/jobgate/jobgate/internal/pkitest"
 )
 
@@ -65,18 +65,6 @@ func connect(address string, config *tls.Config) (string, error) {
 	return c.ConnectionState().PeerCertificates[0].Subject.CommonName, nil
 }
 
-// eventually polls; the bound is only there to end a broken run.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	for deadline := time.After(time.Minute); !condition(); {
-		select {
-		case <-deadline:
-			t.Fatalf("never came true: %s", what)
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
-}
-
 // replace renames a file over another, as certificate managers do.
 func replace(t *testing.T, path string, content []byte) {
 	t.Helper()
@@ -110,7 +98,7 @@ func TestServing_NewCertificateIsServedWithoutARestart(t *testing.T) {
 		t.Fatalf("with half of a new pair, served %q, %v", name, err)
 	}
 	replace(t, files.Key, read(t, second.Key))
-	eventually(t, "the second certificate is served", func() bool { name, _ := connect(address, config); return name == "second" })
+	eventually.True(t, "the second certificate is served", func() bool { name, _ := connect(address, config); return name == "second" })
 
 	replace(t, files.Cert, []byte("broken"))
 	if name, err := connect(address, config); name != "second" {
@@ -134,7 +122,7 @@ func TestServing_ClientCAIsReadAgain(t *testing.T) {
 	}
 	other := must[string](t)(second.WriteCertificate(dir, "second"))
 	replace(t, bundle, append(read(t, bundle), read(t, other)...))
-	eventually(t, "a client of the added authority is let in", func() bool { _, err := connect(address, config); return err == nil })
+	eventually.True(t, "a client of the added authority is let in", func() bool { _, err := connect(address, config); return err == nil })
 }
 
 func TestLoadServing_NamesTheFileThatCannotBeUsed(t *testing.T) {

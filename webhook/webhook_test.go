@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,6 +23,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/user"
 
+	"github.com/jobgate/jobgate/internal/eventually"
 	"github.com/jobgate/jobgate/tokenreview"
 	"github.com/jobgate/jobgate/webhook"
 )
@@ -380,7 +380,7 @@ func TestServer_Drains(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
 	health := "http://" + s.HealthAddress().String()
-	eventually(t, "readyz is 200", func() bool { code, _ := get(t, health+"/readyz"); return code == 200 })
+	eventually.True(t, "readyz is 200", func() bool { code, _ := get(t, health+"/readyz"); return code == 200 })
 
 	client := p.client(t, p.apiserver)
 	defer client.CloseIdleConnections()
@@ -398,7 +398,7 @@ func TestServer_Drains(t *testing.T) {
 	}()
 	<-entered
 	stop()
-	eventually(t, "readyz is 503", func() bool { code, _ := get(t, health+"/readyz"); return code == 503 })
+	eventually.True(t, "readyz is 503", func() bool { code, _ := get(t, health+"/readyz"); return code == 503 })
 	if code, _ := get(t, health+"/livez"); code != 200 {
 		t.Errorf("livez is %d while draining", code)
 	}
@@ -408,21 +408,6 @@ func TestServer_Drains(t *testing.T) {
 	}
 	if err := <-ended; err != nil {
 		t.Errorf("Run: %v", err)
-	}
-}
-
-// eventually polls a condition that another goroutine brings about; the bound is only there to end a broken run.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	for deadline := time.After(time.Minute); ; {
-		if condition() {
-			return
-		}
-		select {
-		case <-deadline:
-			t.Fatalf("never came true: %s", what)
-		case <-time.After(5 * time.Millisecond):
-		}
 	}
 }
 

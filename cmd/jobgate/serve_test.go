@@ -10,10 +10,10 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	logsapi "k8s.io/component-base/logs/api/v1"
 
+	"github.com/jobgate/jobgate/internal/eventually"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 )
 
@@ -93,7 +93,7 @@ func startServe(t *testing.T, gitlabURL string) *served {
 	cmd.SetArgs([]string{"serve", "--config", d.file, "-v=10"})
 	go func() { d.ended <- cmd.ExecuteContext(ctx) }()
 	t.Cleanup(cancel)
-	eventually(t, "jobgate is ready", func() bool {
+	eventually.True(t, "jobgate is ready", func() bool {
 		select {
 		case err := <-d.ended:
 			t.Fatalf("serve ended: %v", err)
@@ -132,7 +132,7 @@ func (d *served) rewrite(t *testing.T, text string) {
 
 func (d *served) await(t *testing.T, metric string) {
 	t.Helper()
-	eventually(t, metric, func() bool { return strings.Contains(d.get(t, "/metrics"), metric+"\n") })
+	eventually.True(t, metric, func() bool { return strings.Contains(d.get(t, "/metrics"), metric+"\n") })
 }
 
 func (d *served) get(t *testing.T, path string) string {
@@ -178,16 +178,4 @@ func freeAddress(t *testing.T) string {
 	}
 	defer l.Close()
 	return l.Addr().String()
-}
-
-// eventually polls; the bound is only there to end a broken run.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	for deadline := time.After(time.Minute); !condition(); {
-		select {
-		case <-deadline:
-			t.Fatalf("never came true: %s", what)
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
 }
