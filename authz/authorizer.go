@@ -101,6 +101,14 @@ func (a *Authorizer) Authorize(ctx context.Context, attrs authorizer.Attributes)
 
 // Decide is Authorize for callers that also want to know the rule: nil is no opinion.
 func (a *Authorizer) Decide(ctx context.Context, attrs authorizer.Attributes) *Denial {
+	// From a pool, so that a request that is not denied allocates nothing.
+	e := a.evaluations.Get().(*evaluation)
+	defer a.evaluations.Put(e)
+	return a.decide(ctx, e, attrs)
+}
+
+// decide judges with a used evaluation or a new one. One that has been used allocates nothing but for a denial.
+func (a *Authorizer) decide(ctx context.Context, e *evaluation, attrs authorizer.Attributes) *Denial {
 	info := attrs.GetUser()
 	if info == nil {
 		return nil
@@ -108,9 +116,6 @@ func (a *Authorizer) Decide(ctx context.Context, attrs authorizer.Attributes) *D
 	if !extras.Is(info.GetExtra()) || isDiscovery(attrs) {
 		return nil
 	}
-	// From a pool, so that a request that is not denied allocates nothing.
-	e := a.evaluations.Get().(*evaluation)
-	defer a.evaluations.Put(e)
 	e.begin(a.policy.Load(), requestOf(attrs))
 	denial := a.judge(ctx, e, attrs)
 	if denial != nil {
