@@ -118,6 +118,15 @@ e2e: e2e-binaries ## end-to-end tests on a real API server; jobgate runs with th
 	@hack/need curl jq openssl unshare sha256sum
 	cd e2e && $(PURE) $(TOOL) gotestsum --format testname -- -count=1 -timeout 15m ./...
 
+# Cases of the node to run, as for go test -run; and how long its longest stream lasts.
+RUN ?= .
+STREAM ?= 10s
+.PHONY: node
+node: ## jobgate on a whole kubeadm node: kubelet, containerd, static pods (Linux, root); RUN=TestInstall, STREAM=11m
+	@hack/need curl nsenter runc ip mkfs.ext4 losetup
+	@hack/busybox $$(go env GOARCH) .cache/busybox/$$(go env GOARCH)
+	@cd e2e && NODE_STREAM=$(STREAM) $(PURE) go test -tags node -count=1 -v -timeout 2h -run '$(RUN)' ./node | grep -v '^=== '
+
 .PHONY: bench
 bench: ## benchmarks; ratios are to a constant handler in the same run
 	@hack/need h2load
@@ -142,6 +151,7 @@ tidy: ## tidy all modules
 	cd image && go mod tidy
 	cd tools && go mod tidy
 	cd tools/golangci-lint && go mod tidy
+	cd tools/containerd && go mod tidy
 
 .PHONY: clean
 clean: ## remove what was built

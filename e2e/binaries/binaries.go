@@ -61,17 +61,21 @@ func Build(ctx context.Context, options Options) (Set, error) {
 		return Set{}, err
 	}
 	set, programs := plan(versions, options.Race)
+	return set, buildAll(ctx, programs, options.Progress)
+}
+
+func buildAll(ctx context.Context, programs []program, progress io.Writer) error {
 	for _, p := range programs {
 		if p.keep {
 			if _, err := os.Stat(p.output); err == nil {
 				continue
 			}
 		}
-		if err := p.build(ctx, options.Progress); err != nil {
-			return Set{}, err
+		if err := p.build(ctx, progress); err != nil {
+			return err
 		}
 	}
-	return set, nil
+	return nil
 }
 
 func plan(v versions, race bool) (Set, []program) {
