@@ -1,5 +1,6 @@
 // Command demo starts a GitLab (a fake), jobgate and a real Kubernetes control plane on this machine, then shows with
-// the real kubectl what CI jobs may do. With KEEP=1 in the environment everything keeps running until Ctrl-C.
+// the real kubectl what CI jobs may do. With KEEP=1 in the environment everything keeps running until Ctrl-C. With
+// PICTURE=FILE some scenes are drawn into an SVG file, too.
 package main
 
 import (
@@ -24,8 +25,11 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	colour := term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("NO_COLOR") == ""
-	show := &terminal{out: os.Stdout, colour: colour}
+	show := &terminal{out: os.Stdout, colour: colour, picture: new(picture)}
 	err := run(ctx, show, os.Getenv("KEEP") == "1")
+	if file := os.Getenv("PICTURE"); err == nil && file != "" {
+		err = os.WriteFile(file, show.picture.svg("jobgate's demo on a terminal"), 0o644)
+	}
 	switch {
 	case err != nil && ctx.Err() != nil:
 		show.say("Interrupted. Everything is stopped.")
@@ -68,11 +72,13 @@ func run(ctx context.Context, show *terminal, keep bool) (err error) {
 		return err
 	}
 	for i, scene := range scenes {
+		show.picture.on = scene.pictured
 		show.title(i+1, scene.title)
 		if err := scene.play(ctx, s); err != nil {
 			return fmt.Errorf("scene %d, %s: %w", i+1, scene.title, err)
 		}
 	}
+	show.picture.on = false
 	show.summary(len(scenes), s.commands)
 	if keep {
 		return s.keep(ctx, os.Stdin)

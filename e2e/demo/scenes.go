@@ -9,21 +9,22 @@ import (
 
 // scene is a part of the demo that shows one thing. It fails if a command has another outcome than expected.
 type scene struct {
-	title string
-	play  func(context.Context, *session) error
+	title    string
+	play     func(context.Context, *session) error
+	pictured bool // in the picture of README.md
 }
 
 var scenes = []scene{
-	{"The cluster's administrator lets an environment in", grantEnvironment},
-	{"A job of that environment logs in", logIn},
-	{"It deploys", deploy},
-	{"It deploys nowhere else", stayInside},
-	{"Another project's job is known, but has no rights", refuseNeighbour},
-	{"A job of another environment is kept out", refuseEnvironment},
-	{"A job on a branch that is not protected may look, but not touch", refuseBranch},
-	{"A grant admits jobs without any agent", admitByGrant},
-	{"A job shows an ID token instead, and still loses its rights when it ends", useIDToken},
-	{"The job ends, and its rights with it", endJob},
+	{title: "The cluster's administrator lets an environment in", play: grantEnvironment},
+	{title: "A job of that environment logs in", play: logIn},
+	{title: "It deploys", play: deploy},
+	{title: "It deploys nowhere else", play: stayInside},
+	{title: "Another project's job is known, but has no rights", play: refuseNeighbour},
+	{title: "A job of another environment is kept out", play: refuseEnvironment},
+	{title: "A job on a branch that is not protected may look, but not touch", play: refuseBranch},
+	{title: "A grant admits jobs without any agent", play: admitByGrant, pictured: true},
+	{title: "A job shows an ID token instead, and still loses its rights when it ends", play: useIDToken},
+	{title: "The job ends, and its rights with it", play: endJob, pictured: true},
 }
 
 func grantEnvironment(ctx context.Context, s *session) error {
