@@ -230,7 +230,7 @@ func encode(w io.Writer, config *clientcmdapi.Config) error {
 func report(w io.Writer, file string, t cijob.Target, p cijob.Pointed) {
 	for _, c := range p.Contexts {
 		if c.AgentID == 0 {
-			fmt.Fprintf(w, "context %s in %s points at %s\n", printable(c.Name), file, t.Server)
+			fmt.Fprintf(w, "context %s (without an agent) in %s points at %s\n", printable(c.Name), file, t.Server)
 			continue
 		}
 		fmt.Fprintf(w, "context %s (agent %d) in %s points at %s\n", printable(c.Name), c.AgentID, file, t.Server)

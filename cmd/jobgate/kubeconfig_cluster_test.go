@@ -46,7 +46,7 @@ func TestKubeconfig_Cluster(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if stdout != "" || !strings.Contains(notes, "points at https://api.example.com:6443") || strings.Contains(notes, "Secret") {
+			if stdout != "" || !strings.Contains(notes, "(without an agent)") || !strings.Contains(notes, "points at https://api.example.com:6443") || strings.Contains(notes, "Secret") {
 				t.Errorf("standard output is %q, notes are %q", stdout, notes)
 			}
 			if info, err := os.Stat(file); err != nil || info.Mode() != 0o600 {

@@ -143,6 +143,9 @@ func TestRun_Rights(t *testing.T) {
 		{name: "denied by a restriction", arrange: deny(map[string]string{"create deployments": restricted}),
 			finding: "rights", state: doctor.Warning,
 			say: []string{"create deployments.apps: " + restricted, "docs/troubleshooting.md"}},
+		{name: "denied by a restriction, several times", arrange: deny(map[string]string{"create deployments": restricted, "create secrets": restricted}),
+			finding: "rights", state: doctor.Warning,
+			say: []string{"create deployments.apps, create secrets: " + restricted}},
 		{name: "in another namespace", arrange: func(s *setup) { s.options.Namespace = "shop" }, finding: "rights", state: doctor.OK,
 			say: []string{`in namespace "shop"`}},
 		{name: "that cannot be asked for", arrange: func(s *setup) {

@@ -62,8 +62,8 @@ func (e *examination) checkRights(ctx context.Context) Finding {
 // summarize lists the rights. Only the author knows which of them the job needs, so only a job that may do nothing, or that
 // jobgate denies something, gets a warning.
 func (e *examination) summarize(f Finding, namespace string) Finding {
-	var may, mayNot []string
-	denied := false
+	var may, mayNot, reasons []string
+	denied := make(map[string][]string) // the rights that jobgate denies, by its reason
 	for _, r := range e.report.Rights {
 		if r.Allowed {
 			may = append(may, r.String())
@@ -71,9 +71,14 @@ func (e *examination) summarize(f Finding, namespace string) Finding {
 		}
 		mayNot = append(mayNot, r.String())
 		if strings.HasPrefix(r.Reason, jobgateSays) {
-			denied = true
-			f.Details = append(f.Details, fmt.Sprintf("%s: %s", &r, r.Reason))
+			if denied[r.Reason] == nil {
+				reasons = append(reasons, r.Reason)
+			}
+			denied[r.Reason] = append(denied[r.Reason], r.String())
 		}
+	}
+	for _, reason := range reasons {
+		f.Details = append(f.Details, fmt.Sprintf("%s: %s", strings.Join(denied[reason], ", "), reason))
 	}
 	f.State = OK
 	f.What = fmt.Sprintf("in namespace %s the job may %s", e.quote(namespace), orNothing(may))
@@ -81,7 +86,7 @@ func (e *examination) summarize(f Finding, namespace string) Finding {
 		f.What += "; it may not " + strings.Join(mayNot, ", ")
 	}
 	switch {
-	case denied:
+	case len(reasons) > 0:
 		f.State, f.Do = Warning, "if the job needs one of these, do what the reason says; docs/troubleshooting.md explains each one"
 	case len(may) == 0:
 		f.State = Warning
