@@ -40,7 +40,7 @@ import (
 type Jobs interface {
 	// LookupID returns what is known of a job by its id. The error is job.ErrUnknown for a job that was never seen here,
 	// which decides nothing, and a *job.RejectedError for one that has ended since. Any other error means a job that has
-	// not been confirmed for longer than an answer may be used.
+	// not been confirmed for longer than an answer may be used, or not at all.
 	LookupID(ctx context.Context, j job.ByID) (job.Answer, error)
 }
 

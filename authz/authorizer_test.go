@@ -22,10 +22,11 @@ var ended = registry{err: &job.RejectedError{Rejection: job.NotRunning}}
 func TestAuthorize_WhatIsKnownOfTheJob(t *testing.T) {
 	rejected := func(r job.Rejection) registry { return registry{err: &job.RejectedError{Rejection: r}} }
 	rows := []struct {
-		name string
-		jobs authz.Jobs
-		want authz.Rule
-		says string
+		name  string
+		jobs  authz.Jobs
+		extra map[string][]string // nil: those of the agent
+		want  authz.Rule
+		says  string
 	}{
 		{name: "live", jobs: registry{job: knownJob()}},
 		{name: "never seen here", jobs: registry{}},
@@ -39,6 +40,10 @@ func TestAuthorize_WhatIsKnownOfTheJob(t *testing.T) {
 			want: authz.RuleUnconfirmed, says: "GitLab has not confirmed"},
 		{name: "not confirmed in the request's time", jobs: registry{err: context.DeadlineExceeded},
 			want: authz.RuleUnconfirmed, says: "GitLab has not confirmed"},
+		{name: "GitLab must be asked and cannot be", jobs: registry{err: job.ErrCannotConfirm}, want: authz.RuleUnconfirmed,
+			says: "jobgate has no access token to ask GitLab whether job 1001 of project 150 is running; ask the cluster's admin to set gitlab.tokenFile"},
+		{name: "logged in by kube-apiserver itself, and not confirmed", jobs: registry{err: job.ErrUnconfirmed}, extra: grantExtra(grantKey, "-"),
+			want: authz.RuleUnconfirmed, says: "GitLab has not confirmed yet that job 1001 of project 150 is running"},
 		{name: "an answer without a job", jobs: noAnswer{}, want: authz.RuleUnconfirmed, says: "GitLab has not confirmed"},
 		{name: "agent no longer listed", jobs: registry{job: knownJob(func(j *job.Job) { j.Agents = nil })},
 			want: authz.RuleNotListed, says: "no longer lets job 1001 of project 150 use agent 4 (path/to:agent)"},
@@ -52,7 +57,10 @@ func TestAuthorize_WhatIsKnownOfTheJob(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			r := rules()
 			r.Agents[0].Name = "path/to:agent"
-			if message := wantRule(t, newAuthorizer(row.jobs, r), as(extra()), row.want); !strings.Contains(message, row.says) {
+			if row.extra == nil {
+				row.extra = extra()
+			}
+			if message := wantRule(t, newAuthorizer(row.jobs, r), as(row.extra), row.want); !strings.Contains(message, row.says) {
 				t.Errorf("message is %q, want %q in it", message, row.says)
 			}
 		})
@@ -84,6 +92,10 @@ func TestAuthorize_LooksTheJobUpByWhatItsIdentitySays(t *testing.T) {
 		{name: "through a grant, by its job token", extra: grantExtra(), want: job.ByID{ID: jobID, ProjectID: 150, Kind: job.JobToken}},
 		{name: "through a grant, by an ID token", extra: grantExtra(credentialKey, "JTI=a-b-c"),
 			want: job.ByID{ID: jobID, ProjectID: 150, Kind: job.IDToken}},
+		{name: "logged in by kube-apiserver itself", extra: grantExtra(grantKey, "-", credentialKey, "JTI=a-b-c"),
+			want: job.ByID{ID: jobID, ProjectID: 150, Kind: job.IDToken, NotLoggedIn: true}},
+		{name: "logged in by kube-apiserver itself, which does not say the token's id", extra: grantExtra(grantKey, "-"),
+			want: job.ByID{ID: jobID, ProjectID: 150, Kind: job.IDToken, NotLoggedIn: true}},
 		{name: "with the id of a certificate", extra: extra(credentialKey, "X509SHA256=abc"),
 			want: job.ByID{ID: jobID, ProjectID: 150, Kind: job.JobToken}},
 	}

@@ -47,6 +47,9 @@ func (e *evaluation) readExtras(extra map[string][]string) *Denial {
 		return deny(RuleUnknownAgent, "%s is not an agent of this cluster; use the context of an agent of this cluster, or ask the "+
 			"cluster's admin to add the agent to jobgate's configuration", e.policy.Label(e.claims.AgentID))
 	}
+	if e.claims.IsOfAPIServer() {
+		e.subject.ExplainMissing("the API server's authentication configuration does not say it")
+	}
 	return nil
 }
 
@@ -61,13 +64,14 @@ func (e *evaluation) judgeLogin() *Denial {
 	return deny(RuleDeniedLogin, "%s", reason)
 }
 
-// jobByID is what to look the job up by. Only an ID token leaves its own id in the extras.
+// jobByID is what to look the job up by. Only an ID token leaves its own id in the extras, and kube-apiserver itself logs in
+// nothing else.
 func (e *evaluation) jobByID() job.ByID {
-	kind := job.JobToken
-	if e.claims.Job.TokenID != "" {
-		kind = job.IDToken
+	by := job.ByID{ID: e.claims.Job.ID, ProjectID: e.claims.Job.ProjectID, NotLoggedIn: e.claims.IsOfAPIServer()}
+	if e.claims.Job.TokenID != "" || by.NotLoggedIn {
+		by.Kind = job.IDToken
 	}
-	return job.ByID{ID: e.claims.Job.ID, ProjectID: e.claims.Job.ProjectID, Kind: kind}
+	return by
 }
 
 // judgeJob takes what was found under the id that the extras claim.
@@ -81,6 +85,12 @@ func (e *evaluation) judgeJob(j *job.Job, err error) *Denial {
 	}
 	var rejected *job.RejectedError
 	switch {
+	case errors.Is(err, job.ErrCannotConfirm):
+		return deny(RuleUnconfirmed, "jobgate has no access token to ask GitLab whether %s is running; ask the cluster's admin to set "+
+			"gitlab.tokenFile", e.claims.String())
+	case !errors.As(err, &rejected) && e.claims.IsOfAPIServer():
+		return deny(RuleUnconfirmed, "GitLab has not confirmed yet that %s is running; try again in a few seconds, and if that does not "+
+			"help, ask the cluster's admin whether gitlab.tokenFile may read the project", e.claims.String())
 	case !errors.As(err, &rejected):
 		return deny(RuleUnconfirmed, "GitLab has not confirmed for too long that %s is still running; try again when GitLab answers",
 			e.claims.String())

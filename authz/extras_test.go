@@ -56,7 +56,9 @@ func TestAuthorize_MalformedExtras(t *testing.T) {
 
 		{"no agent", extra(agentKey, "-"), authz.RuleMalformed},
 		{"an agent and a cluster", extra(clusterKey, cluster, grantKey, "shop"), authz.RuleMalformed},
-		{"a cluster without a grant", grantExtra(grantKey, "-"), authz.RuleMalformed},
+		{"a cluster without a grant, as kube-apiserver itself writes it", grantExtra(grantKey, "-"), noOpinion},
+		{"a name without a slug, as kube-apiserver itself writes it", grantExtra(grantKey, "-", nameKey, "eu/prod", tierKey, "other"), noOpinion},
+		{"a name without a slug, of a grant", grantExtra(nameKey, "eu/prod", tierKey, "other"), authz.RuleMalformed},
 		{"a grant without a cluster", extra(grantKey, "shop"), authz.RuleMalformed},
 		{"no project", extra(projectKey, "-"), authz.RuleMalformed},
 		{"a slug without a tier", extra(slugKey, "prod"), authz.RuleMalformed},

@@ -59,6 +59,12 @@ func TestGrants_AreJudgedOnEveryRequest(t *testing.T) {
 		{name: "requirement that is new", grants: []policy.Grant{fromMain}, extra: []string{refKey, "feature"},
 			says: `grant "shop": its branch or tag must be one of "main", and the job's is "feature"`},
 		{name: "requirement that is not known", grants: []policy.Grant{fromMain}, says: "try again in a few seconds"},
+		{name: "kube-apiserver's own identity", grants: []policy.Grant{byProject}, extra: []string{grantKey, "-"}},
+		{name: "kube-apiserver's own identity, which no grant admits", extra: []string{grantKey, "-"}, says: "no grant of the cluster prod-eu"},
+		{name: "requirement that the API server does not say", grants: []policy.Grant{fromMain}, extra: []string{grantKey, "-"},
+			says: "the job's is not known: the API server's authentication configuration does not say it"},
+		{name: "group that the API server cannot know", grants: []policy.Grant{byGroup}, extra: []string{grantKey, "-"},
+			says: "the project's groups are not known: the API server's authentication configuration does not say it"},
 		{name: "the second grant admits", grants: []policy.Grant{fromMain, byGroup}, extra: []string{refKey, "feature", groupKey, "23"}},
 	}
 	for _, row := range rows {

@@ -134,8 +134,20 @@ func wellFormed(x map[string][]string) bool {
 		}
 	}
 	has := func(key string) bool { return x[key] != nil }
-	return has(jobKey) && has(projectKey) && has(agentKey) != has(clusterKey) && has(grantKey) == (has(clusterKey) && !has(deniedKey)) &&
-		has(slugKey) == has(tierKey) && (!has(nameKey) || has(slugKey))
+	return has(jobKey) && has(projectKey) && has(agentKey) != has(clusterKey) && (!has(grantKey) || has(clusterKey) && !has(deniedKey)) &&
+		(has(slugKey) || has(nameKey) && isOfAPIServer(x)) == has(tierKey) && (!has(nameKey) || has(tierKey))
+}
+
+// isOfAPIServer says that kube-apiserver has made the identity of an ID token, which leaves slugs out that it cannot make.
+func isOfAPIServer(x map[string][]string) bool {
+	return x[clusterKey] != nil && x[grantKey] == nil && x[deniedKey] == nil
+}
+
+func slugOf(x map[string][]string) string {
+	if x[slugKey] == nil && x[nameKey] != nil && isOfAPIServer(x) {
+		return job.Slug(x[nameKey][0])
+	}
+	return first(x[slugKey])
 }
 
 func first(values []string) string {
@@ -161,7 +173,7 @@ func judgeKnown(j *job.Job, agent int64, x map[string][]string) authz.Rule {
 	}
 	differ := func(known, key string) bool { return known != "" && x[key] != nil && x[key][0] != known }
 	if contradicts(j.ProjectID, projectKey) || contradicts(j.PipelineID, pipelineKey) ||
-		j.Environment.Slug != first(x[slugKey]) || j.Environment.Tier != first(x[tierKey]) ||
+		j.Environment.Slug != slugOf(x) || j.Environment.Tier != first(x[tierKey]) ||
 		differ(j.Environment.Name.Value, nameKey) || differ(j.Ref.Name, refKey) {
 		return authz.RuleContradiction
 	}
@@ -173,7 +185,7 @@ func judgeKnown(j *job.Job, agent int64, x map[string][]string) authz.Rule {
 func identify(agent int64, x map[string][]string, j *job.Job) identity {
 	id := identity{
 		agent: agent, project: number(x[projectKey][0]), job: number(x[jobKey][0]), user: number(first(x[userKey])),
-		slug: first(x[slugKey]), tier: first(x[tierKey]), name: first(x[nameKey]), isGuarded: first(x[guardedKey]) == "true",
+		slug: slugOf(x), tier: first(x[tierKey]), name: first(x[nameKey]), isGuarded: first(x[guardedKey]) == "true",
 		ref: first(x[refKey]), refType: first(x[refTypeKey]), source: first(x[sourceKey]), roles: x[roleKey],
 	}
 	for _, g := range x[groupKey] {

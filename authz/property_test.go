@@ -113,6 +113,12 @@ func (c *choices) extras(j *job.Job) map[string][]string {
 			x[nameKey] = []string{pick(c, environments...).name}
 		}
 	}
+	if x[clusterKey] != nil && c.oneIn(4) {
+		delete(x, grantKey) // kube-apiserver itself has verified an ID token
+		if x[nameKey] != nil && c.oneIn(2) {
+			delete(x, slugKey)
+		}
+	}
 	for _, optional := range []struct {
 		key    string
 		values []string

@@ -90,6 +90,8 @@ func registrySettings(cfg *config.Configuration, p *policy.Policy) (job.Settings
 		Timeout:     cfg.GitLab.Timeout.Duration,
 		Needs:       p.Needs,
 		Revision:    string(revision),
+
+		RequireLiveness: cfg.IDTokens.RequireLiveness,
 	}, nil
 }
 

@@ -70,13 +70,17 @@ type Identity struct {
 	AgentID         int64
 	ConfigProjectID int64
 	// Cluster is the name of the cluster that the job logged in to without an agent, and Grant that of the grant that
-	// admitted it.
+	// admitted it: empty for a denied job, and for one that kube-apiserver itself logged in.
 	Cluster string
 	Grant   string
 	// Denied is why the job may do nothing; IsDenied says whether the identity is such a one.
 	Denied   string
 	IsDenied bool
 }
+
+// IsOfAPIServer says that kube-apiserver has verified the job's ID token by itself, with structured authentication: no jobgate
+// has seen the job log in, and no grant has admitted it yet.
+func (i *Identity) IsOfAPIServer() bool { return i.Cluster != "" && i.Grant == "" && !i.IsDenied }
 
 // Is says whether an identity is a CI job's.
 func Is(extra map[string][]string) bool {
@@ -218,6 +222,9 @@ func (i *Identity) Decode(extra map[string][]string) (wrong string) {
 		i.Job.TokenID = id[len(jtiPrefix):]
 	}
 	r.facts(&i.Job, groups)
+	if e := &i.Job.Environment; i.IsOfAPIServer() && e.Name.Known && e.Slug == "" {
+		e.Slug = job.Slug(e.Name.Value) // kube-apiserver can make no SHA-256, and leaves such slugs out
+	}
 	i.check(&r)
 	return r.wrong
 }
@@ -271,8 +278,8 @@ func (i *Identity) check(r *reader) {
 	switch {
 	case (i.AgentID == 0) == (i.Cluster == ""):
 		r.fail(Agent, "must be there, or "+Cluster+" instead of it")
-	case (i.Grant == "") == (i.Cluster != "" && !i.IsDenied):
-		r.fail(Grant, "must come together with "+Cluster+", but for a denied identity")
+	case i.Grant != "" && (i.Cluster == "" || i.IsDenied):
+		r.fail(Grant, "must come together with "+Cluster+", and not with "+Denied)
 	case (e.Slug == "") != (e.Tier == ""):
 		r.fail(Slug, "must come together with "+Tier)
 	case e.Name.Known && e.Slug == "":

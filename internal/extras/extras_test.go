@@ -155,6 +155,7 @@ func TestDecode_SaysWhatIsWrong(t *testing.T) {
 		{name: "an empty reason", extra: values(extras.Denied, "")},
 		{name: "others' extras", extra: values("example.com/x", "")},
 		{name: "as long as may be", extra: values(extras.Ref, long[1:])},
+		{name: "a cluster without a grant: kube-apiserver's own", extra: values(extras.Agent, "-", extras.Cluster, "c")},
 		{name: "the id of a certificate", extra: values(extras.CredentialID, "X509SHA256=00")},
 
 		{name: "nothing", extra: nil, want: "agent.gitlab.com/ci_job_id must be there"},
@@ -163,13 +164,11 @@ func TestDecode_SaysWhatIsWrong(t *testing.T) {
 		{name: "neither agent nor cluster", extra: values(extras.Agent, "-"), want: "agent.gitlab.com/id must be there, or jobgate.io/cluster instead of it"},
 		{name: "agent and cluster", extra: values(extras.Cluster, "c", extras.Grant, "g"),
 			want: "agent.gitlab.com/id must be there, or jobgate.io/cluster instead of it"},
-		{name: "a cluster without a grant", extra: values(extras.Agent, "-", extras.Cluster, "c"),
-			want: "jobgate.io/grant must come together with jobgate.io/cluster, but for a denied identity"},
 		{name: "a cluster without a grant, denied", extra: values(extras.Agent, "-", extras.Cluster, "c", extras.Denied, "no")},
 		{name: "a cluster with a grant, denied", extra: values(extras.Agent, "-", extras.Cluster, "c", extras.Grant, "g", extras.Denied, "no"),
-			want: "jobgate.io/grant must come together with jobgate.io/cluster, but for a denied identity"},
+			want: "jobgate.io/grant must come together with jobgate.io/cluster, and not with jobgate.io/denied"},
 		{name: "an agent with a grant", extra: values(extras.Grant, "g"),
-			want: "jobgate.io/grant must come together with jobgate.io/cluster, but for a denied identity"},
+			want: "jobgate.io/grant must come together with jobgate.io/cluster, and not with jobgate.io/denied"},
 		{name: "a cluster that is no DNS label", extra: values(extras.Agent, "-", extras.Cluster, "Prod", extras.Grant, "g"), want: "jobgate.io/cluster must be a DNS label"},
 		{name: "a slug alone", extra: values(extras.Slug, "prod"),
 			want: "agent.gitlab.com/environment_slug must come together with agent.gitlab.com/environment_tier"},
@@ -187,6 +186,29 @@ func TestDecode_SaysWhatIsWrong(t *testing.T) {
 			var i extras.Identity
 			if got := i.Decode(row.extra); got != row.want {
 				t.Errorf("wrong is %q, want %q", got, row.want)
+			}
+		})
+	}
+}
+
+// kube-apiserver can make no SHA-256, so it leaves out the slug of such an environment. jobgate's own identities always have it.
+func TestDecode_SlugOfAnEnvironmentThatKubeAPIServerNames(t *testing.T) {
+	rows := []struct {
+		name, slug, want string
+	}{
+		{name: "eu/prod", want: "eu-prod-lb01nz"},
+		{name: "Production", want: job.Slug("Production")},
+		{name: "prod", slug: "prod", want: "prod"},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			extra := values(extras.Agent, "-", extras.Cluster, "c", extras.Environment, row.name, extras.Tier, "production")
+			if row.slug != "" {
+				extra[extras.Slug] = []string{row.slug}
+			}
+			var i extras.Identity
+			if wrong := i.Decode(extra); wrong != "" || i.Job.Environment.Slug != row.want || !i.IsOfAPIServer() {
+				t.Errorf("wrong is %q, the slug is %q, of the API server: %t", wrong, i.Job.Environment.Slug, i.IsOfAPIServer())
 			}
 		})
 	}

@@ -64,13 +64,15 @@ func (g generator) job() job.Job {
 
 func (g generator) identity() extras.Identity {
 	i := extras.Identity{Job: g.job()}
-	switch g.IntN(4) {
+	switch g.IntN(5) {
 	case 0:
 		i.AgentID, i.ConfigProjectID = g.id(), g.id()
 	case 1:
 		i.AgentID, i.IsDenied, i.Denied = g.id(), true, g.oneOf("", g.text())
 	case 2:
 		i.Cluster, i.Grant = "prod-eu", g.text()
+	case 3:
+		i.Cluster = "prod-eu" // kube-apiserver has verified the ID token
 	default:
 		i.Cluster, i.IsDenied, i.Denied = "prod-eu", true, g.oneOf("", g.text())
 	}

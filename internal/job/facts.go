@@ -196,6 +196,27 @@ func (j *Job) forgetReasons() {
 	}
 }
 
+// ExplainMissing gives every fact that is not known, and has no reason, this one.
+func (j *Job) ExplainMissing(why string) {
+	missing(&j.Groups, why)
+	missing(&j.Roles, why)
+	missing(&j.Environment.Name, why)
+	missing(&j.Environment.Protected, why)
+	missing(&j.PipelineSource, why)
+	if j.Ref.Name == "" && j.Ref.Why == "" {
+		j.Ref.Why = why
+	}
+	if j.needsProtection() {
+		j.Ref.ProtectionWhy = why
+	}
+}
+
+func missing[T any](f *Fact[T], why string) {
+	if !f.isSettled() {
+		f.Why = why
+	}
+}
+
 func (j *Job) hasDetails() bool { return j.Ref.Name != "" || j.Ref.Why != "" }
 
 func (j *Job) needsProtection() bool {

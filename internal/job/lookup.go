@@ -128,6 +128,9 @@ type ByID struct {
 	ID, ProjectID int64
 	// Kind is what the job has logged in with.
 	Kind Kind
+	// NotLoggedIn says that no jobgate has logged the job in: kube-apiserver has verified its ID token by itself, so no one has
+	// asked GitLab yet whether it runs.
+	NotLoggedIn bool
 }
 
 func (j ByID) key() jobKey { return jobKey{id: j.ID, kind: j.Kind} }
@@ -136,7 +139,8 @@ func (j ByID) key() jobKey { return jobKey{id: j.ID, kind: j.Kind} }
 //
 // The error is a *RejectedError for a job that has ended, ErrUnconfirmed for one that is known but has not been confirmed
 // for longer than an answer may serve, and ErrUnknown for one that this registry has not seen. Of the latter GitLab is
-// asked by the id, where there is an access token to ask with; trouble there changes nothing.
+// asked by the id, where there is an access token to ask with; trouble there changes nothing for a job that has logged in. One
+// that has not must be confirmed where liveness is required: else the error is ErrUnconfirmed, or ErrCannotConfirm.
 func (r *Registry) LookupID(ctx context.Context, j ByID) (Answer, error) {
 	k, ok := r.index.find(j.key())
 	if !ok {

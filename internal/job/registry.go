@@ -60,6 +60,8 @@ type Settings struct {
 	MaxRejected int
 	// Timeout bounds one lookup together with the facts that it asks for.
 	Timeout time.Duration
+	// RequireLiveness refuses a job that has not logged in until GitLab has confirmed it.
+	RequireLiveness bool
 	// Needs returns the facts that some rule asks for of a job.
 	Needs func(*Job) Needs
 	// Revision changes whenever Needs or the configured agents do: answers made under another one are looked up again at
@@ -153,7 +155,7 @@ func (r *Registry) sweep() {
 	for k, e, ok := r.jobs.GetOldest(); ok && now-e.answer.Load().at >= old; k, e, ok = r.jobs.GetOldest() {
 		r.jobs.Remove(k)
 	}
-	for j, st, ok := r.statuses.GetOldest(); ok && now-st.at >= old; j, st, ok = r.statuses.GetOldest() {
+	for j, st, ok := r.statuses.GetOldest(); ok && now-st.asked >= old; j, st, ok = r.statuses.GetOldest() {
 		r.statuses.Remove(j)
 	}
 	for k, m, ok := r.refused.GetOldest(); ok && now >= m.until; k, m, ok = r.refused.GetOldest() {

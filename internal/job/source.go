@@ -132,6 +132,8 @@ var (
 	ErrUnknown = errors.New("job is not known here")
 	// ErrUnconfirmed is returned for a job that its source has not confirmed for longer than an answer may serve.
 	ErrUnconfirmed = errors.New("GitLab has not confirmed the job for too long")
+	// ErrCannotConfirm is returned for a job that GitLab must confirm while there is no access token to ask it with.
+	ErrCannotConfirm = errors.New("there is no access token to ask GitLab about the job")
 )
 
 // ErrPanic is in the chain of the error for a lookup that panicked: a bug, which must cost one login and not the process.

@@ -45,6 +45,55 @@ func TestLookupID_JobOfAnotherInstance(t *testing.T) {
 	}
 }
 
+// A job whose ID token kube-apiserver has verified by itself is admitted only on GitLab's word, for as long as that may serve.
+func TestLookupID_JobThatHasNotLoggedIn(t *testing.T) {
+	running := func(int64) (string, error) { return "running", nil }
+	away := func(int64) (string, error) { return "", &job.UnavailableError{Err: errTrouble} }
+	by := job.ByID{ID: 1, ProjectID: 150, Kind: job.IDToken, NotLoggedIn: true}
+	synctest.Test(t, func(t *testing.T) {
+		settings := defaults
+		settings.RequireLiveness = true
+		s := &source{answer: runs}
+		r := newRegistry(t, s, settings)
+		set := func(status func(int64) (string, error)) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.status = status
+		}
+		want := func(when string, want error) {
+			t.Helper()
+			if _, err := r.LookupID(t.Context(), by); !errors.Is(err, want) {
+				t.Errorf("%s: %v, want %v", when, err, want)
+			}
+		}
+		want("no access token", job.ErrCannotConfirm)
+		set(away)
+		want("GitLab is away", job.ErrUnconfirmed)
+		set(running)
+		time.Sleep(2 * time.Second) // trouble is asked about again
+		want("confirmed", job.ErrUnknown)
+		set(away)
+		time.Sleep(settings.FreshFor + settings.StaleFor - time.Nanosecond)
+		want("to the end of staleFor", job.ErrUnknown)
+		time.Sleep(time.Nanosecond)
+		want("after staleFor", job.ErrUnconfirmed)
+		set(running)
+		time.Sleep(2 * time.Second)
+		want("when GitLab is back", job.ErrUnknown)
+		set(func(int64) (string, error) { return "canceling", nil })
+		time.Sleep(settings.FreshFor)
+		_, err := r.LookupID(t.Context(), by)
+		wantRejected(t, err)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{answer: runs, status: away}
+		r := newRegistry(t, s, defaults)
+		if _, err := r.LookupID(t.Context(), by); !errors.Is(err, job.ErrUnknown) {
+			t.Errorf("where liveness is not required: %v, want ErrUnknown", err)
+		}
+	})
+}
+
 func TestLookupID_StatusHasTheFreshnessOfJobs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &source{answer: runs, status: func(int64) (string, error) { return "running", nil }}
