@@ -185,7 +185,7 @@ type shown struct {
 func newCertsShowCommand() *cobra.Command {
 	dir, ca, warn, output := "", "", time.Duration(0), outputFlag{formats: []string{"table", "json"}}
 	cmd := &cobra.Command{
-		Use:   "show (--pki DIR | FILE...)",
+		Use:   "show [--pki DIR | FILE...]",
 		Short: "Show certificates of a PKI, or in any files, and what is wrong with them",
 		Long: "Show certificates of a PKI, or in any files, and what is wrong with them.\n\n" +
 			"Certificates of other issuers are verified against the CAs in --ca, or against those among the files; keys against the\n" +
@@ -193,19 +193,22 @@ func newCertsShowCommand() *cobra.Command {
 			"does not verify or cannot be read, or the mode of a file lets others read a key), 2 for bad usage.",
 		RunE: func(cmd *cobra.Command, files []string) error {
 			switch {
-			case (dir == "") == (len(files) == 0):
-				return badUsage("certs show needs --pki or files, and not both")
-			case dir != "" && ca != "":
+			case dir != "" && len(files) > 0:
+				return badUsage("certs show takes --pki or files, and not both")
+			case len(files) == 0 && ca != "":
 				return badUsage("--ca is for files; a PKI has its own CA")
 			case warn < 0:
 				return badUsage("--warn is %s; it cannot be negative", warn)
+			}
+			if dir == "" && len(files) == 0 {
+				dir = installedPKI
 			}
 			return show(cmd.OutOrStdout(), dir, files, ca, warn, output.is("json"))
 		},
 	}
 	output.add(cmd)
 	f := cmd.Flags()
-	f.StringVar(&dir, "pki", "", "the directory of a PKI")
+	f.StringVar(&dir, "pki", "", "the directory of a PKI (without files: default "+installedPKI+")")
 	f.StringVar(&ca, "ca", "", "the CAs that the files' certificates are verified against")
 	f.DurationVar(&warn, "warn", 0, "an end nearer than this is a problem (default 720h, or a quarter of the certificate's lifetime if that is less)")
 	return cmd

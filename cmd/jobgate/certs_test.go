@@ -201,7 +201,7 @@ func TestCerts_Status(t *testing.T) {
 		{name: "missing", args: []string{"show", "--pki", filepath.Join(dir, "missing")}, status: 1, say: "no such file"},
 		{name: "renew nothing", args: []string{"renew", "--pki", filepath.Join(dir, "missing")}, status: 1, say: "missing"},
 		{name: "rotate nothing", args: []string{"rotate-ca", "--pki", filepath.Join(dir, "missing")}, status: 1, say: "missing"},
-		{name: "neither PKI nor file", args: []string{"show"}, status: 2, say: "--pki or files"},
+		{name: "CA without files", args: []string{"show", "--ca", serving}, status: 2, say: "--ca"},
 		{name: "both", args: []string{"show", "--pki", dir, serving}, status: 2, say: "--pki or files"},
 		{name: "CA for a PKI", args: []string{"show", "--pki", dir, "--ca", serving}, status: 2, say: "--ca"},
 		{name: "negative warning", args: []string{"show", "--pki", dir, "--warn", "-1h"}, status: 2, say: "--warn"},

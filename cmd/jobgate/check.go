@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"os"
@@ -8,6 +9,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/jobgate/jobgate/internal/check"
+	"github.com/jobgate/jobgate/internal/install"
+)
+
+// What init writes on a control-plane node, unless it is told otherwise.
+const (
+	installedConfig = install.DefaultNodeDir + "/" + install.ConfigFile
+	installedPKI    = install.DefaultNodeDir + "/" + install.PKIDir
 )
 
 type checkOptions struct {
@@ -27,27 +35,34 @@ failure, unless --fail-on-warning is given.`
 func newCheckCommand() *cobra.Command {
 	o := checkOptions{}
 	cmd := &cobra.Command{
-		Use:     "check --config FILE [--pki DIR]",
-		Short:   "On a control-plane node: find out whether the installation works",
-		Long:    checkLong,
-		Example: `  jobgate check --config /etc/kubernetes/jobgate/config.yaml --pki /etc/kubernetes/jobgate/pki`,
-		Args:    cobra.NoArgs,
+		Use:   "check [--config FILE] [--pki DIR]",
+		Short: "On a control-plane node: find out whether the installation works",
+		Long:  checkLong,
+		Example: `  # what init has installed
+  jobgate check
+
+  # certificates of your own
+  jobgate check --config=jobgate.yaml`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.report.check(); err != nil {
 				return badUsage("%w", err)
+			}
+			// The directory of a PKI goes with the configuration: who names one file of one's own has named both.
+			if o.examined.ConfigFile == "" {
+				o.examined.ConfigFile = installedConfig
+				o.examined.PKI = cmp.Or(o.examined.PKI, installedPKI)
 			}
 			return o.run(cmd.Context(), cmd.OutOrStdout())
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.examined.ConfigFile, "config", "", "jobgate's configuration file (required)")
-	f.StringVar(&o.examined.PKI, "pki", "", "the directory with jobgate's private CA, if jobgate serve has one")
+	f.StringVar(&o.examined.ConfigFile, "config", "", "jobgate's configuration file (default "+installedConfig+")")
+	f.StringVar(&o.examined.PKI, "pki", "",
+		"the directory with jobgate's private CA, if jobgate serve has one (without --config: default "+installedPKI+")")
 	f.StringVar(&o.examined.Kubeconfig, "kubeconfig", "",
 		"the cluster administrator's kubeconfig (default $KUBECONFIG, else the one that kubeadm, k3s or RKE2 keeps on the node)")
 	o.report.add(f)
-	if err := cmd.MarkFlagRequired("config"); err != nil {
-		panic(err) // a misspelt flag name above
-	}
 	return cmd
 }
 

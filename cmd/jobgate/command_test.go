@@ -170,7 +170,7 @@ func TestVersion(t *testing.T) {
 
 func TestCommands_BadUsageIsStatus2(t *testing.T) {
 	for _, args := range []string{
-		"frobnicate", "--frobnicate", "config frobnicate", "config validate", "config validate a b", "config validate -o yaml a",
+		"frobnicate", "--frobnicate", "config frobnicate", "config validate a b", "config validate -o yaml a",
 		"config schema a", "version a", "version -o xml", "serve", "certs frobnicate",
 	} {
 		if out, status, err := run(t, "", strings.Fields(args)...); status != statusUsage || err == nil {

@@ -19,25 +19,26 @@ func newConfigCommand() *cobra.Command {
 func newConfigValidateCommand() *cobra.Command {
 	output := outputFlag{formats: []string{"text", "json"}}
 	cmd := &cobra.Command{
-		Use:   "validate FILE",
+		Use:   "validate [FILE]",
 		Short: "Check a configuration file, and every file it names, without starting anything",
-		Long: "Check a configuration file, and every file it names, without starting anything.\n" +
+		Long: "Check a configuration file (default " + installedConfig + "),\nand every file it names, without starting anything.\n" +
 			"All problems are listed at once, each with its file, line and key. Warnings are about what is valid and unwise, such as a\n" +
 			"key that every user may read. The exit status is 0 if the file is valid, with or without warnings, 1 if it is not, and 2\n" +
 			"for bad usage.",
-		Args: cobra.ExactArgs(1),
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			configuration, err := config.Load(args[0])
+			file := append(args, installedConfig)[0]
+			configuration, err := config.Load(file)
 			if output.is("json") {
-				return reportConfig(cmd.OutOrStdout(), args[0], configuration, err)
+				return reportConfig(cmd.OutOrStdout(), file, configuration, err)
 			}
 			if err != nil {
 				return fmt.Errorf("configuration is not valid\n%w", err)
 			}
 			for _, warning := range configuration.Warnings {
-				fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s:%s\n", args[0], warning)
+				fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s:%s\n", file, warning)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is valid\n", args[0])
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is valid\n", file)
 			return err
 		},
 	}

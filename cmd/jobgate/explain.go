@@ -65,7 +65,7 @@ func newExplainCommand() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.configFile, "config", "", "jobgate's configuration file (required)")
+	f.StringVar(&o.configFile, "config", installedConfig, "jobgate's configuration file")
 	f.StringVar(&o.replyFile, "reply", "", "a file with a reply of allowed_agents, or -")
 	f.StringVar(&o.tokenFile, "token-file", "", "a file with a CI_JOB_TOKEN of a running job, or -")
 	f.StringVar(&o.idTokenFile, "id-token-file", "", "a file with an ID token of a job, or -")
@@ -73,9 +73,6 @@ func newExplainCommand() *cobra.Command {
 	f.Int64Var(&o.agentID, "agent", 0, "the agent's id; without it the cluster's grants judge the job")
 	f.StringVarP(&o.output, "output", "o", "text", "text or json")
 	o.request.addFlags(f)
-	if err := cmd.MarkFlagRequired("config"); err != nil {
-		panic(err) // a misspelt flag name above
-	}
 	cmd.MarkFlagsOneRequired("reply", "token-file", "id-token-file", "claims")
 	cmd.MarkFlagsMutuallyExclusive("reply", "token-file", "id-token-file", "claims")
 	cmd.MarkFlagsMutuallyExclusive("agent", "id-token-file", "claims")

@@ -109,10 +109,10 @@ func (in *Input) target(s *Setup) {
 
 // directories sets Dir and NodeDir.
 func (in *Input) directories(s *Setup) {
-	nodeDir := cmp.Or(in.NodeDir, s.target.NodeDir, defaultNodeDir)
+	nodeDir := cmp.Or(in.NodeDir, s.target.NodeDir, DefaultNodeDir)
 	switch {
 	case !path.IsAbs(nodeDir) || path.Clean(nodeDir) != nodeDir || nodeDir == "/":
-		in.refuse("--node-dir", "%q must be an absolute path in its shortest form, as in %s", nodeDir, defaultNodeDir)
+		in.refuse("--node-dir", "%q must be an absolute path in its shortest form, as in %s", nodeDir, DefaultNodeDir)
 	case checkPlain("path", nodeDir, "/._-") != nil:
 		in.refuse("--node-dir", "%q must have only letters, digits and /._-", nodeDir)
 	}

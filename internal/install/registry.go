@@ -28,26 +28,27 @@ type Target struct {
 	Deploy func(Options) (Deployment, error)
 }
 
-// The directory on a control-plane node, and the user in a container: that of distroless images.
-const (
-	defaultNodeDir = "/etc/kubernetes/jobgate"
-	nonRoot        = 65532
-)
+// DefaultNodeDir is the directory on a control-plane node that holds the configuration and the PKI, unless --node-dir or Talos
+// says otherwise.
+const DefaultNodeDir = "/etc/kubernetes/jobgate"
+
+// nonRoot is the user in a container: that of distroless images.
+const nonRoot = 65532
 
 // Targets are all kinds of control planes that init knows, in the order of the help.
 func Targets() []Target {
 	return []Target{
 		{
 			Name: "kubeadm", Summary: "a static pod, beside the kube-apiserver that kubeadm writes",
-			NodeDir: defaultNodeDir, UID: nonRoot, GID: nonRoot, TakesClusterConfiguration: true, Deploy: kubeadm,
+			NodeDir: DefaultNodeDir, UID: nonRoot, GID: nonRoot, TakesClusterConfiguration: true, Deploy: kubeadm,
 		},
 		{
 			Name: "k3s", Summary: "a static pod on k3s servers",
-			NodeDir: defaultNodeDir, UID: nonRoot, GID: nonRoot, Deploy: k3s,
+			NodeDir: DefaultNodeDir, UID: nonRoot, GID: nonRoot, Deploy: k3s,
 		},
 		{
 			Name: "rke2", Summary: "a static pod on RKE2 servers",
-			NodeDir: defaultNodeDir, UID: nonRoot, GID: nonRoot, Deploy: rke2,
+			NodeDir: DefaultNodeDir, UID: nonRoot, GID: nonRoot, Deploy: rke2,
 		},
 		{
 			Name: "talos", Summary: "a machine configuration patch with a static pod, made on any machine",
@@ -55,11 +56,11 @@ func Targets() []Target {
 		},
 		{
 			Name: "kustomize", Summary: "a DaemonSet on control-plane nodes, beside any kube-apiserver",
-			NodeDir: defaultNodeDir, UID: nonRoot, GID: nonRoot, Deploy: kustomize,
+			NodeDir: DefaultNodeDir, UID: nonRoot, GID: nonRoot, Deploy: kustomize,
 		},
 		{
 			Name: "systemd", Summary: "a systemd service, beside any kube-apiserver",
-			NodeDir: defaultNodeDir, UID: nonRoot, GID: nonRoot, User: "jobgate", Deploy: systemd,
+			NodeDir: DefaultNodeDir, UID: nonRoot, GID: nonRoot, User: "jobgate", Deploy: systemd,
 		},
 	}
 }

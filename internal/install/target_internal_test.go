@@ -22,7 +22,7 @@ func TestDeployFile_AManifestThatIsNotThere(t *testing.T) {
 // What one value becomes is not replaced again by the next.
 func TestDeployFile_ReplacesOnce(t *testing.T) {
 	f, err := deployFile("kubeadm", kubeadmConfigFile,
-		substitution{defaultNodeDir, "/jobgate.yaml"}, substitution{"authorization.yaml", "other.yaml"})
+		substitution{DefaultNodeDir, "/jobgate.yaml"}, substitution{"authorization.yaml", "other.yaml"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,11 +13,11 @@ const (
 // kustomize runs jobgate as a DaemonSet on the control-plane nodes, for a kube-apiserver that is managed by other means than
 // those of the other targets.
 func kustomize(o Options) (Deployment, error) {
-	pod, err := podSubstitutions(defaultNodeDir, o)
+	pod, err := podSubstitutions(DefaultNodeDir, o)
 	if err != nil {
 		return Deployment{}, err
 	}
-	directory, err := nodeDirectory(defaultNodeDir, o)
+	directory, err := nodeDirectory(DefaultNodeDir, o)
 	if err != nil {
 		return Deployment{}, err
 	}

@@ -111,7 +111,7 @@ type staticPods struct {
 
 // files are the static pod and the configuration file with this cluster's values.
 func (s staticPods) files(o Options) ([]File, error) {
-	substitutions, err := podSubstitutions(defaultNodeDir, o)
+	substitutions, err := podSubstitutions(DefaultNodeDir, o)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +119,7 @@ func (s staticPods) files(o Options) ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
-	directory, err := nodeDirectory(defaultNodeDir, o)
+	directory, err := nodeDirectory(DefaultNodeDir, o)
 	if err != nil {
 		return nil, err
 	}

@@ -25,7 +25,7 @@ var (
 // systemd runs jobgate as a service of the node. Its user has the same number as in jobgate's image, so that init can give the
 // keys to a user that does not exist yet.
 func systemd(o Options) (Deployment, error) {
-	directory, err := nodeDirectory(defaultNodeDir, o)
+	directory, err := nodeDirectory(DefaultNodeDir, o)
 	for flag, file := range map[string]string{"--binary": o.Binary, "--node-dir": o.NodeDir} {
 		if fileErr := errors.Join(checkPlain("path", file, "/._-"), checkUnitPath(file)); fileErr != nil {
 			err = errors.Join(err, &optionError{flag, fileErr})
