@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 
 	"k8s.io/klog/v2"
 )
@@ -62,4 +63,35 @@ func (c *connections) check(connection net.Conn) {
 		"client", client, "address", connection.RemoteAddr().String())
 	// tls.Conn's own Close would first wait until what is being written has been taken.
 	_ = secured.NetConn().Close()
+}
+
+// arriving are the connections whose handshake, of TLS and of HTTP/2, is not over.
+type arriving struct {
+	known sync.Map // of net.Conn
+	count sync.WaitGroup
+}
+
+// note is called by the HTTP server with each change of a connection's state.
+func (a *arriving) note(connection net.Conn, state http.ConnState) {
+	if state == http.StateNew {
+		a.known.Store(connection, nil)
+		a.count.Add(1)
+		return
+	}
+	if _, was := a.known.LoadAndDelete(connection); was {
+		a.count.Done()
+	}
+}
+
+// wait returns when all have arrived, or failed, or when the time is over. No new ones may come.
+func (a *arriving) wait(limit time.Duration) {
+	all := make(chan struct{})
+	go func() {
+		a.count.Wait()
+		close(all)
+	}()
+	select {
+	case <-all:
+	case <-time.After(limit):
+	}
 }

@@ -35,6 +35,7 @@ const (
 type Options struct {
 	Address       string       // of the reviews, TLS
 	HealthAddress string       // of health and metrics, plain HTTP
+	ReusePort     bool         // share Address with another process of the same user that does so, too; Linux only
 	TLS           *tls.Config  // must offer h2
 	Trust         Trust        // of clients whose connections are open; nil: they stay open
 	Handler       http.Handler // from NewHandler
@@ -46,8 +47,9 @@ type Options struct {
 // Server serves reviews, health and metrics.
 type Server struct {
 	reviews, health *http.Server
-	reviewListener  net.Listener
+	reviewListener  *listener
 	healthListener  net.Listener
+	arriving        arriving
 	drainDelay      time.Duration
 	ready           atomic.Bool
 }
@@ -56,19 +58,29 @@ type Server struct {
 func NewServer(o Options) (*Server, error) {
 	s := &Server{drainDelay: o.DrainDelay}
 	var err error
-	if s.reviewListener, err = net.Listen("tcp", o.Address); err != nil {
-		return nil, listenError("reviews", o.Address, "serving.address", err)
-	}
 	if s.healthListener, err = net.Listen("tcp", o.HealthAddress); err != nil {
-		s.reviewListener.Close()
 		return nil, listenError("health checks", o.HealthAddress, "serving.healthAddress", err)
+	}
+	// Last, because from here on the kernel sends connections here, which wait for Run.
+	if s.reviewListener, err = listen(o.Address, o.ReusePort); err != nil {
+		s.healthListener.Close()
+		err = listenError("reviews", o.Address, "serving.address", err)
+		if o.ReusePort && errors.Is(err, syscall.EADDRINUSE) {
+			err = fmt.Errorf("%w; it can be shared only with a process of the same user that has serving.reusePort, too", err)
+		}
+		return nil, err
 	}
 	s.reviews = newHTTPServer(o.Handler)
 	s.reviews.TLSConfig = o.TLS
 	s.reviews.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: maxStreams}
+	open := &connections{trust: o.Trust}
+	s.reviews.ConnState = func(connection net.Conn, state http.ConnState) {
+		s.arriving.note(connection, state)
+		if o.Trust != nil {
+			open.note(connection, state)
+		}
+	}
 	if o.Trust != nil {
-		open := &connections{trust: o.Trust}
-		s.reviews.ConnState = open.note
 		o.Trust.OnTrustChange(open.checkAll)
 	}
 	s.health = newHTTPServer(s.healthHandler(o.Metrics))
@@ -102,12 +114,15 @@ func (s *Server) Address() net.Addr { return s.reviewListener.Addr() }
 // HealthAddress is where health and metrics are served.
 func (s *Server) HealthAddress() net.Addr { return s.healthListener.Addr() }
 
-// Run serves until the context ends, and then drains: readyz fails first, reviews in flight finish, health goes last. It
-// returns nil after a complete drain.
+// Run serves until the context ends, and then drains: readyz fails first, then no connection is accepted, then clients are
+// told to connect again and reviews in flight finish, and health goes last. It returns nil after a complete drain.
 func (s *Server) Run(ctx context.Context) error {
-	failed := make(chan error, 2)
+	failed, accepted := make(chan error, 2), make(chan struct{})
 	go func() { failed <- s.health.Serve(s.healthListener) }()
-	go func() { failed <- s.reviews.ServeTLS(s.reviewListener, "", "") }()
+	go func() {
+		failed <- s.reviews.ServeTLS(s.reviewListener, "", "")
+		close(accepted)
+	}()
 	s.ready.Store(true)
 	klog.FromContext(ctx).Info("Serving", "reviews", s.Address().String(), "health", s.HealthAddress().String())
 
@@ -117,15 +132,19 @@ func (s *Server) Run(ctx context.Context) error {
 		err = fmt.Errorf("serve: %w", err)
 	case <-ctx.Done():
 	}
-	return errors.Join(err, s.drain(context.WithoutCancel(ctx)))
+	return errors.Join(err, s.drain(context.WithoutCancel(ctx), accepted))
 }
 
-func (s *Server) drain(ctx context.Context) error {
+func (s *Server) drain(ctx context.Context, accepted <-chan struct{}) error {
 	s.ready.Store(false)
 	klog.FromContext(ctx).Info("Draining", "delay", s.drainDelay)
 	time.Sleep(s.drainDelay)
 	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
+	s.reviewListener.retire()
+	<-accepted
+	// Shutdown sends a GOAWAY on the HTTP/2 connections that it knows. One whose handshake is not over would stay open.
+	s.arriving.wait(headerTimeout)
 	err := s.reviews.Shutdown(ctx)
 	return errors.Join(err, s.health.Shutdown(ctx))
 }

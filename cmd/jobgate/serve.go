@@ -34,6 +34,8 @@ func newServeCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.ConfigFile, "config", "", "the configuration file (required)")
+	f.StringVar(&o.HealthAddress, "health-address", "",
+		"where to serve health and metrics, host:port, instead of serving.healthAddress: for a second instance with the same file")
 	f.StringVar(&o.PKI, "pki", "",
 		"a directory with jobgate's private CA (jobgate certs issue): its certificates are renewed, and the CA is rotated, when due")
 	f.StringVar(&o.DecisionLog, "decision-log", "",

@@ -18,6 +18,7 @@ func (c *Configuration) RestartNeeded(old *Configuration) []string {
 		{"serving.clientCAFile", c.Serving.ClientCAFile != old.Serving.ClientCAFile},
 		{"serving.clientNames", !slices.Equal(c.Serving.ClientNames, old.Serving.ClientNames)},
 		{"serving.healthAddress", c.Serving.HealthAddress != old.Serving.HealthAddress},
+		{"serving.reusePort", c.Serving.ReusePort != old.Serving.ReusePort},
 	} {
 		if setting.differs {
 			paths = append(paths, setting.path)

@@ -23,6 +23,8 @@ func TestRestartNeeded_NamesEverySettingOfTheServingSide(t *testing.T) {
 				*value = "another"
 			case *[]string:
 				*value = []string{"another"}
+			case *bool:
+				*value = !*value
 			}
 			if diff := cmp.Diff([]string{path}, changed.RestartNeeded(old)); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)

@@ -115,4 +115,5 @@ type Serving struct {
 	ClientCAFile  string   `json:"clientCAFile" doc:"A PEM file of CA certificates: the API server's client certificate must be from one of them. It may be empty only on a loopback address." cost:"Without it, every program on the machine can ask whether a token is valid." example:"pki/ca.crt"`
 	ClientNames   []string `json:"clientNames" doc:"If there are any: the client certificate's common name or one of its DNS names must be one of these." example:"[kube-apiserver]"`
 	HealthAddress string   `json:"healthAddress" doc:"The host and port for /livez, /readyz and /metrics." cost:"Plain HTTP, without authentication: the metrics show how many jobs run." example:"127.0.0.1:9444" required:"true"`
+	ReusePort     bool     `json:"reusePort" doc:"Lets a second jobgate listen on the same address. While one of the two restarts, the other one answers. Linux only. Both need the setting, and the same user. See docs/operations.md." cost:"Each of the two asks GitLab for itself."`
 }

@@ -5,6 +5,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -27,6 +28,8 @@ type Options struct {
 	ConfigFile string
 	// PKI is a directory whose certificates are renewed; empty where others do so.
 	PKI string
+	// HealthAddress takes the place of the configuration's, so that two instances can share a file; empty for the configuration's.
+	HealthAddress string
 	// ShutdownDelay is how long to go on serving after /readyz has begun to fail, for a load balancer to notice.
 	ShutdownDelay time.Duration
 	// DecisionLog is a file to which decisions are appended, one JSON object a line; empty for none.
@@ -72,7 +75,7 @@ func New(ctx context.Context, o Options) (*Daemon, error) {
 	if d.core, err = newCore(d.config, "jobgate/"+o.Version, d.decisions, d.metrics); err != nil {
 		return nil, err
 	}
-	return d, d.listen(o.ShutdownDelay)
+	return d, d.listen(o)
 }
 
 // Metrics are all of the process's own.
@@ -103,19 +106,20 @@ func (d *Daemon) Run(ctx context.Context) error {
 	return d.http.Run(ctx)
 }
 
-func (d *Daemon) listen(shutdownDelay time.Duration) error {
+func (d *Daemon) listen(o Options) error {
 	var err error
 	if d.tls, err = certs.LoadServing(tlsFiles(d.config), d.metrics); err != nil {
 		return err
 	}
 	d.http, err = webhook.NewServer(webhook.Options{
 		Address:       d.config.Serving.Address,
-		HealthAddress: d.config.Serving.HealthAddress,
+		HealthAddress: cmp.Or(o.HealthAddress, d.config.Serving.HealthAddress),
+		ReusePort:     d.config.Serving.ReusePort,
 		TLS:           d.tls.TLSConfig(),
 		Trust:         d.tls,
 		Handler:       webhook.NewHandler(d.core.authenticator, d.core.authorizer, d.metrics),
 		Metrics:       d.metrics,
-		DrainDelay:    shutdownDelay,
+		DrainDelay:    o.ShutdownDelay,
 	})
 	return err
 }
