@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -19,11 +20,14 @@ import (
 )
 
 // structured is an API server that verifies ID tokens by itself, as the shipped file says, and asks the jobgate of the grants
-// about requests. It has no token webhook. It ends with the test, because it keeps GitLab's keys and other tests rotate them.
-func structured(t *testing.T, g *grantInstallation) *controlplane.APIServer {
+// about requests, and about tokens only if asked to. It ends with the test, because it keeps GitLab's keys and other tests
+// rotate them.
+func structured(t *testing.T, g *grantInstallation, asksAboutTokens bool) *controlplane.APIServer {
 	t.Helper()
-	options := g.first.APIServer("kube-apiserver-structured")
-	options.TokenWebhook = nil
+	options := g.first.APIServer(fmt.Sprintf("kube-apiserver-structured-%t", asksAboutTokens))
+	if !asksAboutTokens {
+		options.TokenWebhook = nil
+	}
 	options.ExtraArgs = []string{"--authentication-config=" + authenticationConfig(t)}
 	server, err := site.Plane.StartAPIServer(t.Context(), options)
 	if err != nil {
@@ -32,14 +36,17 @@ func structured(t *testing.T, g *grantInstallation) *controlplane.APIServer {
 	t.Cleanup(func() { _ = server.Stop() })
 	client, j := apiClient(t), runJob(t, staged())
 	eventually.Succeeds(t, func() error { // it asks for GitLab's keys in the background
-		_, status := identityOf(t, client, server, idToken(t, j))
-		if status != http.StatusCreated {
+		user, status := identityOf(t, client, server, idToken(t, j))
+		if status != http.StatusCreated || !isOfAPIServer(user) {
 			return fmt.Errorf("the API server answers %d", status)
 		}
 		return nil
 	})
 	return server
 }
+
+// isOfAPIServer says that kube-apiserver itself has made the identity: no grant has admitted it yet.
+func isOfAPIServer(u authenticationv1.UserInfo) bool { return u.Extra["jobgate.io/grant"] == nil }
 
 // authenticationConfig is the shipped file with this run's GitLab.
 func authenticationConfig(t *testing.T) string {
@@ -90,25 +97,33 @@ func minorVersion(t *testing.T) int {
 // identityOf is kubectl auth whoami, without the time that kubectl takes.
 func identityOf(t *testing.T, client *http.Client, server *controlplane.APIServer, token string) (authenticationv1.UserInfo, int) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/apis/authentication.k8s.io/v1/selfsubjectreviews",
-		strings.NewReader(`{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}`))
+	user, status, err := identify(t.Context(), client, server, token)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return user, status
+}
+
+func identify(
+	ctx context.Context, client *http.Client, server *controlplane.APIServer, token string,
+) (user authenticationv1.UserInfo, status int, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL+"/apis/authentication.k8s.io/v1/selfsubjectreviews",
+		strings.NewReader(`{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}`))
+	if err != nil {
+		return user, 0, err
 	}
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Authorization", "Bearer "+token)
 	response, err := client.Do(request)
 	if err != nil {
-		t.Fatal(err)
+		return user, 0, err
 	}
 	defer response.Body.Close()
 	var review authenticationv1.SelfSubjectReview
 	if response.StatusCode == http.StatusCreated {
-		if err := json.NewDecoder(response.Body).Decode(&review); err != nil {
-			t.Fatal(err)
-		}
+		err = json.NewDecoder(response.Body).Decode(&review)
 	}
-	return review.Status.UserInfo, response.StatusCode
+	return review.Status.UserInfo, response.StatusCode, err
 }
 
 // signed is an ID token of the job for this cluster with changed claims.

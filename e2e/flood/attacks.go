@@ -22,6 +22,7 @@ const (
 	attackers = 64
 
 	unknownPerSecond = 2000
+	forgedPerSecond  = 2000
 	hangingPerSecond = 20
 	sharedPerSecond  = 500
 	largePerSecond   = 100
@@ -48,6 +49,7 @@ func attacks() []attack {
 		{name: "unknown-tokens", what: "2,000 unknown job tokens a second", lookups: unknownPerSecond, run: unknownTokens},
 		{name: "hanging-lookups", what: "20 new job tokens a second whose lookups GitLab never answers", run: hangingLookups},
 		{name: "many-agents", what: "500 unknown job tokens a second, each for three agents", lookups: sharedPerSecond, run: manyAgents},
+		{name: "forged-id-tokens", what: "2,000 forged ID tokens a second", run: forgedIDTokens},
 		{name: "malformed-tokens", what: "2,000 malformed tokens a second", run: malformedTokens},
 		{name: "large-tokens", what: "100 tokens of 1 MiB a second", run: largeTokens},
 		{name: "huge-projects", what: "100 jobs of 5 projects with 3,000 environments each, matched by a wildcard", run: hugeProjectJobs},

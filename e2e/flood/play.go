@@ -74,7 +74,7 @@ func (h *honest) attacked(ctx context.Context, in *installation, a attack, o opt
 	}
 	ctx, stop := context.WithTimeout(ctx, length)
 	defer stop()
-	begin, calls := time.Now(), in.gitlab.Calls(gitlabtest.AnyEndpoint)
+	begin, calls, keyReads := time.Now(), in.gitlab.Calls(gitlabtest.AnyEndpoint), in.gitlab.Calls(gitlabtest.KeySet)
 	var arriving sync.WaitGroup
 	arriving.Go(func() {
 		bounded, stop := context.WithTimeout(ctx, o.length) // there are new jobs for no longer than that
@@ -85,6 +85,7 @@ func (h *honest) attacked(ctx context.Context, in *installation, a attack, o opt
 	stop()
 	arriving.Wait()
 	r.took, r.calls = time.Since(begin), in.gitlab.Calls(gitlabtest.AnyEndpoint)-calls
+	r.keyReads = in.gitlab.Calls(gitlabtest.KeySet) - keyReads
 }
 
 // watch prints a line each second.

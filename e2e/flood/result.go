@@ -8,12 +8,13 @@ import (
 
 // What the figures are held against.
 const (
-	lookupsPerSecond = 100.0       // the logins' half of gitlab.rateLimit
-	burst            = 1000        // of gitlab.rateLimit
-	rate             = 200.0       // of gitlab.rateLimit
-	maxAtRest        = 40 << 20    // bytes
-	maxMemory        = 256 << 20   // bytes: the limit of the manifests
-	maxNewLogin      = time.Second // while nothing but slow lookups is in the way
+	lookupsPerSecond = 100.0            // the logins' half of gitlab.rateLimit
+	burst            = 1000             // of gitlab.rateLimit
+	rate             = 200.0            // of gitlab.rateLimit
+	maxAtRest        = 40 << 20         // bytes
+	maxMemory        = 256 << 20        // bytes: the limit of the manifests
+	keysPause        = 30 * time.Second // the least time between two reads of the key set
+	maxNewLogin      = time.Second      // while nothing but slow lookups is in the way
 )
 
 // result is what was measured.
@@ -28,6 +29,7 @@ type result struct {
 	did             string
 	took            time.Duration
 	calls, openFor  int
+	keyReads        int
 	atRest, highest float64
 }
 
@@ -81,6 +83,10 @@ func (r *result) rows() []row {
 		row{
 			what: "requests to GitLab during it", measured: fmt.Sprint(r.calls), goal: fmt.Sprintf("<= %.0f, the rate limit", r.allowed()),
 			met: float64(r.calls) <= r.allowed(),
+		},
+		row{
+			what: "reads of GitLab's key set during it", measured: fmt.Sprint(r.keyReads), goal: "<= 1 in 30 s",
+			met: r.keyReads <= 1+int(r.took/keysPause),
 		},
 		row{what: "seconds with an open circuit", measured: fmt.Sprint(r.openFor), goal: "0", met: r.openFor == 0},
 		row{what: "memory at rest", measured: mebibytes(r.atRest), goal: "<= 40 MiB", met: r.atRest <= maxAtRest},
