@@ -92,7 +92,7 @@ func showPlan(out io.Writer, dir string, work *install.Work) error {
 	return err
 }
 
-// showResult says what became of each file.
+// showResult says what became of each file, and shows what has changed in those that were there.
 func showResult(out io.Writer, dir string, work *install.Work) {
 	fmt.Fprintln(out, dir+":")
 	for _, c := range work.Directory.Changes {
@@ -112,6 +112,11 @@ func showResult(out io.Writer, dir string, work *install.Work) {
 	}
 	if !work.Directory.Writes() && len(work.Certificates) == 0 {
 		fmt.Fprintln(out, "Nothing changed.")
+	}
+	for _, c := range work.Directory.Changes {
+		if c.Outcome == conffile.Update || c.Outcome == conffile.Replace {
+			fmt.Fprint(out, "\n"+c.Diff(dir))
+		}
 	}
 }
 

@@ -93,6 +93,29 @@ func checkSecondInit(t *testing.T, target, dir, first string) {
 	}
 }
 
+func TestInit_ShowsWhatItHasChanged(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "jobgate")
+	if out, status, err := run(t, "", initArgs("kubeadm", dir)...); status != 0 {
+		t.Fatalf("status %d, %v: %s", status, err, out)
+	}
+	out, status, err := run(t, "", initArgs("kubeadm", dir, "--agent=5=path/to/agent/project:other")...)
+	file := filepath.Join(dir, install.ConfigFile)
+	if want := "+++ " + file + "\n"; status != 0 || !strings.Contains(out, want) || !strings.Contains(out, "\n+- id: 5\n") {
+		t.Errorf("status %d, %v: want the change of %s in %s", status, err, file, out)
+	}
+	if strings.Count(out, "\n+++ ") != 1 {
+		t.Errorf("there are other changes: %s", out)
+	}
+}
+
+func TestInit_GrantWithoutAClusterIsOneMistake(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "jobgate")
+	_, status, err := run(t, "", "init", "--target=systemd", "--dir="+dir, "--gitlab-url=https://gitlab.example.com", "--grant-project=150")
+	if status != statusUsage || err == nil || !strings.Contains(err.Error(), "\n--cluster: is required") || strings.Contains(err.Error(), "--agent") {
+		t.Errorf("status %d, %v", status, err)
+	}
+}
+
 func TestInit_DryRunShowsEveryFileAndNoKey(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "jobgate")
 	out, status, err := run(t, "", initArgs("systemd", dir, "--dry-run")...)

@@ -21,6 +21,7 @@ func (in *Input) admission(s *Setup) {
 	switch {
 	case hasGrant && g.Cluster == "":
 		in.refuse("--cluster", "is required with --grant-project and --grant-group: jobs without an agent log in by the cluster's name")
+		in.flagged["--agent"] = true // the grant is not in the configuration, which then asks for an agent
 	case g.Cluster != "" && !hasGrant:
 		in.refuse("--cluster", "needs --grant-project or --grant-group: without them no job may log in by this name")
 	case g.Audience != "" && !hasGrant:
