@@ -115,7 +115,7 @@ e2e-binaries: ## build kube-apiserver, etcd, kubectl and the rest into .cache (m
 
 .PHONY: e2e
 e2e: e2e-binaries ## end-to-end tests on a real API server; jobgate runs with the race detector
-	@hack/need curl jq openssl unshare sha256sum
+	@hack/need curl jq openssl unshare sha256sum prometheus promtool
 	cd e2e && $(PURE) $(TOOL) gotestsum --format testname -- -count=1 -timeout 15m ./...
 
 # Cases of the node to run, as for go test -run; and how long its longest stream lasts.
@@ -126,6 +126,11 @@ node: ## jobgate on a whole kubeadm node: kubelet, containerd, static pods (Linu
 	@hack/need curl nsenter runc ip mkfs.ext4 losetup
 	@hack/busybox $$(go env GOARCH) .cache/busybox/$$(go env GOARCH)
 	@cd e2e && NODE_STREAM=$(STREAM) $(PURE) go test -tags node -count=1 -v -timeout 2h -run '$(RUN)' ./node | grep -v '^=== '
+
+.PHONY: monitoring
+monitoring: e2e-binaries ## the alerts by promtool, the dashboard's and the alerts' queries in a real Prometheus (make e2e does so, too)
+	@hack/need prometheus promtool
+	cd e2e && $(PURE) go test -count=1 -run '^(TestAlerts|TestDashboard|TestMonitoring)' .
 
 .PHONY: bench
 bench: ## benchmarks; ratios are to a constant handler in the same run

@@ -36,9 +36,9 @@ type keptJobgate struct {
 	token string
 }
 
-func startKept(t *testing.T, name string, r certs.Request) keptJobgate {
+func startKept(t *testing.T, name string, r certs.Request, args ...string) keptJobgate {
 	t.Helper()
-	jobgate, pki, err := site.StartJobgateWithPKI(t.Context(), name, r)
+	jobgate, pki, err := site.StartJobgateWithPKI(t.Context(), name, r, args...)
 	if err != nil {
 		t.Fatal(err)
 	}

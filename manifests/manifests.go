@@ -12,5 +12,5 @@ const Authorization = "authorization-configuration.yaml"
 // Files are the manifests: Authorization, a folder for each target of init that has any, and what an admin or the authors of
 // jobs take as they are.
 //
-//go:embed authorization-configuration.yaml admission audit flowcontrol gitlab-ci rbac restrictions k3s kubeadm kustomize rke2 structured-authentication systemd talos
+//go:embed authorization-configuration.yaml admission audit flowcontrol gitlab-ci monitoring rbac restrictions k3s kubeadm kustomize rke2 structured-authentication systemd talos
 var Files embed.FS

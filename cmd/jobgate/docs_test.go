@@ -16,7 +16,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
-	"sigs.k8s.io/yaml"
 
 	"github.com/jobgate/jobgate/certs"
 	"github.com/jobgate/jobgate/internal/daemon"
@@ -91,79 +90,6 @@ func TestOperations_ListsTheFieldsOfADecision(t *testing.T) {
 	slices.Sort(fields)
 	if diff := cmp.Diff(fields, documented); diff != "" {
 		t.Errorf("fields (-record +documented):\n%s", diff)
-	}
-}
-
-// alertRules is a file of Prometheus' alerting rules, as far as the page uses it.
-type alertRules struct {
-	Groups []struct {
-		Name  string `json:"name"`
-		Rules []struct {
-			Alert       string            `json:"alert"`
-			Expr        string            `json:"expr"`
-			For         string            `json:"for"`
-			Labels      map[string]string `json:"labels"`
-			Annotations map[string]string `json:"annotations"`
-		} `json:"rules"`
-	} `json:"groups"`
-}
-
-// The page's alerts are a file that Prometheus reads, about metrics and labels that jobgate has.
-func TestOperations_AlertsAreAboutWhatThereIs(t *testing.T) {
-	var file alertRules
-	if err := yaml.UnmarshalStrict([]byte(block(t, operationsPage, "yaml alerts")), &file); err != nil {
-		t.Fatal(err)
-	}
-	metrics, names := servedMetrics(t), map[string]bool{}
-	for _, group := range file.Groups {
-		for _, r := range group.Rules {
-			t.Run(r.Alert, func(t *testing.T) {
-				if names[r.Alert] || !strings.HasPrefix(r.Alert, "Jobgate") {
-					t.Error("the name is there twice, or is not of jobgate's")
-				}
-				names[r.Alert] = true
-				if !slices.Contains([]string{"critical", "warning", "info"}, r.Labels["severity"]) ||
-					r.Annotations["summary"] == "" || r.Annotations["action"] == "" {
-					t.Errorf("labels %v and annotations %v lack a severity, a summary or an action", r.Labels, r.Annotations)
-				}
-				if r.For != "" && !regexp.MustCompile(`^[1-9][0-9]*[smhd]$`).MatchString(r.For) {
-					t.Errorf("for: %q is no duration", r.For)
-				}
-				checkExpression(t, r.Expr, metrics)
-			})
-		}
-	}
-	if len(names) == 0 {
-		t.Error("there is no alert")
-	}
-}
-
-// checkExpression is no parser of PromQL. It finds what a change of the metrics would break: names, and labels in selectors.
-func checkExpression(t *testing.T, expression string, metrics map[string][]string) {
-	t.Helper()
-	for open, closed := range map[string]string{"(": ")", "{": "}", "[": "]"} {
-		if strings.Count(expression, open) != strings.Count(expression, closed) {
-			t.Errorf("%s and %s are not balanced in %s", open, closed, expression)
-		}
-	}
-	used := regexp.MustCompile(`(jobgate_[a-z_]+)(?:\{([^}]*)\})?`).FindAllStringSubmatch(expression, -1)
-	for _, m := range used {
-		labels, known := metrics[m[1]]
-		if !known { // the series of a histogram
-			for _, suffix := range []string{"_bucket", "_count", "_sum"} {
-				if base, ok := strings.CutSuffix(m[1], suffix); ok {
-					labels, known = metrics[base]
-				}
-			}
-		}
-		if !known {
-			t.Errorf("there is no metric %s", m[1])
-		}
-		for _, matcher := range regexp.MustCompile(`([a-z_]+)(?:=~|!~|!=|=)"`).FindAllStringSubmatch(m[2], -1) {
-			if !slices.Contains(labels, matcher[1]) {
-				t.Errorf("%s has no label %s", m[1], matcher[1])
-			}
-		}
 	}
 }
 

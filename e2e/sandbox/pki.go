@@ -14,7 +14,9 @@ import (
 
 // StartJobgateWithPKI starts another jobgate, which owns the private CA in a directory and renews what that issued, as
 // jobgate init sets it up. An API server that asks it gets its client certificate from there, too.
-func (s *Sandbox) StartJobgateWithPKI(ctx context.Context, name string, r certs.Request) (*Jobgate, *certs.PKI, error) {
+func (s *Sandbox) StartJobgateWithPKI(
+	ctx context.Context, name string, r certs.Request, args ...string,
+) (*Jobgate, *certs.PKI, error) {
 	pki := certs.OpenPKI(filepath.Join(s.Dir, name+"-pki"))
 	if _, err := pki.Issue(r); err != nil {
 		return nil, nil, fmt.Errorf("issue the certificates of %s: %w", name, err)
@@ -23,7 +25,7 @@ func (s *Sandbox) StartJobgateWithPKI(ctx context.Context, name string, r certs.
 	j, err := s.StartJobgate(ctx, name, func(c *config.Configuration) {
 		c.Serving.CertFile, c.Serving.KeyFile = file(certs.ServingFile), file(certs.ServingFile)
 		c.Serving.ClientCAFile = file(certs.CAFile)
-	}, "--pki="+pki.Dir())
+	}, append([]string{"--pki=" + pki.Dir()}, args...)...)
 	if err != nil {
 		return nil, nil, err
 	}

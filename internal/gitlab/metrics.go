@@ -64,6 +64,13 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Help: "Searches through a project's environments for a wildcard, by result (found, absent, failed, too_many).",
 		}, []string{"result"}),
 	}
+	// From zero on: Prometheus sees no increase in a counter that begins at one.
+	for _, queue := range queueNames {
+		m.turnedAway.WithLabelValues(queue)
+	}
+	for _, result := range []string{listingFound, listingAbsent, listingFailed, listingTooMany} {
+		m.listings.WithLabelValues(result)
+	}
 	if r != nil {
 		r.MustRegister(m.requests, m.duration, m.circuit, m.queued, m.flying, m.turnedAway, m.listings)
 	}
