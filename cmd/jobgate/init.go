@@ -100,6 +100,8 @@ func (o *initOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&in.Address, "address", defaults.Address, "where jobgate listens for kube-apiserver, host:port")
 	f.StringVar(&in.HealthAddress, "health-address", defaults.HealthAddress,
 		"where it serves health and metrics over plain HTTP, host:port")
+	f.IntVar(&in.Instances, "instances", 1,
+		"how many jobgates run on a node, 1 or 2: of two, one answers while the other restarts (kubeadm, k3s, rke2 and systemd)")
 	f.StringArrayVar(&in.Hosts, "host", nil,
 		"a further DNS name or IP address for jobgate's certificate, besides loopback and --address (repeatable)")
 	f.StringVar(&in.Image, "image", defaultImage(), "the container image, if the target runs one (required if jobgate is not a release)")

@@ -41,7 +41,25 @@ func (e *examination) checkAddress(ctx context.Context) findings.Finding {
 	if err := isReady(ctx, health); err != nil {
 		return f.Failed(fmt.Sprintf("it is not ready: %v", err), doStart)
 	}
+	if second, err := e.checkSecond(ctx); err != nil {
+		return f.Warned(fmt.Sprintf("one is ready (%s), and serving.reusePort is for two, but the second one is not ready: %v", health, err),
+			"start the second one with serve --health-address="+second+", or remove serving.reusePort")
+	} else if second != "" {
+		health += " and " + second
+	}
 	return f.Well(fmt.Sprintf("it listens on %s with its certificate, and is ready (%s)", address, health))
+}
+
+// checkSecond looks for the instance that init would have put beside the first; the address is empty if there is to be none.
+func (e *examination) checkSecond(ctx context.Context) (address string, err error) {
+	if !e.config.Serving.ReusePort {
+		return "", nil
+	}
+	if address, err = install.SecondHealthAddress(e.config.Serving.HealthAddress); err != nil {
+		return "", err
+	}
+	address = install.DialAddress(address)
+	return address, isReady(ctx, address)
 }
 
 // otherCertificate says which certificate a server shows if it is not that of the configuration.

@@ -110,6 +110,9 @@ func renderConfig(o Options) ([]byte, error) {
 	line("serving:")
 	line("  address: %s", quoted("serving.address", o.Address))
 	line("  healthAddress: %s      # plain HTTP: /livez /readyz /metrics", quoted("serving.healthAddress", o.HealthAddress))
+	if o.Second {
+		line("  reusePort: true      # two instances share the address; the second one serves health on the next port")
+	}
 	line("  certFile: %s      # certificate and key in one file; jobgate serve --pki renews it", serving)
 	line("  keyFile: %s", serving)
 	line("  clientCAFile: %s", path.Join(PKIDir, certs.CAFile))

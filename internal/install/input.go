@@ -41,6 +41,7 @@ type Input struct {
 	ClusterConfigFile       string // for kubeadm
 	Hosts                   []string
 	Address, HealthAddress  string
+	Instances               int // of jobgate on a node: 1 or 2
 	Image, Binary, Program  string
 	KeepMine, TakeNew       bool
 	// Root is where the node's files are; empty for /.
@@ -57,9 +58,10 @@ func (in *Input) Setup(ctx context.Context) (*Setup, error) {
 	in.problems, in.flagged = nil, map[string]bool{}
 	s := &Setup{Options: Options{
 		Target: in.Target, GitLabURL: in.GitLabURL, Address: in.Address, HealthAddress: in.HealthAddress,
-		Image: in.Image, Binary: in.Binary, Program: in.Program,
+		Image: in.Image, Binary: in.Binary, Program: in.Program, Second: in.Instances == 2,
 	}}
 	in.target(s)
+	in.instances(s)
 	in.directories(s)
 	in.admission(s)
 	in.tokenFile(s)
@@ -104,6 +106,16 @@ func (in *Input) target(s *Setup) {
 	}
 	if s.target.User == "" && in.Image == "" {
 		in.refuse("--image", "this jobgate is not a release, so it does not know its image: name one, as in %s", shownImage)
+	}
+}
+
+func (in *Input) instances(s *Setup) {
+	const flag = "--instances"
+	switch {
+	case in.Instances != 1 && in.Instances != 2:
+		in.refuse(flag, "must be 1 or 2, and not %d", in.Instances)
+	case s.Options.Second && !s.target.TakesSecond && s.target.Name != "":
+		in.refuse(flag, "2 is not for --target %s", in.Target)
 	}
 }
 
@@ -164,8 +176,12 @@ func (in *Input) readFile(flag, name string) []byte {
 func (in *Input) addresses() {
 	port := in.port("--address", in.Address)
 	health := in.port("--health-address", in.HealthAddress)
-	if port != 0 && port == health {
+	switch {
+	case port == 0 || health == 0:
+	case port == health:
 		in.refuse("--health-address", "has the same port as --address, %d", port)
+	case in.Instances == 2 && port == health+1:
+		in.refuse("--health-address", "the next port is for the health of the second instance, and --address has it: %d", port)
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 func input(dir string) install.Input {
 	return install.Input{
 		Target: "systemd", NodeDir: filepath.Join(dir, "jobgate"), GitLabURL: "https://gitlab.example.com", Agents: []string{"4"},
-		Address: "127.0.0.1:9443", HealthAddress: "127.0.0.1:9444", Image: "ghcr.io/jobgate/jobgate:v1.2.3",
+		Address: "127.0.0.1:9443", HealthAddress: "127.0.0.1:9444", Instances: 1, Image: "ghcr.io/jobgate/jobgate:v1.2.3",
 		Binary: "/usr/local/bin/jobgate", Program: "/usr/local/bin/jobgate", Root: dir,
 	}
 }
@@ -44,6 +44,13 @@ func certificate(t *testing.T, dir string) string {
 	file, err := authority.WriteCertificate(dir, "gitlab-ca")
 	must(t, err)
 	return file
+}
+
+// second asks for two instances.
+func second(target, healthAddress string) func(*testing.T, *install.Input, string) {
+	return func(_ *testing.T, in *install.Input, _ string) {
+		in.Target, in.HealthAddress, in.Instances = target, healthAddress, 2
+	}
 }
 
 func TestInput_RefusesBeforeAnythingIsWritten(t *testing.T) {
@@ -98,6 +105,11 @@ func TestInput_RefusesBeforeAnythingIsWritten(t *testing.T) {
 		{"address with a low port", address("127.0.0.1:443"), `--address: "127.0.0.1:443" has no port from 1024 to 65535`},
 		{"address with a strange host", address("a_b:9443"), `--address: must have an IP address or a DNS name as host, not "a_b:9443"`},
 		{"the port twice", address("0.0.0.0:9444"), "--health-address: has the same port as --address, 9444"},
+		{"no instance", func(_ *testing.T, in *install.Input, _ string) { in.Instances = 0 }, "--instances: must be 1 or 2, and not 0"},
+		{"three instances", func(_ *testing.T, in *install.Input, _ string) { in.Instances = 3 }, "--instances: must be 1 or 2, and not 3"},
+		{"two instances where a DaemonSet runs them", second("kustomize", "127.0.0.1:9444"), "--instances: 2 is not for --target kustomize"},
+		{"no port for the second", second("systemd", "127.0.0.1:65535"), `--health-address: "127.0.0.1:65535" leaves no port`},
+		{"the second's port is in use", second("systemd", "127.0.0.1:9442"), "--health-address: the next port is for the health of the second instance"},
 		{"health address", func(_ *testing.T, in *install.Input, _ string) { in.HealthAddress = "9444" }, `--health-address: "9444" is not host:port`},
 		{"host", func(_ *testing.T, in *install.Input, _ string) { in.Hosts = []string{"a b"} }, `--host: "a b" is neither`},
 		{"keep and force", func(_ *testing.T, in *install.Input, _ string) { in.KeepMine, in.TakeNew = true, true }, "--keep: cannot be used with --force"},
@@ -191,7 +203,7 @@ func TestInput_ListsEveryMistakeAtOnce(t *testing.T) {
 		change func(in *install.Input)
 		want   []string
 	}{
-		{"nothing is given", func(in *install.Input) { *in = install.Input{Root: in.Root} }, []string{"--target", "--agent", "--address", "--health-address", "--gitlab-url"}},
+		{"nothing is given", func(in *install.Input) { *in = install.Input{Root: in.Root} }, []string{"--target", "--instances", "--agent", "--address", "--health-address", "--gitlab-url"}},
 		{
 			"everything is wrong", func(in *install.Input) {
 				in.Target, in.Agents, in.NodeDir, in.Address, in.Hosts = "x", []string{"x"}, "here", "nowhere", []string{"a b"}

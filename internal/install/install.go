@@ -27,6 +27,8 @@ type Options struct {
 	GitLabTokenFile string
 	// Address and HealthAddress are jobgate's host:port, for reviews and for health.
 	Address, HealthAddress string
+	// Second says that two instances share Address, so that one answers while the other one restarts.
+	Second bool
 	// Image is the container image, if the target runs one.
 	Image string
 	// Binary is the absolute path of the program on a node, if the target runs it.

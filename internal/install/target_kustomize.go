@@ -13,7 +13,7 @@ const (
 // kustomize runs jobgate as a DaemonSet on the control-plane nodes, for a kube-apiserver that is managed by other means than
 // those of the other targets.
 func kustomize(o Options) (Deployment, error) {
-	pod, err := podSubstitutions(DefaultNodeDir, o)
+	pod, err := podSubstitutions(DefaultNodeDir, o, o.HealthAddress)
 	if err != nil {
 		return Deployment{}, err
 	}

@@ -28,7 +28,12 @@ type substitution struct{ shown, actual string }
 // deployFile is a file of the target's folder in the package manifests, with the substitutions made, as one of DeployDir. Each
 // substitution must find something to replace: a manifest that no longer shows it is an error, and not a wrong file.
 func deployFile(target, name string, substitutions ...substitution) (File, error) {
-	source := path.Join(target, name)
+	return deployAs(target, name, name, substitutions...)
+}
+
+// deployAs is deployFile under another name in DeployDir.
+func deployAs(target, shown, name string, substitutions ...substitution) (File, error) {
+	source := path.Join(target, shown)
 	text, err := manifests.Files.ReadFile(source)
 	if err != nil {
 		return File{}, fmt.Errorf("read manifest %s: %w", source, err)
@@ -52,13 +57,13 @@ func nodeDirectory(shown string, o Options) (substitution, error) {
 	return substitution{shown, o.NodeDir}, nil
 }
 
-// podSubstitutions are those of every manifest with a pod in it.
-func podSubstitutions(shownNodeDir string, o Options) ([]substitution, error) {
+// podSubstitutions are those of every manifest with a pod in it. healthAddress is that of the pod.
+func podSubstitutions(shownNodeDir string, o Options, healthAddress string) ([]substitution, error) {
 	directory, err := nodeDirectory(shownNodeDir, o)
 	if imageErr := checkPlain("image", o.Image, "/._-:@"); imageErr != nil {
 		err = errors.Join(err, &optionError{"--image", imageErr})
 	}
-	host, port, addressErr := probeAddress(o.HealthAddress)
+	host, port, addressErr := probeAddress(healthAddress)
 	shownHost, shownPort, _ := net.SplitHostPort(shownHealth)
 	if err := errors.Join(err, addressErr); err != nil {
 		return nil, err
@@ -109,15 +114,28 @@ type staticPods struct {
 	configFile string
 }
 
-// files are the static pod and the configuration file with this cluster's values.
+// files are the static pods and the configuration file with this cluster's values.
 func (s staticPods) files(o Options) ([]File, error) {
-	substitutions, err := podSubstitutions(DefaultNodeDir, o)
+	all, err := instances(o)
 	if err != nil {
 		return nil, err
 	}
-	pod, err := deployFile(s.target, staticPodFile, substitutions...)
-	if err != nil {
-		return nil, err
+	var files []File
+	for _, i := range all {
+		substitutions, err := podSubstitutions(DefaultNodeDir, o, i.health)
+		if err != nil {
+			return nil, err
+		}
+		if i.suffix != "" {
+			substitutions = append(substitutions,
+				substitution{"  name: jobgate\n  namespace:", "  name: jobgate" + i.suffix + "\n  namespace:"},
+				substitution{"    env:\n", "    - " + strings.Join(i.args(), "\n    - ") + "\n    env:\n"})
+		}
+		pod, err := deployAs(s.target, staticPodFile, i.manifest(), substitutions...)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, pod)
 	}
 	directory, err := nodeDirectory(DefaultNodeDir, o)
 	if err != nil {
@@ -127,25 +145,57 @@ func (s staticPods) files(o Options) ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []File{pod, config}, nil
+	return append(files, config), nil
 }
+
+// manifest is the file of DeployDir with the instance's static pod.
+func (i instance) manifest() string { return "static-pod" + i.suffix + ".yaml" }
 
 // start has the kubelet start jobgate before an API server asks it.
 func (s staticPods) start(o Options) (Step, error) {
-	host, port, err := probeAddress(o.HealthAddress)
+	all, err := instances(o)
 	if err != nil {
 		return Step{}, err
 	}
-	url := "http://" + net.JoinHostPort(host, port) + "/readyz"
+	if o.Second {
+		return s.startBoth(o, all), nil
+	}
 	return Step{
 		Text: "On every control-plane node: start jobgate as a static pod, and wait until it is ready. If it is not ready after" +
 			" two minutes, the command shows the end of its log. No log means that the kubelet could not start it, mostly" +
 			" because of the image: see the kubelet's own log.",
-		Commands: []string{
-			"install -D -m 0644 " + deployed(o, staticPodFile) + " " + path.Join(s.folder, "jobgate.yaml"),
-			waitFor("2m", "curl --silent --fail "+url, podLog("jobgate", "jobgate")),
-		},
+		Commands: s.startOne(o, all[0]),
 	}, nil
+}
+
+func (s staticPods) startOne(o Options, i instance) []string {
+	return []string{
+		"install -D -m 0644 " + deployed(o, i.manifest()) + " " + s.running(i),
+		waitFor("2m", "curl --silent --fail "+i.ready(), podLog("jobgate"+i.suffix, "jobgate")),
+	}
+}
+
+// running is where the kubelet finds the static pod.
+func (s staticPods) running(i instance) string {
+	return path.Join(s.folder, "jobgate"+i.suffix+".yaml")
+}
+
+// startBoth does not overwrite a pod that runs: until the kubelet has noticed, the old one would still say that it is ready, and
+// both would stop at once.
+func (s staticPods) startBoth(o Options, all []instance) Step {
+	var commands []string
+	for _, i := range all {
+		commands = append(commands, "rm -f "+s.running(i),
+			"timeout 2m sh -c 'while curl --silent --output /dev/null "+i.ready()+"; do sleep 1; done'")
+		commands = append(commands, s.startOne(o, i)...)
+	}
+	return Step{
+		Text: "On every control-plane node: start two jobgates as static pods, one after the other. One that runs is stopped first," +
+			" while the other one answers: repeat this step for every upgrade. If one is not ready after two minutes, the command" +
+			" shows the end of its log, and you stop here: the other one goes on. No log means that the kubelet could not start" +
+			" it, mostly because of the image: see the kubelet's own log.",
+		Commands: commands,
+	}
 }
 
 // waitFor is a command that repeats another until it succeeds. After the limit it fails, and shows what says why.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/jobgate/jobgate/certs"
@@ -12,6 +13,7 @@ import (
 // Files of DeployDir for systemd, and what the unit in the repository shows where every node may have its own.
 const (
 	unitFile     = "jobgate.service"
+	shownCommand = shownBinary + " serve --config=" + DefaultNodeDir + "/" + ConfigFile + " --pki=" + DefaultNodeDir + "/" + PKIDir
 	sysusersFile = "jobgate.sysusers.conf"
 	shownBinary  = "/usr/local/bin/jobgate"
 )
@@ -34,16 +36,28 @@ func systemd(o Options) (Deployment, error) {
 	if err != nil {
 		return Deployment{}, err
 	}
-	unit, err := deployFile("systemd", unitFile, substitution{shownBinary, o.Binary}, directory)
+	all, err := instances(o)
 	if err != nil {
 		return Deployment{}, err
+	}
+	var files []File
+	for _, i := range all {
+		command := strings.Join(slices.Concat([]string{o.Binary}, ServeArgs(o.NodeDir), i.args()), " ")
+		unit, err := deployAs("systemd", unitFile, i.unit(), substitution{shownCommand, command}, directory)
+		if err != nil {
+			return Deployment{}, err
+		}
+		files = append(files, unit)
 	}
 	user, err := deployFile("systemd", sysusersFile)
 	if err != nil {
 		return Deployment{}, err
 	}
-	return Deployment{Files: []File{unit, user}, Steps: systemdSteps(o)}, nil
+	return Deployment{Files: append(files, user), Steps: systemdSteps(o, all)}, nil
 }
+
+// unit is the name of the instance's unit.
+func (i instance) unit() string { return "jobgate" + i.suffix + ".service" }
 
 func checkUnitPath(file string) error {
 	if !path.IsAbs(file) {
@@ -57,7 +71,7 @@ func checkUnitPath(file string) error {
 	return nil
 }
 
-func systemdSteps(o Options) []Step {
+func systemdSteps(o Options, all []instance) []Step {
 	var steps []Step
 	if o.Program != o.Binary {
 		steps = append(steps, Step{
@@ -75,17 +89,7 @@ func systemdSteps(o Options) []Step {
 				"runuser -u jobgate -- " + o.Binary + " config validate " + path.Join(o.NodeDir, ConfigFile),
 			},
 		},
-		Step{
-			Text: "Start jobgate, now and with the node, and wait until it is ready. If it is not ready after two minutes, the" +
-				" command shows the end of its log.",
-			Commands: []string{
-				"install -m 0644 " + deployed(o, unitFile) + " /etc/systemd/system/" + unitFile,
-				"systemctl daemon-reload",
-				"systemctl enable " + unitFile,
-				"systemctl restart " + unitFile,
-				waitFor("2m", "curl --silent --fail "+HealthURL(o)+"/readyz", "journalctl --unit="+unitFile+" --lines=20 --no-pager"),
-			},
-		},
+		systemdStart(o, all),
 		Step{
 			Text: "Give this node's kube-apiserver the flags above, remove --authorization-mode and every --authorization-webhook-*," +
 				" and restart it. If it runs in a container, mount the folder " + o.NodeDir + " at the same path, read-only." +
@@ -95,8 +99,25 @@ func systemdSteps(o Options) []Step {
 	)
 }
 
-// HealthURL is where the node itself finds jobgate's health.
-func HealthURL(o Options) string { return "http://" + DialAddress(o.HealthAddress) }
+func systemdStart(o Options, all []instance) Step {
+	var commands, restarts []string
+	var units []string
+	for _, i := range all {
+		units = append(units, i.unit())
+		commands = append(commands, "install -m 0644 "+deployed(o, i.unit())+" /etc/systemd/system/"+i.unit())
+		restarts = append(restarts, "systemctl restart "+i.unit(),
+			waitFor("2m", "curl --silent --fail "+i.ready(), "journalctl --unit="+i.unit()+" --lines=20 --no-pager"))
+	}
+	commands = append(commands, "systemctl daemon-reload", "systemctl enable "+strings.Join(units, " "))
+	text := "Start jobgate, now and with the node, and wait until it is ready. If it is not ready after two minutes, the" +
+		" command shows the end of its log."
+	if o.Second {
+		text = "Start two jobgates, now and with the node, one after the other: the other one answers while one restarts, so repeat" +
+			" this step for every upgrade. If one is not ready after two minutes, the command shows the end of its log, and you" +
+			" stop here."
+	}
+	return Step{Text: text, Commands: append(commands, restarts...)}
+}
 
 // shellQuote is one word for a shell.
 func shellQuote(word string) string {

@@ -51,7 +51,7 @@ func talosMode(name string) fs.FileMode {
 // of authorizers. It needs Talos 1.9, and from 1.14 on a machine configuration with .cluster.apiServer, because the documents
 // that replace that cannot mount a folder (siderolabs/talos#14394).
 func talos(o Options) (Deployment, error) {
-	substitutions, err := podSubstitutions(talosNodeDir, o)
+	substitutions, err := podSubstitutions(talosNodeDir, o, o.HealthAddress)
 	if err != nil {
 		return Deployment{}, err
 	}

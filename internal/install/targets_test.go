@@ -194,6 +194,7 @@ func TestTargets_StepsNameFilesThatExistAndAreShell(t *testing.T) {
 	for _, name := range installtest.Names() {
 		t.Run(name, func(t *testing.T) {
 			o := elsewhere(t, name)
+			o.Second = lookup(t, name).TakesSecond
 			d := deploy(t, o)
 			here := o.NodeDir
 			if lookup(t, name).Dir != "" {
