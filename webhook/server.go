@@ -40,6 +40,7 @@ type Options struct {
 	Trust         Trust        // of clients whose connections are open; nil: they stay open
 	Handler       http.Handler // from NewHandler
 	Metrics       prometheus.Gatherer
+	Profiling     bool // serve profiles of the process beside the metrics
 	// DrainDelay is how long reviews are still accepted after readyz has begun to fail, for load balancers to notice.
 	DrainDelay time.Duration
 }
@@ -83,7 +84,7 @@ func NewServer(o Options) (*Server, error) {
 	if o.Trust != nil {
 		o.Trust.OnTrustChange(open.checkAll)
 	}
-	s.health = newHTTPServer(s.healthHandler(o.Metrics))
+	s.health = newHTTPServer(s.healthHandler(o.Metrics, o.Profiling))
 	return s, nil
 }
 
@@ -151,7 +152,7 @@ func (s *Server) drain(ctx context.Context, accepted <-chan struct{}) error {
 
 // healthHandler serves liveness (the process answers), readiness (it listens and is not draining; GitLab's state is a
 // metric, since an outage there must not take every replica away) and the metrics.
-func (s *Server) healthHandler(metrics prometheus.Gatherer) http.Handler {
+func (s *Server) healthHandler(metrics prometheus.Gatherer, profiling bool) http.Handler {
 	router := chi.NewRouter()
 	router.Get("/livez", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "ok") })
 	router.Get("/readyz", func(w http.ResponseWriter, _ *http.Request) {
@@ -162,6 +163,9 @@ func (s *Server) healthHandler(metrics prometheus.Gatherer) http.Handler {
 		writeText(w, http.StatusOK, "ok")
 	})
 	router.Method(http.MethodGet, "/metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	if profiling {
+		router.Mount(profilesPath, profiles())
+	}
 	return router
 }
 

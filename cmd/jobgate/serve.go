@@ -42,6 +42,8 @@ func newServeCommand() *cobra.Command {
 		"a file to which every decision is appended as one JSON object a line, besides the log")
 	f.DurationVar(&o.ShutdownDelay, "shutdown-delay-duration", 0,
 		"how long to go on serving after /readyz has begun to fail on SIGTERM, for a load balancer to notice")
+	f.BoolVar(&o.Profiling, "profiling", false,
+		"serve profiles of the process (/debug/pprof/) beside the metrics, for go tool pprof")
 	logsapi.AddFlags(logging, f)
 	hideAlphaFlags(f)
 	if err := cmd.MarkFlagRequired("config"); err != nil {

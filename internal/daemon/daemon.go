@@ -34,6 +34,8 @@ type Options struct {
 	ShutdownDelay time.Duration
 	// DecisionLog is a file to which decisions are appended, one JSON object a line; empty for none.
 	DecisionLog string
+	// Profiling serves profiles of the process beside the metrics.
+	Profiling bool
 	// Version names this program.
 	Version string
 }
@@ -119,6 +121,7 @@ func (d *Daemon) listen(o Options) error {
 		Trust:         d.tls,
 		Handler:       webhook.NewHandler(d.core.authenticator, d.core.authorizer, d.metrics),
 		Metrics:       d.metrics,
+		Profiling:     o.Profiling,
 		DrainDelay:    o.ShutdownDelay,
 	})
 	return err
