@@ -46,7 +46,11 @@ type faultyJob struct {
 
 func (s faultyJob) check(t *testing.T) {
 	t.Helper()
-	j := authorJob(t, s.job, s.env...)
+	s.checkIn(t, authorJob(t, s.job, s.env...))
+}
+
+func (s faultyJob) checkIn(t *testing.T, j job) {
+	t.Helper()
 	if s.arrange != nil {
 		s.arrange(t, j)
 	}

@@ -271,7 +271,8 @@ func TestExplain_Grants(t *testing.T) {
 		want   []string
 	}{
 		{name: "a reply", stdin: reply, args: "--reply -", status: 0,
-			want: []string{"extra jobgate.io/denied", `grant "main"`, "its branch or tag must be one of"}},
+			want: []string{"extra jobgate.io/denied", `grant "main"`, "its branch or tag must be one of",
+				"the job's is not known: a reply of allowed_agents does not say it", "with --token-file it asks GitLab, and --claims says it"}},
 		{name: "a reply of another project", stdin: strings.Replace(reply, `"id":150`, `"id":151`, 1), args: "--reply -", status: 1,
 			want: []string{"no grant of the cluster prod names its project", "401"}},
 		{name: "claims that a grant admits", stdin: claims(onMain), args: "--claims -" + create, status: 0,

@@ -82,6 +82,8 @@ func TestKubeconfig_ClusterRefuses(t *testing.T) {
 		{name: "no ID token", args: flags + "--id-token-variable=PROD_TOKEN", want: "PROD_TOKEN is not set"},
 		{name: "garbled ID token", args: flags + "--id-token-variable=PROD_TOKEN", env: map[string]string{"PROD_TOKEN": "Secret Secret"},
 			want: "PROD_TOKEN: "},
+		{name: "expired ID token", args: flags + "--id-token-variable=PROD_TOKEN", want: "PROD_TOKEN: the token has expired",
+			env: map[string]string{"PROD_TOKEN": "eyJhbGciOiJSUzI1NiJ9.eyJleHAiOjF9.U2VjcmV0"}}, // {"exp":1}
 		{name: "no server", args: "--cluster=prod", env: map[string]string{"CI_JOB_TOKEN": "Secret"}, want: "JOBGATE_URL is not set"},
 		{name: "agent and cluster in variables", env: map[string]string{"JOBGATE_CLUSTER": "prod", "JOBGATE_AGENT_ID": "4"},
 			want: "JOBGATE_CLUSTER and JOBGATE_AGENT_ID are both set"},

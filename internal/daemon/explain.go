@@ -98,6 +98,10 @@ var (
 		"compare its iss and aud with idTokens.issuer and idTokens.audience")
 )
 
+// notInReply is why a reply's job may lack a fact: the server would ask GitLab for it with the job's token.
+const notInReply = "a reply of allowed_agents does not say it, and explain asks nothing about a reply; with --token-file it asks GitLab, " +
+	"and --claims says it"
+
 // find reads or asks for the job.
 func (c *core) find(ctx context.Context, cfg *config.Configuration, q Question) (*job.Job, error) {
 	isIDToken := q.Claims != nil || q.Credential.Kind == job.IDToken
@@ -111,7 +115,9 @@ func (c *core) find(ctx context.Context, cfg *config.Configuration, q Question) 
 		if err != nil {
 			return nil, fmt.Errorf("read the reply: %w", err)
 		}
-		return reply.Job(), nil
+		j := reply.Job()
+		j.ExplainMissing(notInReply)
+		return j, nil
 	case q.Claims != nil:
 		return c.idTokens.Describe(q.Claims)
 	case isIDToken:

@@ -81,6 +81,7 @@ func Run(ctx context.Context, o Options) *Report {
 		e.checkGitLab,
 		e.checkJob,
 		e.checkKubeconfig,
+		e.checkIDToken,
 		e.checkAgent,
 		e.checkAccess,
 		e.checkServer,
@@ -90,7 +91,9 @@ func Run(ctx context.Context, o Options) *Report {
 		e.checkIdentity,
 		e.checkRights,
 	} {
-		e.report.Add(e.clean(check(ctx)))
+		if f := check(ctx); f.Name != "" { // one without a name does not concern this job
+			e.report.Add(e.clean(f))
+		}
 	}
 	e.network.close()
 	if e.api != nil {

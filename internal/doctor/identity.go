@@ -163,6 +163,9 @@ func (e *examination) explainUnauthorized() (what, do string) {
 	case e.gitlab.away:
 		return "; GitLab does not answer this job, so jobgate probably cannot ask it either",
 			"try again when GitLab answers; see gitlab, above"
+	case e.subject.isIDToken:
+		return "", fmt.Sprintf("%sis this cluster's name %s, and idTokens.audience the token's, as id-token shows it, above? does a grant "+
+			"admit the project? is the job blocked? does kube-apiserver ask jobgate?%s", askAdmin, e.subject.clusterName, logs)
 	case e.subject.clusterName != "":
 		return "", fmt.Sprintf("%sis this cluster's name %s, and does a grant admit the project? is the job blocked? does kube-apiserver ask jobgate?%s",
 			askAdmin, e.subject.clusterName, logs)

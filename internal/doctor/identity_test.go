@@ -87,6 +87,10 @@ func TestRun_Identity(t *testing.T) {
 			unauthorized(s)
 			byCluster(s, "ci:prod:"+s.token)
 		}, finding: "identity", state: doctor.Failure, say: []string{"is this cluster's name prod", "grant"}, not: []string{"agent"}},
+		{name: "401, of an ID token", arrange: func(s *setup) {
+			unauthorized(s)
+			byIDToken(nil)(s)
+		}, finding: "identity", state: doctor.Failure, say: []string{"is this cluster's name prod, and idTokens.audience the token's", "grant"}, not: []string{"agent"}},
 		{name: "403 of jobgate's", arrange: answers(http.StatusForbidden, metav1.StatusReasonForbidden, forbidden+": "+ended),
 			finding: "identity", state: doctor.Failure,
 			say: []string{"refused (403): " + ended, "docs/troubleshooting.md"}, not: []string{"cannot create resource"}},

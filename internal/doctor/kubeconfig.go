@@ -23,6 +23,7 @@ type subject struct {
 	clusterName string                // if the context logs in by the cluster's name, without an agent
 	namespace   string
 	credential  string // the bearer token to present; empty: none that is this job's
+	isIDToken   bool   // the credential
 	why         string // there is no credential
 }
 
@@ -219,7 +220,7 @@ func (e *examination) readUser(user *clientcmdapi.AuthInfo, cluster string) *Fin
 	}
 	// An ID token: only the cluster can judge it.
 	if cluster != "" && !credential.Is(user.Token) {
-		e.subject.clusterName, e.subject.credential = cluster, user.Token
+		e.subject.clusterName, e.subject.credential, e.subject.isIDToken = cluster, user.Token, true
 		return nil
 	}
 	presented, err := credential.Parse(user.Token)

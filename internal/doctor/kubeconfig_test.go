@@ -1,10 +1,13 @@
 package doctor_test
 
 import (
+	"encoding/json"
+	"maps"
 	"net/url"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
@@ -31,6 +34,64 @@ func byCluster(s *setup, token string) {
 		}
 		cijob.PointAtCluster(c, "prod", token, cijob.Target{Server: u, CA: s.api.ca()})
 	})
+}
+
+// byIDToken makes the current context one of an ID token with changed claims.
+func byIDToken(changes map[string]any) func(*setup) {
+	return func(s *setup) {
+		claims, err := s.gitlab.IDTokenClaims(jobID, "https://prod.example.com")
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		maps.Copy(claims, changes)
+		payload, err := json.Marshal(claims)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if s.token, err = s.gitlab.Sign(gitlabtest.CIKey, nil, payload); err != nil {
+			s.t.Fatal(err)
+		}
+		byCluster(s, s.token) // s.token is what no report may show
+	}
+}
+
+func TestRun_IDToken(t *testing.T) {
+	past := time.Now().Add(-90 * time.Minute).Unix()
+	for _, r := range []row{
+		{name: "good", arrange: byIDToken(nil), state: doctor.OK,
+			say: []string{`for the audience "https://prod.example.com", by the issuer "https://127.0.0.1`, "valid for 1h0m0s"}},
+		{name: "expired", arrange: byIDToken(map[string]any{"exp": past, "iat": past - 60}), state: doctor.Failure,
+			say: []string{"ended 1h30m0s ago", "run the job again"}},
+		{name: "two audiences", arrange: byIDToken(map[string]any{"aud": []string{"https://prod.example.com", "vault"}}), state: doctor.Failure,
+			say: []string{"it has 2 audiences", "with one aud"}},
+		{name: "another job's", arrange: byIDToken(map[string]any{"job_id": "7"}), state: doctor.Failure,
+			say: []string{"the ID token is job 7's, and this is job 1001", "cache or an artifact"}},
+		{name: "of a GitLab that is too old", arrange: byIDToken(map[string]any{"job_project_id": ""}), state: doctor.Failure,
+			say: []string{"GitLab 18.3 or later is needed"}},
+		{name: "without an end", arrange: byIDToken(map[string]any{"exp": nil, "iat": nil}), state: doctor.Failure, say: []string{"does not say when it ends"}},
+		{name: "a fork's merge request", arrange: byIDToken(map[string]any{"project_id": "666"}), state: doctor.Warning,
+			say: []string{"in a fork's merge request", "its user has no role"}},
+		{name: "a merge request", arrange: byIDToken(map[string]any{"pipeline_source": "merge_request_event"}), state: doctor.Warning,
+			say: []string{"in a merge request's pipeline", "pipeline of a branch or tag"}, not: []string{"fork"}},
+		{name: "another issuer", state: doctor.Warning, say: []string{"is idTokens.issuer the token's?"}, arrange: func(s *setup) {
+			s.vars["CI_SERVER_URL"] = "https://gitlab.example.com"
+			byIDToken(nil)(s)
+		}},
+		{name: "GitLab's own issuer", state: doctor.OK, arrange: func(s *setup) {
+			s.vars["CI_SERVER_URL"] = s.gitlab.URL()
+			byIDToken(nil)(s)
+		}},
+		{name: "no token of three parts", arrange: func(s *setup) { byCluster(s, "no-token-at-all") }, state: doctor.Failure, say: []string{"not of three parts"}},
+	} {
+		r.finding = "id-token"
+		t.Run(r.name, r.check)
+	}
+}
+
+func TestRun_NoIDToken(t *testing.T) {
+	if _, found := states(newSetup(t).run())["id-token"]; found {
+		t.Error("the report of a job without an ID token has a line about it")
+	}
 }
 
 func TestRun_Kubeconfig(t *testing.T) {

@@ -21,7 +21,7 @@ const leeway = 30 * time.Second
 // be had; it repeats nothing of the token.
 func (s *Source) verify(ctx context.Context, c *current, token string) (*job.Job, error) {
 	if len(token) > maxToken {
-		return nil, invalid("it is longer than %d characters; let the job's id_tokens carry fewer claims", maxToken)
+		return nil, tooLong()
 	}
 	header, payload, err := split(token)
 	if err != nil {
