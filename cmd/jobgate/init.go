@@ -102,6 +102,8 @@ func (o *initOptions) addFlags(f *pflag.FlagSet) {
 		"where it serves health and metrics over plain HTTP, host:port")
 	f.IntVar(&in.Instances, "instances", 1,
 		"how many jobgates run on a node, 1 or 2: of two, one answers while the other restarts (kubeadm, k3s, rke2 and systemd)")
+	f.BoolVar(&in.DecisionLog, "decision-log", false,
+		"append every decision to "+install.DecisionFile+" on the node, too (kubeadm, k3s, rke2 and systemd)")
 	f.StringArrayVar(&in.Hosts, "host", nil,
 		"a further DNS name or IP address for jobgate's certificate, besides loopback and --address (repeatable)")
 	f.StringVar(&in.Image, "image", defaultImage(), "the container image, if the target runs one (required if jobgate is not a release)")

@@ -42,6 +42,7 @@ type Input struct {
 	Hosts                   []string
 	Address, HealthAddress  string
 	Instances               int // of jobgate on a node: 1 or 2
+	DecisionLog             bool
 	Image, Binary, Program  string
 	KeepMine, TakeNew       bool
 	// Root is where the node's files are; empty for /.
@@ -58,7 +59,7 @@ func (in *Input) Setup(ctx context.Context) (*Setup, error) {
 	in.problems, in.flagged = nil, map[string]bool{}
 	s := &Setup{Options: Options{
 		Target: in.Target, GitLabURL: in.GitLabURL, Address: in.Address, HealthAddress: in.HealthAddress,
-		Image: in.Image, Binary: in.Binary, Program: in.Program, Second: in.Instances == 2,
+		Image: in.Image, Binary: in.Binary, Program: in.Program, Second: in.Instances == 2, DecisionLog: in.DecisionLog,
 	}}
 	in.target(s)
 	in.instances(s)
@@ -116,6 +117,9 @@ func (in *Input) instances(s *Setup) {
 		in.refuse(flag, "must be 1 or 2, and not %d", in.Instances)
 	case s.Options.Second && !s.target.TakesSecond && s.target.Name != "":
 		in.refuse(flag, "2 is not for --target %s", in.Target)
+	}
+	if in.DecisionLog && !s.target.TakesDecisionLog && s.target.Name != "" {
+		in.refuse("--decision-log", "is not for --target %s: add the flag and a folder that jobgate may write to by hand", in.Target)
 	}
 }
 

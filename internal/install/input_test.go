@@ -108,6 +108,8 @@ func TestInput_RefusesBeforeAnythingIsWritten(t *testing.T) {
 		{"no instance", func(_ *testing.T, in *install.Input, _ string) { in.Instances = 0 }, "--instances: must be 1 or 2, and not 0"},
 		{"three instances", func(_ *testing.T, in *install.Input, _ string) { in.Instances = 3 }, "--instances: must be 1 or 2, and not 3"},
 		{"two instances where a DaemonSet runs them", second("kustomize", "127.0.0.1:9444"), "--instances: 2 is not for --target kustomize"},
+		{"a decision log where the nodes have no shell", func(_ *testing.T, in *install.Input, _ string) { in.Target, in.DecisionLog = "talos", true },
+			"--decision-log: is not for --target talos: add the flag and a folder that jobgate may write to by hand"},
 		{"no port for the second", second("systemd", "127.0.0.1:65535"), `--health-address: "127.0.0.1:65535" leaves no port`},
 		{"the second's port is in use", second("systemd", "127.0.0.1:9442"), "--health-address: the next port is for the health of the second instance"},
 		{"health address", func(_ *testing.T, in *install.Input, _ string) { in.HealthAddress = "9444" }, `--health-address: "9444" is not host:port`},

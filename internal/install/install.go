@@ -29,6 +29,8 @@ type Options struct {
 	Address, HealthAddress string
 	// Second says that two instances share Address, so that one answers while the other one restarts.
 	Second bool
+	// DecisionLog says that jobgate appends every decision to DecisionFile, too.
+	DecisionLog bool
 	// Image is the container image, if the target runs one.
 	Image string
 	// Binary is the absolute path of the program on a node, if the target runs it.

@@ -27,12 +27,16 @@ func instances(o Options) ([]instance, error) {
 	return append(all, instance{suffix: suffix, health: second}), nil
 }
 
-// args are the arguments of jobgate serve that only this instance has.
-func (i instance) args() []string {
-	if i.suffix == "" {
-		return nil
+// args are the arguments of jobgate serve besides ServeArgs.
+func (i instance) args(o Options) []string {
+	var args []string
+	if i.suffix != "" {
+		args = append(args, "--health-address="+i.health)
 	}
-	return []string{"--health-address=" + i.health}
+	if o.DecisionLog {
+		args = append(args, "--decision-log="+DecisionFile)
+	}
+	return args
 }
 
 // ready is where the node itself learns whether the instance can answer.

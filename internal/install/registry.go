@@ -24,6 +24,8 @@ type Target struct {
 	CarriesKeys bool
 	// TakesSecond says that Deploy looks at Options.Second.
 	TakesSecond bool
+	// TakesDecisionLog says that Deploy looks at Options.DecisionLog.
+	TakesDecisionLog bool
 	// TakesClusterConfiguration says that Deploy looks at Options.ClusterConfiguration.
 	TakesClusterConfiguration bool
 	// Deploy is what the target needs besides Common.
@@ -42,15 +44,15 @@ func Targets() []Target {
 	return []Target{
 		{
 			Name: "kubeadm", Summary: "a static pod, beside the kube-apiserver that kubeadm writes",
-			NodeDir: DefaultNodeDir, UID: nonRoot, GID: nonRoot, TakesSecond: true, TakesClusterConfiguration: true, Deploy: kubeadm,
+			NodeDir: DefaultNodeDir, UID: nonRoot, GID: nonRoot, TakesSecond: true, TakesDecisionLog: true, TakesClusterConfiguration: true, Deploy: kubeadm,
 		},
 		{
 			Name: "k3s", Summary: "a static pod on k3s servers",
-			NodeDir: DefaultNodeDir, UID: nonRoot, GID: nonRoot, TakesSecond: true, Deploy: k3s,
+			NodeDir: DefaultNodeDir, UID: nonRoot, GID: nonRoot, TakesSecond: true, TakesDecisionLog: true, Deploy: k3s,
 		},
 		{
 			Name: "rke2", Summary: "a static pod on RKE2 servers",
-			NodeDir: DefaultNodeDir, UID: nonRoot, GID: nonRoot, TakesSecond: true, Deploy: rke2,
+			NodeDir: DefaultNodeDir, UID: nonRoot, GID: nonRoot, TakesSecond: true, TakesDecisionLog: true, Deploy: rke2,
 		},
 		{
 			Name: "talos", Summary: "a machine configuration patch with a static pod, made on any machine",
@@ -62,7 +64,7 @@ func Targets() []Target {
 		},
 		{
 			Name: "systemd", Summary: "a systemd service, beside any kube-apiserver",
-			NodeDir: DefaultNodeDir, UID: nonRoot, GID: nonRoot, User: "jobgate", TakesSecond: true, Deploy: systemd,
+			NodeDir: DefaultNodeDir, UID: nonRoot, GID: nonRoot, User: "jobgate", TakesSecond: true, TakesDecisionLog: true, Deploy: systemd,
 		},
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"path"
+	"strconv"
 	"strings"
 
 	"github.com/jobgate/jobgate/manifests"
@@ -126,10 +127,10 @@ func (s staticPods) files(o Options) ([]File, error) {
 		if err != nil {
 			return nil, err
 		}
-		if i.suffix != "" {
-			substitutions = append(substitutions,
-				substitution{"  name: jobgate\n  namespace:", "  name: jobgate" + i.suffix + "\n  namespace:"},
-				substitution{"    env:\n", "    - " + strings.Join(i.args(), "\n    - ") + "\n    env:\n"})
+		substitutions = append(substitutions, podDecisions(o)...)
+		substitutions = append(substitutions, substitution{"  name: jobgate\n  namespace:", "  name: jobgate" + i.suffix + "\n  namespace:"})
+		if args := i.args(o); len(args) > 0 {
+			substitutions = append(substitutions, substitution{"    env:\n", "    - " + strings.Join(args, "\n    - ") + "\n    env:\n"})
 		}
 		pod, err := deployAs(s.target, staticPodFile, i.manifest(), substitutions...)
 		if err != nil {
@@ -164,7 +165,7 @@ func (s staticPods) start(o Options) (Step, error) {
 		Text: "On every control-plane node: start jobgate as a static pod, and wait until it is ready. If it is not ready after" +
 			" two minutes, the command shows the end of its log. No log means that the kubelet could not start it, mostly" +
 			" because of the image: see the kubelet's own log.",
-		Commands: s.startOne(o, all[0]),
+		Commands: append(makeDecisions(o, strconv.Itoa(nonRoot)), s.startOne(o, all[0])...),
 	}, nil
 }
 
@@ -183,7 +184,7 @@ func (s staticPods) running(i instance) string {
 // startBoth does not overwrite a pod that runs: until the kubelet has noticed, the old one would still say that it is ready, and
 // both would stop at once.
 func (s staticPods) startBoth(o Options, all []instance) Step {
-	var commands []string
+	commands := makeDecisions(o, strconv.Itoa(nonRoot))
 	for _, i := range all {
 		commands = append(commands, "rm -f "+s.running(i),
 			"timeout 2m sh -c 'while curl --silent --output /dev/null "+i.ready()+"; do sleep 1; done'")

@@ -42,8 +42,9 @@ func systemd(o Options) (Deployment, error) {
 	}
 	var files []File
 	for _, i := range all {
-		command := strings.Join(slices.Concat([]string{o.Binary}, ServeArgs(o.NodeDir), i.args()), " ")
-		unit, err := deployAs("systemd", unitFile, i.unit(), substitution{shownCommand, command}, directory)
+		command := strings.Join(slices.Concat([]string{o.Binary}, ServeArgs(o.NodeDir), i.args(o)), " ")
+		substitutions := append(unitDecisions(o), substitution{shownCommand, command}, directory)
+		unit, err := deployAs("systemd", unitFile, i.unit(), substitutions...)
 		if err != nil {
 			return Deployment{}, err
 		}
@@ -82,12 +83,13 @@ func systemdSteps(o Options, all []instance) []Step {
 	return append(steps,
 		Step{
 			Text: "Create the user that jobgate runs as, give it the certificates, and check that it can read everything.",
-			Commands: []string{
+			Commands: slices.Concat([]string{
 				"install -D -m 0644 " + deployed(o, sysusersFile) + " /etc/sysusers.d/jobgate.conf",
 				"systemd-sysusers /etc/sysusers.d/jobgate.conf",
 				"chown -R jobgate:jobgate " + path.Join(o.NodeDir, PKIDir),
+			}, makeDecisions(o, "jobgate"), []string{
 				"runuser -u jobgate -- " + o.Binary + " config validate " + path.Join(o.NodeDir, ConfigFile),
-			},
+			}),
 		},
 		systemdStart(o, all),
 		Step{
