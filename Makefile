@@ -145,6 +145,11 @@ SCALE ?= 1
 flood: build ## the real jobgate under attack: ATTACK=unknown-tokens (go run ./flood -help in e2e lists them), T=60s, SCALE=1 of its rate
 	cd e2e && $(PURE) go run ./flood -jobgate $(abspath $(BINARY)) -attack $(ATTACK) -length $(T) -scale $(SCALE)
 
+RESTARTS ?= 20
+.PHONY: restarts
+restarts: e2e-binaries ## two instances of jobgate behind a real API server, restarted and killed RESTARTS (20) times in turns, under load
+	cd e2e && RESTARTS=$(RESTARTS) $(PURE) go test -count=1 -v -timeout 20m -run TestInstances . | grep -v '^{'
+
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (2m)
 	@hack/fuzz $(FUZZTIME)

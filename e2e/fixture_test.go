@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"time"
 
@@ -108,6 +109,8 @@ func agentConfig(accessAs string, projects ...string) string {
 
 // configure is the cluster's side of the same fixture.
 func configure(c *config.Configuration) {
+	// A second instance joins in TestInstances.
+	c.Serving.ReusePort = runtime.GOOS == "linux"
 	// GitLab's failures are to be seen within the patience of a test.
 	c.GitLab.Timeout = config.Duration{Duration: 2 * time.Second}
 	c.Agents = []config.Agent{

@@ -70,6 +70,9 @@ func (j *Jobgate) Stop() error {
 	return j.process.Stop()
 }
 
+// Kill ends jobgate at once, as a crash would.
+func (j *Jobgate) Kill() { j.process.Kill() }
+
 // Restart stops jobgate and starts it with a changed configuration (nil: the same).
 func (j *Jobgate) Restart(ctx context.Context, change func(*config.Configuration)) error {
 	if err := j.Stop(); err != nil {
@@ -139,6 +142,24 @@ func (s *Sandbox) StartJobgate(
 	}
 	s.jobgates = append(s.jobgates, j)
 	return j, nil
+}
+
+// StartSecond starts a second instance of a jobgate whose configuration has serving.reusePort. They share all files; API servers
+// cannot tell them apart.
+func (s *Sandbox) StartSecond(ctx context.Context, first *Jobgate) (*Jobgate, error) {
+	address, err := s.loopbackAddress()
+	if err != nil {
+		return nil, err
+	}
+	second := *first
+	second.HealthURL, second.process = "http://"+address, nil
+	second.spec.Name += "-2"
+	second.spec.Args = slices.Concat(first.spec.Args, []string{"--health-address=" + address})
+	if err := second.Start(ctx); err != nil {
+		return nil, err
+	}
+	s.jobgates = append(s.jobgates, &second)
+	return &second, nil
 }
 
 // configuration has everything but the agents: free ports, and certificates of the webhook's own authority for
