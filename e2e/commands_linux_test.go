@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -277,8 +276,7 @@ func (m *machine) installJobgate(t *testing.T) *strings.Replacer {
 		t.Fatal(err)
 	}
 	m.write(t, "/root/gitlab-ca.crt", string(ca))
-	var ports process.Ports
-	serving, health := freeAddress(t, &ports), freeAddress(t, &ports)
+	serving, health := freeAddress(t), freeAddress(t)
 	if _, err := m.run(t, "jobgate init --target=systemd --gitlab-url="+present.GitLab.URL+" --gitlab-ca=/root/gitlab-ca.crt"+
 		" --agent=4="+ciJobContext+" --address="+serving+" --health-address="+health); err != nil {
 		t.Fatal(err)
@@ -293,13 +291,4 @@ func (m *machine) installJobgate(t *testing.T) *strings.Replacer {
 	})
 	m.write(t, "/root/audit.log", auditEvent)
 	return strings.NewReplacer(shownGitLab, present.GitLab.URL, shownHealth, health, shownServing, serving, shownAuditLog, "/root/audit.log")
-}
-
-func freeAddress(t *testing.T, ports *process.Ports) string {
-	t.Helper()
-	port, err := ports.Free()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return "127.0.0.1:" + strconv.Itoa(port)
 }

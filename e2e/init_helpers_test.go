@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -48,21 +47,22 @@ func newNode(t *testing.T, name string, more ...string) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var ports process.Ports
-	address := func() string {
-		port, err := ports.Free()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return "127.0.0.1:" + strconv.Itoa(port)
-	}
-	n := &node{dir: filepath.Join(t.TempDir(), "jobgate"), health: address(), log: filepath.Join(site.Dir, "jobgate-"+name+".log")}
+	n := &node{dir: filepath.Join(t.TempDir(), "jobgate"), health: freeAddress(t), log: filepath.Join(site.Dir, "jobgate-"+name+".log")}
 	n.args = append([]string{
 		"init", "--target=systemd", "--gitlab-url=" + present.GitLab.URL, "--gitlab-ca=" + present.GitLab.CAFile,
 		"--agent=4=" + ciJobContext, "--node-dir=" + n.dir, "--binary=" + set.Jobgate,
-		"--address=" + address(), "--health-address=" + n.health,
+		"--address=" + freeAddress(t), "--health-address=" + n.health,
 	}, more...)
 	return n
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	address, err := process.FreeAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return address
 }
 
 // init runs jobgate init, which may fail.

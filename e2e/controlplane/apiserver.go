@@ -40,7 +40,7 @@ type APIServer struct {
 // StartAPIServer starts a kube-apiserver on the plane's etcd and waits until it is ready. Several may run side by side,
 // as the replicas of one cluster.
 func (p *Plane) StartAPIServer(ctx context.Context, options APIServerOptions) (*APIServer, error) {
-	url, err := p.loopbackURL("https")
+	url, err := loopbackURL("https")
 	if err != nil {
 		return nil, err
 	}

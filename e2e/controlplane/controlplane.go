@@ -29,7 +29,6 @@ const AdminUser = "e2e-admin"
 type Plane struct {
 	dir      string
 	binaries binaries.Set
-	ports    *process.Ports
 
 	authority  *pkitest.Authority
 	caFile     string
@@ -47,11 +46,11 @@ type Plane struct {
 type stopper interface{ Stop() error }
 
 // Start starts etcd; the API servers on it are started by StartAPIServer. All files go to dir.
-func Start(ctx context.Context, dir string, set binaries.Set, ports *process.Ports) (*Plane, error) {
+func Start(ctx context.Context, dir string, set binaries.Set) (*Plane, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the control plane's folder: %w", err)
 	}
-	p := &Plane{dir: dir, binaries: set, ports: ports}
+	p := &Plane{dir: dir, binaries: set}
 	if err := p.issueCertificates(); err != nil {
 		return nil, err
 	}
@@ -107,11 +106,11 @@ func (p *Plane) issueCertificates() error {
 }
 
 func (p *Plane) startEtcd(ctx context.Context) error {
-	clients, err := p.loopbackURL("http")
+	clients, err := loopbackURL("http")
 	if err != nil {
 		return err
 	}
-	peers, err := p.loopbackURL("http")
+	peers, err := loopbackURL("http")
 	if err != nil {
 		return err
 	}
@@ -137,10 +136,7 @@ func (p *Plane) startEtcd(ctx context.Context) error {
 	})
 }
 
-func (p *Plane) loopbackURL(scheme string) (string, error) {
-	port, err := p.ports.Free()
-	if err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("%s://127.0.0.1:%d", scheme, port), nil
+func loopbackURL(scheme string) (string, error) {
+	address, err := process.FreeAddress()
+	return scheme + "://" + address, err
 }

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"sigs.k8s.io/yaml"
@@ -129,14 +128,11 @@ func (in *installation) configure() (file string, err error) {
 	if err := os.WriteFile(gitlabCA, in.gitlab.CACertPEM(), 0o600); err != nil {
 		return "", fmt.Errorf("write the CA of GitLab: %w", err)
 	}
-	var ports process.Ports
 	addresses := make([]string, 2)
 	for i := range addresses {
-		port, err := ports.Free()
-		if err != nil {
+		if addresses[i], err = process.FreeAddress(); err != nil {
 			return "", err
 		}
-		addresses[i] = "127.0.0.1:" + strconv.Itoa(port)
 	}
 	in.address, in.healthURL = addresses[0], "http://"+addresses[1]
 	c := config.Default()

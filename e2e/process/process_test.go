@@ -142,18 +142,3 @@ func TestRun_KillsTheWholeGroupWhenTheContextEnds(t *testing.T) {
 	}
 	eventually.True(t, "the grandchild is gone", func() bool { return gone(grandchild) })
 }
-
-func TestPorts_GivesNoPortTwice(t *testing.T) {
-	var ports process.Ports
-	seen := map[int]bool{}
-	for range 100 {
-		port, err := ports.Free()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if seen[port] {
-			t.Fatalf("port %d was given twice", port)
-		}
-		seen[port] = true
-	}
-}

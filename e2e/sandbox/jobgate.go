@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/jobgate/jobgate/internal/config"
@@ -165,11 +164,11 @@ func (s *Sandbox) StartSecond(ctx context.Context, first *Jobgate) (*Jobgate, er
 // configuration has everything but the agents: free ports, and certificates of the webhook's own authority for
 // both ends.
 func (s *Sandbox) configuration(dir string) (*config.Configuration, error) {
-	address, err := s.loopbackAddress()
+	address, err := process.FreeAddress()
 	if err != nil {
 		return nil, err
 	}
-	healthAddress, err := s.loopbackAddress()
+	healthAddress, err := process.FreeAddress()
 	if err != nil {
 		return nil, err
 	}
@@ -186,12 +185,4 @@ func (s *Sandbox) configuration(dir string) (*config.Configuration, error) {
 		ClientCAFile: s.webhookCAFile, ClientNames: []string{WebhookClient},
 	}
 	return c, nil
-}
-
-func (s *Sandbox) loopbackAddress() (string, error) {
-	port, err := s.ports.Free()
-	if err != nil {
-		return "", err
-	}
-	return "127.0.0.1:" + strconv.Itoa(port), nil
 }

@@ -17,7 +17,6 @@ import (
 	"github.com/jobgate/jobgate/e2e/binaries"
 	"github.com/jobgate/jobgate/e2e/controlplane"
 	"github.com/jobgate/jobgate/e2e/kubectl"
-	"github.com/jobgate/jobgate/e2e/process"
 	"github.com/jobgate/jobgate/internal/pkitest"
 )
 
@@ -51,7 +50,6 @@ type Sandbox struct {
 
 	options       Options
 	gitlabCA      string
-	ports         process.Ports
 	webhookCA     *pkitest.Authority // signs for both ends between API servers and jobgate
 	webhookCAFile string
 	jobgates      []*Jobgate // the first is Jobgate
@@ -123,7 +121,7 @@ func (s *Sandbox) startJobgate(ctx context.Context) error {
 
 func (s *Sandbox) startPlane(ctx context.Context) error {
 	var err error
-	s.Plane, err = controlplane.Start(ctx, filepath.Join(s.Dir, "plane"), s.options.Binaries, &s.ports)
+	s.Plane, err = controlplane.Start(ctx, filepath.Join(s.Dir, "plane"), s.options.Binaries)
 	return err
 }
 
