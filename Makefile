@@ -116,7 +116,7 @@ e2e-binaries: ## build kube-apiserver, etcd, kubectl and the rest into .cache (m
 .PHONY: e2e
 e2e: e2e-binaries ## end-to-end tests on a real API server; jobgate runs with the race detector
 	@hack/need curl jq openssl unshare sha256sum prometheus promtool
-	cd e2e && $(PURE) $(TOOL) gotestsum --format testname -- -count=1 -timeout 15m ./...
+	cd e2e && $(PURE) go run ./suite
 
 # Cases of the node to run, as for go test -run; and how long its longest stream lasts.
 RUN ?= .

@@ -191,7 +191,8 @@ func (c keptJobgate) apiServer() (caller, error) {
 // The load: of ten reviews in a row, seven go over kept connections, one over the API server's own client, and two
 // over a connection of their own.
 const (
-	loadRate        = 200 // reviews a second
+	loadRate        = 200 // reviews a second, where the machine can
+	loadInFlight    = 32  // a slow machine gets fewer reviews, and not a queue in which they grow old
 	keptConnections = 7
 )
 
@@ -215,19 +216,34 @@ func (c keptJobgate) callers(t *testing.T, follow bool) []caller {
 	return all
 }
 
+// every lets a load go on, and asks more at intervals.
+func every(interval time.Duration, more func(elapsed time.Duration) bool) func(time.Duration) bool {
+	next := time.Duration(0)
+	return func(elapsed time.Duration) bool {
+		if elapsed < next {
+			return true
+		}
+		next = elapsed + interval
+		return more(elapsed)
+	}
+}
+
 // load asks for reviews at loadRate until more says no, which it is asked before each; then it waits for the answers. Every
 // one has to be good. It returns how many there were. With follow, kept connections follow the client certificate.
-func (c keptJobgate) load(t *testing.T, follow bool, more func(sent int) bool) (sent int) {
+func (c keptJobgate) load(t *testing.T, follow bool, more func(elapsed time.Duration) bool) (sent int) {
 	t.Helper()
 	before := c.answers(t)
 	callers := c.callers(t, follow)
 	failures := make(chan error, 5)
 	var running sync.WaitGroup
-	for begun := time.Now(); more(sent); sent++ {
-		// By the clock, so that a slow machine catches up.
-		time.Sleep(time.Until(begun.Add(time.Duration(sent) * time.Second / loadRate)))
+	pace, slots := time.NewTicker(time.Second/loadRate), make(chan struct{}, loadInFlight)
+	defer pace.Stop()
+	for begun := time.Now(); more(time.Since(begun)); sent++ {
+		<-pace.C
+		slots <- struct{}{}
 		call := callers[sent%len(callers)]
 		running.Go(func() {
+			defer func() { <-slots }()
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			if err := call(ctx); err != nil {

@@ -16,6 +16,7 @@ import (
 // The CA is replaced under load. An administrator starts it; jobgate goes on by itself. A client that reads its files within
 // the overlap is not refused once. At the end no one accepts what the old CA signed, and connections from before are closed.
 func TestCerts_CARotatedUnderLoad(t *testing.T) {
+	t.Parallel() // it waits for the clock, and has a jobgate to itself
 	// Jobgate looks every two seconds, 60 times in the life of a certificate.
 	c := startKept(t, "jobgate-rotating", certs.Request{Lifetime: 2 * time.Minute, CALifetime: time.Hour})
 	old, err := c.tls()
@@ -33,15 +34,17 @@ func TestCerts_CARotatedUnderLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sent := c.load(t, true, func(sent int) bool {
-		if sent == loadRate { // a second after the beginning
+	rotating := false
+	sent := c.load(t, true, every(100*time.Millisecond, func(elapsed time.Duration) bool {
+		if elapsed < time.Second {
+			return true
+		}
+		if !rotating {
+			rotating = true
 			if _, err := c.pki.RotateCA(&overlap); err != nil {
 				t.Error(err)
 				return false
 			}
-		}
-		if sent <= loadRate || sent%(loadRate/10) != 0 {
-			return true
 		}
 		r, err := c.pki.Rotation()
 		if err != nil {
@@ -50,13 +53,13 @@ func TestCerts_CARotatedUnderLoad(t *testing.T) {
 		}
 		stages[r.Stage] = true
 		if r.Stage != certs.Idle {
-			return sent < loadRate*int(patience.Seconds())
+			return elapsed < patience
 		}
 		if finished.IsZero() {
 			finished = time.Now()
 		}
 		return time.Since(finished) < overlap // to ask with the new CA alone
-	})
+	}))
 	t.Logf("%d reviews", sent)
 	if !stages[certs.Announced] || !stages[certs.TakenOver] || finished.IsZero() {
 		t.Errorf("the rotation has been seen in the stages %v", stages)

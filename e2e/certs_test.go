@@ -20,6 +20,7 @@ import (
 // Certificates that expire in a minute are renewed under load, and no client is refused: not those that connect all the time,
 // not those that keep a connection that began with a certificate that has expired since, and not a real API server.
 func TestCerts_RenewedUnderLoad(t *testing.T) {
+	t.Parallel() // it waits for the clock, and has a jobgate and an API server to itself
 	c := startKept(t, "jobgate-renewing", certs.Request{Lifetime: time.Minute})
 	server, err := site.Plane.StartAPIServer(t.Context(), c.APIServer("kube-apiserver-of-renewing"))
 	if err != nil {
@@ -33,20 +34,18 @@ func TestCerts_RenewedUnderLoad(t *testing.T) {
 	shell := bearer(t, server, c.token)
 
 	const (
-		atLeast, atMost = 80, 240 // seconds
-		generations     = 3       // of both certificates
+		atLeast, atMost = 80 * time.Second, 240 * time.Second
+		generations     = 3 // of both certificates
 	)
 	atStart := c.leaf(t, certs.ServingFile)
 	serials := map[string]bool{}
 	logins, stop := keepLoggingIn(t, shell)
-	sent := c.load(t, false, func(sent int) bool {
-		if sent%loadRate == 0 {
-			for _, file := range []string{certs.ServingFile, certs.ClientFile} {
-				serials[file+" "+c.leaf(t, file).SerialNumber.String()] = true
-			}
+	sent := c.load(t, false, every(time.Second, func(elapsed time.Duration) bool {
+		for _, file := range []string{certs.ServingFile, certs.ClientFile} {
+			serials[file+" "+c.leaf(t, file).SerialNumber.String()] = true
 		}
-		return sent < loadRate*atLeast || (len(serials) < 2*generations && sent < loadRate*atMost)
-	})
+		return elapsed < atLeast || (len(serials) < 2*generations && elapsed < atMost)
+	}))
 	stop()
 	t.Logf("%d reviews and %d kubectl commands with %d certificates", sent, <-logins, len(serials))
 

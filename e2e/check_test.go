@@ -12,10 +12,7 @@ import (
 
 // jobgate check finds nothing wrong with a real API server that asks jobgate, and says so of one that does not.
 func TestCheck(t *testing.T) {
-	set, err := programs()
-	if err != nil {
-		t.Fatal(err)
-	}
+	set := site.Binaries()
 	admin := admin(t)
 	run := func(kubeconfig string) (list findings.List, exitCode int) {
 		result, err := admin.Script(t.Context(), strings.Join([]string{

@@ -2,9 +2,7 @@ package e2e_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
-	"io"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -20,7 +18,6 @@ import (
 	"github.com/jobgate/jobgate/internal/eventually"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 
-	"github.com/jobgate/jobgate/e2e/binaries"
 	"github.com/jobgate/jobgate/e2e/kubectl"
 )
 
@@ -140,10 +137,7 @@ func authorJob(t *testing.T, j gitlabtest.Job, more ...string) job {
 // gitlabVariables are the variables of GitLab and the runner that jobs of other tests lack, and a PATH with jobgate.
 func gitlabVariables(t *testing.T, j gitlabtest.Job) []string {
 	t.Helper()
-	programs, err := builtPrograms()
-	if err != nil {
-		t.Fatal(err)
-	}
+	programs := site.Binaries()
 	ca := filepath.Join(t.TempDir(), "CI_SERVER_TLS_CA_FILE")
 	if err := os.WriteFile(ca, site.GitLab.CACertPEM(), 0o600); err != nil {
 		t.Fatal(err)
@@ -156,11 +150,6 @@ func gitlabVariables(t *testing.T, j gitlabtest.Job) []string {
 		"CI_PIPELINE_SOURCE=push", "TMPDIR=" + t.TempDir(),
 	}
 }
-
-// builtPrograms are those that the site runs.
-var builtPrograms = sync.OnceValues(func() (binaries.Set, error) {
-	return binaries.Build(context.Background(), binaries.Options{Race: true, Progress: io.Discard})
-})
 
 // shell runs a job's script. Its output must not show the token.
 func (j job) shell(t *testing.T, script string) kubectl.Result {
@@ -189,10 +178,7 @@ func (c ciJob) script(lines ...string) string {
 // hidden reads the hidden job from a CI file of the repository; inputs are those of a component.
 func hidden(t *testing.T, file string, inputs map[string]string) ciJob {
 	t.Helper()
-	programs, err := builtPrograms()
-	if err != nil {
-		t.Fatal(err)
-	}
+	programs := site.Binaries()
 	text, err := os.ReadFile(filepath.Join(programs.Repository, file))
 	if err != nil {
 		t.Fatal(err)

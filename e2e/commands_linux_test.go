@@ -71,10 +71,7 @@ func newMachine(t *testing.T) *machine {
 			t.Fatal(err)
 		}
 	}
-	set, err := programs()
-	if err != nil {
-		t.Fatal(err)
-	}
+	set := site.Binaries()
 	if err := os.Symlink(set.Kubectl, filepath.Join(m.files.bin, "kubectl")); err != nil {
 		t.Fatal(err)
 	}

@@ -59,10 +59,7 @@ var (
 // allPages are read once for each test: a page may be rewritten meanwhile.
 func allPages(t *testing.T) []*docs.Page {
 	t.Helper()
-	set, err := programs()
-	if err != nil {
-		t.Fatal(err)
-	}
+	set := site.Binaries()
 	pages, err := docs.Pages(set.Repository)
 	if err != nil {
 		t.Fatal(err)
@@ -182,10 +179,7 @@ func TestCommands_MakeTargetsExist(t *testing.T) {
 // dryMake has make say what it would do.
 func dryMake(t *testing.T, command string) {
 	t.Helper()
-	set, err := programs()
-	if err != nil {
-		t.Fatal(err)
-	}
+	set := site.Binaries()
 	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-ec", command)
 	cmd.Dir, cmd.Env = set.Repository, append(os.Environ(), "MAKEFLAGS=n")
 	out, err := cmd.CombinedOutput()
@@ -245,10 +239,7 @@ func checkOwn(name, rest, help string) error {
 
 func helpOf(t *testing.T, words []string) string {
 	t.Helper()
-	set, err := programs()
-	if err != nil {
-		t.Fatal(err)
-	}
+	set := site.Binaries()
 	out, err := exec.CommandContext(t.Context(), set.Jobgate, append(words, "--help")...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("jobgate %s --help: %v: %s", strings.Join(words, " "), err, out)
@@ -304,9 +295,6 @@ func TestCommands_InstallingNamesInitsFiles(t *testing.T) {
 // repositoryFile is a file of the repository.
 func repositoryFile(t *testing.T, name string) string {
 	t.Helper()
-	set, err := programs()
-	if err != nil {
-		t.Fatal(err)
-	}
+	set := site.Binaries()
 	return filepath.Join(set.Repository, name)
 }

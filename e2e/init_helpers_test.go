@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,7 +15,6 @@ import (
 
 	"github.com/jobgate/jobgate/internal/eventually"
 
-	"github.com/jobgate/jobgate/e2e/binaries"
 	"github.com/jobgate/jobgate/e2e/controlplane"
 	"github.com/jobgate/jobgate/e2e/process"
 )
@@ -31,18 +29,10 @@ type node struct {
 	server *controlplane.APIServer
 }
 
-// programs are those that the site runs: to build them again does nothing.
-var programs = sync.OnceValues(func() (binaries.Set, error) {
-	return binaries.Build(context.Background(), binaries.Options{Race: true, Progress: io.Discard})
-})
-
 // newNode is a node for the site's GitLab and agent 4. A name is unique among nodes; the folder does not exist yet.
 func newNode(t *testing.T, name string, more ...string) *node {
 	t.Helper()
-	set, err := programs()
-	if err != nil {
-		t.Fatal(err)
-	}
+	set := site.Binaries()
 	present, err := site.Jobgate.Configuration()
 	if err != nil {
 		t.Fatal(err)
@@ -68,16 +58,13 @@ func freeAddress(t *testing.T) string {
 // init runs jobgate init, which may fail.
 func (n *node) init(t *testing.T, more ...string) error {
 	t.Helper()
-	set, err := programs()
-	if err != nil {
-		t.Fatal(err)
-	}
+	set := site.Binaries()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, set.Jobgate, append(n.args[:len(n.args):len(n.args)], more...)...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err = process.Run(cmd)
+	err := process.Run(cmd)
 	n.stdout = stdout.String()
 	if err != nil {
 		return fmt.Errorf("%w: %s%s", err, n.stdout, stderr.String())

@@ -35,10 +35,7 @@ const kubeadmInit = "---\napiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfigur
 func kubeadmMachine(t *testing.T) *machine {
 	t.Helper()
 	m := newMachine(t)
-	set, err := programs()
-	if err != nil {
-		t.Fatal(err)
-	}
+	set := site.Binaries()
 	if err := os.Symlink(set.Kubeadm, filepath.Join(m.files.bin, "kubeadm")); err != nil {
 		t.Fatal(err)
 	}

@@ -9,10 +9,7 @@ import (
 
 // What init says of wrong input is on the page, line by line, and nothing is written.
 func TestTroubleshooting_ShowsWhatInitRefuses(t *testing.T) {
-	set, err := programs()
-	if err != nil {
-		t.Fatal(err)
-	}
+	set := site.Binaries()
 	write := func(text string) string { return writeFile(t, t.TempDir(), "input", []byte(text)) }
 	withAlias := strings.NewReplacer("authorizedTTL: 1s ", "authorizedTTL: &second 1s ", "unauthorizedTTL: 1s", "unauthorizedTTL: *second")
 	for _, row := range []struct {

@@ -32,6 +32,8 @@ type Set struct {
 	Kubeadm           string
 	Jobgate           string
 
+	// Kubernetes is the version of its programs, such as v1.36.3.
+	Kubernetes string
 	// Repository is the folder that jobgate was built from.
 	Repository string
 }
@@ -41,6 +43,9 @@ type Options struct {
 	Race     bool      // with the race detector; needs a C compiler
 	Progress io.Writer // hears what is being built and for how long; required
 }
+
+// LeftOut begins what a test says that needs a newer Kubernetes than the one under test.
+const LeftOut = "left out: "
 
 // program is one thing to build.
 type program struct {
@@ -96,6 +101,7 @@ func plan(v versions, race bool) (Set, []program) {
 		Kubectl:           filepath.Join(upstream, "kubectl"),
 		Kubeadm:           filepath.Join(upstream, "kubeadm"),
 		Jobgate:           filepath.Join(own, "jobgate"),
+		Kubernetes:        v.kubernetes,
 		Repository:        v.root,
 	}
 	kubernetes := func(output string) program {

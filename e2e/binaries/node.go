@@ -18,8 +18,6 @@ type NodeSet struct {
 	Containerd string
 	Shim       string // containerd starts it by its name
 	Ctr        string
-
-	Kubernetes string // the version, such as v1.36.3
 }
 
 // OnPath are the programs that someone types, or that find each other on the PATH. jobgate is not among them.
@@ -55,7 +53,7 @@ func planNode(set Set, v versions, module, containerd string) (NodeSet, []progra
 		Set:     set,
 		Kubelet: filepath.Join(upstream, "kubelet"), Scheduler: filepath.Join(upstream, "kube-scheduler"),
 		Containerd: filepath.Join(runtimeDir, "containerd"), Shim: filepath.Join(runtimeDir, "containerd-shim-runc-v2"),
-		Ctr: filepath.Join(runtimeDir, "ctr"), Kubernetes: v.kubernetes,
+		Ctr: filepath.Join(runtimeDir, "ctr"),
 	}
 	var programs []program
 	for _, output := range []string{node.Containerd, node.Shim, node.Ctr} {

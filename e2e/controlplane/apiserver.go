@@ -48,7 +48,7 @@ func (p *Plane) StartAPIServer(ctx context.Context, options APIServerOptions) (*
 	if err := s.start(ctx); err != nil {
 		return nil, err
 	}
-	p.running = append(p.running, s)
+	p.stopLater(s)
 	return s, nil
 }
 

@@ -35,7 +35,7 @@ func (p *Plane) StartControllerManager(ctx context.Context, server *APIServer) e
 	if err != nil {
 		return err
 	}
-	p.running = append(p.running, child)
+	p.stopLater(child)
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	return child.WaitReady(ctx, func(ctx context.Context) error { return p.roleHasRules(ctx, server, "view") })

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/jobgate/jobgate/e2e/binaries"
@@ -39,8 +40,10 @@ type Plane struct {
 
 	etcd       *process.Process
 	etcdURL    string
-	running    []stopper // in the order of their start
 	httpClient *http.Client
+
+	mu      sync.Mutex
+	running []stopper // in the order of their start
 }
 
 type stopper interface{ Stop() error }
@@ -71,6 +74,12 @@ func (p *Plane) Stop() error {
 		p.httpClient.CloseIdleConnections()
 	}
 	return errors.Join(errs...)
+}
+
+func (p *Plane) stopLater(s stopper) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.running = append(p.running, s)
 }
 
 // CAFile is the certificate of the authority that clients of the API servers trust.
@@ -127,7 +136,7 @@ func (p *Plane) startEtcd(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.running = append(p.running, p.etcd)
+	p.stopLater(p.etcd)
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	return p.etcd.WaitReady(ctx, func(ctx context.Context) error {

@@ -139,6 +139,8 @@ func (s *Sandbox) StartJobgate(
 	if err := j.Start(ctx); err != nil {
 		return nil, err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.jobgates = append(s.jobgates, j)
 	return j, nil
 }

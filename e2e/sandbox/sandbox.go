@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/jobgate/jobgate/internal/config"
@@ -52,7 +53,9 @@ type Sandbox struct {
 	gitlabCA      string
 	webhookCA     *pkitest.Authority // signs for both ends between API servers and jobgate
 	webhookCAFile string
-	jobgates      []*Jobgate // the first is Jobgate
+
+	mu       sync.Mutex
+	jobgates []*Jobgate // the first is Jobgate
 }
 
 // Start starts everything and waits until it is ready. When it fails, nothing keeps running.
@@ -97,6 +100,9 @@ func (s *Sandbox) Close() error {
 	}
 	return errors.Join(append(errs, os.RemoveAll(s.Dir))...)
 }
+
+// Binaries are the programs that it runs.
+func (s *Sandbox) Binaries() binaries.Set { return s.options.Binaries }
 
 // Admin makes a workspace in which kubectl is the cluster's administrator.
 func (s *Sandbox) Admin() (*kubectl.Workspace, error) {
