@@ -266,15 +266,25 @@ func (c keptJobgate) load(t *testing.T, follow bool, more func(elapsed time.Dura
 	return sent
 }
 
-// answers are how many requests jobgate has answered, and how many of them with 200.
+// answers are how many requests jobgate has answered, and how many of them with 200, at one moment: others ask meanwhile.
 type answers struct{ all, good float64 }
 
-func (c keptJobgate) answers(t *testing.T) (a answers) {
+func (c keptJobgate) answers(t *testing.T) answers {
 	t.Helper()
 	const requests = "jobgate_http_requests_total"
-	a.all = jobgateMetric(t, c.Jobgate, requests, nil)
-	a.good = jobgateMetric(t, c.Jobgate, requests, map[string]string{"code": "200"})
-	return a
+	text, err := c.Metrics(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := sandbox.Sum(text, requests, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, err := sandbox.Sum(text, requests, map[string]string{"code": "200"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answers{all: all, good: good}
 }
 
 func jobgateMetric(t *testing.T, j *sandbox.Jobgate, name string, labels map[string]string) float64 {

@@ -19,6 +19,11 @@ func (j *Jobgate) Metric(ctx context.Context, name string, labels map[string]str
 	if err != nil {
 		return 0, err
 	}
+	return Sum(text, name, labels)
+}
+
+// Sum is what Metric is, of metrics that have been read.
+func Sum(text, name string, labels map[string]string) (float64, error) {
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(strings.NewReader(text))
 	if err != nil {
