@@ -46,8 +46,8 @@ func (r *report) read(events io.Reader, group string) error {
 	scanner.Buffer(nil, eventSize)
 	for scanner.Scan() {
 		var e event
-		if err := json.Unmarshal(scanner.Bytes(), &e); err != nil {
-			return fmt.Errorf("an event of group %s: %w: %s", group, err, scanner.Bytes())
+		if json.Unmarshal(scanner.Bytes(), &e) != nil {
+			e = event{Action: "output", Output: scanner.Text() + "\n"}
 		}
 		test, part, _ := strings.Cut(e.Test, "/")
 		switch {
@@ -65,7 +65,8 @@ func (r *report) read(events io.Reader, group string) error {
 		}
 	}
 	r.unfinished(group, printed)
-	return scanner.Err()
+	_, err := io.Copy(io.Discard, events) // after a line that is too long, so that the program can go on
+	return errors.Join(scanner.Err(), err)
 }
 
 func (r *report) test(group string, e event, printed []string) {
@@ -157,5 +158,9 @@ func (r *report) lastLine(kubernetes string) string {
 		count += len(r.leftOut[need])
 		needs = append(needs, fmt.Sprintf("%s: %s", need, strings.Join(r.leftOut[need], ", ")))
 	}
-	return fmt.Sprintf("Kubernetes %s: %d cases were left out (%s)", kubernetes, count, strings.Join(needs, "; "))
+	cases := fmt.Sprintf("%d cases were", count)
+	if count == 1 {
+		cases = "1 case was"
+	}
+	return fmt.Sprintf("Kubernetes %s: %s left out (%s)", kubernetes, cases, strings.Join(needs, "; "))
 }
