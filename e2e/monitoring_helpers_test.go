@@ -71,16 +71,12 @@ func (m *monitored) watch(t *testing.T) *prometheus.Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	port, err := site.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
 	rules, err := os.Getwd()
 	if err != nil {
 		t.Fatal(err)
 	}
 	server, err := prometheus.Start(t.Context(), prometheus.Options{
-		Dir: t.TempDir(), Port: port, Rules: rules + "/" + monitoringFolder + "alerts.yaml",
+		Dir: t.TempDir(), Address: freeAddress(t), Rules: rules + "/" + monitoringFolder + "alerts.yaml",
 		Jobs: []prometheus.Job{
 			{Name: "jobgate", URL: m.HealthURL, Interval: scrapeInterval},
 			{

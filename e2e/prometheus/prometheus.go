@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -36,10 +35,10 @@ type Job struct {
 
 // Options say what to scrape, and by which rules to alert.
 type Options struct {
-	Dir   string // Prometheus keeps everything in here
-	Port  int
-	Jobs  []Job
-	Rules string // a file
+	Dir     string // Prometheus keeps everything in here
+	Address string // where it listens
+	Jobs    []Job
+	Rules   string // a file
 }
 
 // Server is a running Prometheus.
@@ -54,12 +53,11 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	address := "127.0.0.1:" + strconv.Itoa(o.Port)
-	s := &Server{url: "http://" + address}
+	s := &Server{url: "http://" + o.Address}
 	s.process, err = process.Start(process.Spec{
 		Name: "prometheus", Path: "prometheus", LogFile: filepath.Join(o.Dir, "prometheus.log"),
 		Args: []string{
-			"--config.file=" + file, "--storage.tsdb.path=" + filepath.Join(o.Dir, "data"), "--web.listen-address=" + address,
+			"--config.file=" + file, "--storage.tsdb.path=" + filepath.Join(o.Dir, "data"), "--web.listen-address=" + o.Address,
 		},
 	})
 	if err != nil {

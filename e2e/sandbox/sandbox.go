@@ -146,9 +146,6 @@ func (s *Sandbox) Workspace(env ...string) (*kubectl.Workspace, error) {
 	return kubectl.New(dir, s.options.Binaries.Kubectl, env...)
 }
 
-// FreePort is a loopback port for another server beside the sandbox's.
-func (s *Sandbox) FreePort() (int, error) { return s.ports.Free() }
-
 func (s *Sandbox) raceEnv() []string {
 	if !s.options.Race {
 		return nil
