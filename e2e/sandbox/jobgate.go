@@ -148,7 +148,7 @@ func (s *Sandbox) StartJobgate(
 // StartSecond starts a second instance of a jobgate whose configuration has serving.reusePort. They share all files; API servers
 // cannot tell them apart.
 func (s *Sandbox) StartSecond(ctx context.Context, first *Jobgate) (*Jobgate, error) {
-	address, err := s.loopbackAddress()
+	address, err := process.FreeAddress()
 	if err != nil {
 		return nil, err
 	}
