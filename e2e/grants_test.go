@@ -239,3 +239,14 @@ func TestGrants_GitLabOutage(t *testing.T) {
 		isAllowed.soon(t, j.Workspace, probe)
 	}
 }
+
+// Without liveness GitLab need not be asked: a new job logs in with an ID token while GitLab is away.
+func TestGrants_GitLabOutageWithoutLiveness(t *testing.T) {
+	g := grantsOnly(t)
+	g.both(t, func(c *config.Configuration) { c.IDTokens.RequireLiveness = false })
+	isAllowed.of(t, bearer(t, g.API, idToken(t, runJob(t, staged()))), probe) // GitLab's keys and the project's groups are known
+	unwell(t, gitlabIsDown)
+	j := runJob(t, staged())
+	isAllowed.of(t, bearer(t, g.API, idToken(t, j)), probe)
+	isUnauthorized.of(t, bearer(t, g.API, "ci:"+grantCluster+":"+j.Token), probe)
+}

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -53,6 +54,11 @@ func freeAddress(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return address
+}
+
+// withoutAgents gives init other arguments in the place of the agent.
+func (n *node) withoutAgents(more ...string) {
+	n.args = append(slices.DeleteFunc(n.args, func(a string) bool { return strings.HasPrefix(a, "--agent=") }), more...)
 }
 
 // init runs jobgate init, which may fail.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"maps"
 	"strings"
 	"sync"
@@ -271,7 +272,7 @@ func TestIdentify_TakesWhatGitLabCanWrite(t *testing.T) {
 	}{
 		{"an array with one audience", map[string]any{"aud": []string{audience}}},
 		{"expired a second ago", map[string]any{"iat": time.Now().Add(-time.Hour).Unix(), "exp": time.Now().Add(-time.Second).Unix()}},
-		{"12 KB of groups", map[string]any{"groups_direct": strings.Repeat("x", 8000)}},
+		{"a project that was renamed after the job had begun", map[string]any{"job_project_path": "group1/old", "project_path": "group1/old"}},
 		{"claims that GitLab may add", map[string]any{"a": 1, "b": []any{map[string]any{"c": nil}}}},
 		{"no environment", map[string]any{"environment": nil, "deployment_tier": nil, "environment_protected": nil}},
 		{"no role", map[string]any{"user_access_level": nil}},
@@ -282,6 +283,25 @@ func TestIdentify_TakesWhatGitLabCanWrite(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// The largest token that GitLab writes: 200 groups of the user, and a signature by a key of 4096 bits.
+func TestIdentify_LargestToken(t *testing.T) {
+	i := instance()
+	for n := range 200 {
+		i.Users[0].DirectGroups = append(i.Users[0].DirectGroups, fmt.Sprintf("group-with-a-name/subgroup-with-a-name/%d", n))
+	}
+	f := newFixture(t, i, accessToken)
+	if err := f.gitlab.RotateSigningKey(4096); err != nil {
+		t.Fatal(err)
+	}
+	token := f.token(t, nil)
+	if len(token) < 12<<10 {
+		t.Errorf("the token has %d bytes, want 12 KiB or more", len(token))
+	}
+	if _, err := f.identify(token); err != nil {
+		t.Error(err)
 	}
 }
 
