@@ -72,6 +72,14 @@ type served struct {
 
 func startServe(t *testing.T, gitlabURL string) *served {
 	t.Helper()
+	d := newServed(t, gitlabURL)
+	d.start(t)
+	return d
+}
+
+// newServed has a configuration with free addresses.
+func newServed(t *testing.T, gitlabURL string) *served {
+	t.Helper()
 	// Logging is set up once in a process; a repeated test sets it up again.
 	logsapi.ReapplyHandling = logsapi.ReapplyHandlingIgnoreUnchanged
 	d := &served{
@@ -87,10 +95,15 @@ func startServe(t *testing.T, gitlabURL string) *served {
 	d.config = strings.Replace(strings.Replace(string(text), "address: \"127.0.0.1:0\"", "address: \""+d.reviews+"\"", 1),
 		"healthAddress: \"127.0.0.1:0\"", "healthAddress: \""+d.health+"\"", 1)
 	d.rewrite(t, d.config)
+	return d
+}
+
+func (d *served) start(t *testing.T, args ...string) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	d.cancel = cancel
 	cmd := newCommand()
-	cmd.SetArgs([]string{"serve", "--config", d.file, "-v=10"})
+	cmd.SetArgs(append([]string{"serve", "--config", d.file, "-v=10"}, args...))
 	go func() { d.ended <- cmd.ExecuteContext(ctx) }()
 	t.Cleanup(cancel)
 	eventually.True(t, "jobgate is ready", func() bool {
@@ -106,7 +119,6 @@ func startServe(t *testing.T, gitlabURL string) *served {
 		resp.Body.Close()
 		return resp.StatusCode == http.StatusOK
 	})
-	return d
 }
 
 func (d *served) stop(t *testing.T) {

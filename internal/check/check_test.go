@@ -64,6 +64,8 @@ func TestRun_Faults(t *testing.T) {
 			fault: func(t *testing.T, n *node) {
 				n.edit(t, configFile, "kind: Configuration\n", "kind: Configuration\ncahce: {}\n")
 			}},
+		{name: "a second instance that does not run", finding: "jobgate", state: findings.Warning, says: "the second one is not ready",
+			fault: func(t *testing.T, n *node) { n.edit(t, configFile, "serving:\n", "serving:\n  reusePort: true\n") }},
 		{name: "another address", finding: "jobgate", state: findings.Failure, says: "nothing answers with TLS",
 			fault: func(t *testing.T, n *node) { n.edit(t, configFile, "  address: ", "  address: "+freeAddress(t)+" # ") }},
 		{name: "a GitLab that does not answer", finding: "gitlab", state: findings.Failure, says: "/api/v4/version",
