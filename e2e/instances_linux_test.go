@@ -23,7 +23,7 @@ import (
 // Two instances of jobgate share an address. One restarts, then the other one, and so on; meanwhile jobs use the API server, and
 // new ones log in. RESTARTS says how often (make restarts).
 func TestInstances_RestartsFailNoRequest(t *testing.T) {
-	both := twoInstances(t)
+	both := twoInstances(t, site.Jobgate)
 	load := startTraffic(t, site.API)
 	times := restartCount(t)
 	for n := range times {
@@ -42,7 +42,7 @@ func TestInstances_RestartsFailNoRequest(t *testing.T) {
 
 // A killed instance breaks what it was answering; the next requests reach the other one without anyone's help.
 func TestInstances_KilledInstance(t *testing.T) {
-	both := twoInstances(t)
+	both := twoInstances(t, site.Jobgate)
 	load := startTraffic(t, site.API)
 	times := restartCount(t)
 	for n := range times {
@@ -69,10 +69,10 @@ func restartCount(t *testing.T) int {
 	return n
 }
 
-// twoInstances are the jobgate of the site and a second one, which ends with the test.
-func twoInstances(t *testing.T) [2]*sandbox.Jobgate {
+// twoInstances are a jobgate and a second one, which ends with the test.
+func twoInstances(t *testing.T, first *sandbox.Jobgate) [2]*sandbox.Jobgate {
 	t.Helper()
-	second, err := site.StartSecond(t.Context(), site.Jobgate)
+	second, err := site.StartSecond(t.Context(), first)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func twoInstances(t *testing.T) [2]*sandbox.Jobgate {
 			t.Error(err)
 		}
 	})
-	return [2]*sandbox.Jobgate{site.Jobgate, second}
+	return [2]*sandbox.Jobgate{first, second}
 }
 
 // The traffic: requests in a second, and which part of them are a new job's first.
@@ -109,9 +109,10 @@ type traffic struct {
 	failures []error
 }
 
-func startTraffic(t *testing.T, server *controlplane.APIServer) *traffic {
+// newTraffic may read; it sends nothing yet.
+func newTraffic(t *testing.T, server *controlplane.APIServer) *traffic {
 	t.Helper()
-	const role = "restarts"
+	role := fmt.Sprintf("restarts-%d", jobCount.Load())
 	succeed(t, admin(t), "create", "clusterrole", role, "--verb=get", "--resource=configmaps")
 	putBack(t, admin(t), "delete", "clusterrole", role)
 	succeed(t, admin(t), "create", "clusterrolebinding", role, "--clusterrole="+role, fmt.Sprintf("--group=gitlab:project:%d", project))
@@ -125,18 +126,31 @@ func startTraffic(t *testing.T, server *controlplane.APIServer) *traffic {
 		},
 		url: server.URL + "/api/v1/namespaces/default/configmaps/", ended: make(chan struct{}),
 	}
+	bearer := mustCredential(t)
+	eventually.Succeeds(t, func() error { return l.get(t.Context(), bearer) })
+	t.Cleanup(l.client.CloseIdleConnections)
+	return l
+}
+
+func startTraffic(t *testing.T, server *controlplane.APIServer) *traffic {
+	t.Helper()
+	l := newTraffic(t, server)
 	var jobs []string
 	for range runningJobs {
-		bearer, err := newCredential()
-		if err != nil {
-			t.Fatal(err)
-		}
-		jobs = append(jobs, bearer)
+		jobs = append(jobs, mustCredential(t))
 	}
-	eventually.Succeeds(t, func() error { return l.get(t.Context(), jobs[0]) })
 	l.running.Go(func() { l.send(context.WithoutCancel(t.Context()), jobs) })
 	t.Cleanup(func() { l.stop() })
 	return l
+}
+
+func mustCredential(t *testing.T) string {
+	t.Helper()
+	bearer, err := newCredential()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bearer
 }
 
 // newCredential is that of a job that no one has seen yet.
@@ -235,6 +249,5 @@ func (l *traffic) stop() []error {
 		close(l.ended)
 	}
 	l.running.Wait()
-	l.client.CloseIdleConnections()
 	return l.failures
 }
