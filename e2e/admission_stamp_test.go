@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/jobgate/jobgate/internal/config"
 	"github.com/jobgate/jobgate/internal/eventually"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 
@@ -22,6 +23,7 @@ const (
 	projectStamp  = "jobgate.io/project-id"
 	pipelineStamp = "jobgate.io/pipeline-id"
 	jobStamp      = "jobgate.io/job-id"
+	urlStamp      = "jobgate.io/job-url"
 	userStamp     = "jobgate.io/username"
 	envStamp      = "app.gitlab.com/env"
 )
@@ -93,6 +95,7 @@ func TestStamp(t *testing.T) {
 	defer withPolicies(t)()
 	t.Run("every way to write", stampEveryWayToWrite)
 	t.Run("whatever jobs act as", stampWhateverJobsActAs)
+	t.Run("jobs without an agent", stampJobsWithoutAnAgent)
 	t.Run("kinds of objects", stampKindsOfObjects)
 	t.Run("pod templates", stampPodTemplates)
 	t.Run("forgery is refused", stampForgeryIsRefused)
@@ -158,6 +161,33 @@ func stampWhateverJobsActAs(t *testing.T) {
 			j := loggedIn(t, gitlabtest.Job{}, context)
 			j.try(t, "kubectl create configmap job-JOB -n unbound", "")
 			wantAnnotations(t, naming(j, "configmap job-JOB -n unbound"), ".metadata", j.stamps(agent))
+		})
+	}
+}
+
+// A job without an agent has no agent's stamp, and none of an earlier job stays. The page of the job is stamped if it is known.
+func stampJobsWithoutAnAgent(t *testing.T) {
+	g := grantsOnly(t)
+	g.both(t, func(c *config.Configuration) { c.ExtraFacts = []string{"job-url"} })
+	for _, login := range grantLogins() {
+		t.Run(login.name, func(t *testing.T) {
+			j := runJob(t, gitlabtest.Job{Environment: "prod"})
+			j.Workspace = bearer(t, g.API, login.token(t, j))
+			want := with(j.stamps(0), urlStamp, fmt.Sprintf("%s/path/to/project/-/jobs/%d", site.GitLab.URL(), j.ID))
+			delete(want, agentStamp)
+			object := naming(j, "configmap job-JOB -n unbound")
+			// This API server may have heard of the policies a moment later.
+			eventually.Succeeds(t, func() error { return signOfStamp.check(t, j, true) })
+
+			j.try(t, "kubectl create configmap job-JOB -n unbound", "")
+			wantAnnotations(t, object, ".metadata", want)
+			later := loggedIn(t, gitlabtest.Job{Environment: "prod"}, ciJobContext)
+			succeed(t, later.Workspace, strings.Fields("label "+object+" a=b")...)
+			wantAnnotations(t, object, ".metadata", later.stamps(ciJobAgent))
+			succeed(t, j.Workspace, strings.Fields("label "+object+" --overwrite a=c")...)
+			wantAnnotations(t, object, ".metadata", want)
+			j.try(t, "kubectl patch pod web -n unbound --subresource=status --type=merge -p '"+annotation(agentStamp, "4")+"'",
+				naming(j, "job JOB of project 150 may not set "+agentStamp))
 		})
 	}
 }

@@ -71,13 +71,15 @@ func withoutPolicies(t *testing.T, witness job) {
 // sign is how a job in environment staging sees that a policy is in place: what a command that changes nothing prints.
 type sign struct{ policy, command, prints string }
 
+var signOfStamp = sign{"jobgate-stamp", "create configmap a -n unbound --dry-run=server -o yaml", "jobgate.io/job-id: "}
+
 var signs = []sign{
 	{"jobgate-environment-tier", "create configmap a -n bound --dry-run=server", "may not do this in namespace bound"},
 	{
 		"jobgate-environment-tier-namespaces", "annotate namespace bound a=b --dry-run=server",
 		"may not do this to namespace bound",
 	},
-	{"jobgate-stamp", "create configmap a -n unbound --dry-run=server -o yaml", "jobgate.io/job-id: "},
+	signOfStamp,
 	{
 		"jobgate-stamp-genuine",
 		`patch pod web -n unbound --subresource=status --dry-run=server --type=merge -p ` + annotation(jobStamp, "1"),
