@@ -139,16 +139,23 @@ bench: ## benchmarks; ratios are to a constant handler in the same run
 	@cd e2e && $(PURE) go run ./throughput
 
 ATTACK ?= unknown-tokens
-T ?= 60s
 SCALE ?= 1
+SEED ?= 1
+JOBS ?= 150
 .PHONY: flood
 flood: build ## the real jobgate under attack: ATTACK=unknown-tokens (go run ./flood -help in e2e lists them), T=60s, SCALE=1 of its rate
 	cd e2e && $(PURE) go run ./flood -jobgate $(abspath $(BINARY)) -attack $(ATTACK) -length $(T) -scale $(SCALE)
+flood: T = 60s
 
 RESTARTS ?= 20
 .PHONY: restarts
 restarts: e2e-binaries ## two instances of jobgate behind a real API server, restarted and killed RESTARTS (20) times in turns, under load
 	cd e2e && RESTARTS=$(RESTARTS) $(PURE) go test -count=1 -v -timeout 20m -run TestInstances . | grep -v '^{'
+
+.PHONY: soak
+soak: ## jobs work on a real API server while what is around them fails, restarts and changes by a schedule: T=5m, SEED=1, JOBS=150
+	cd e2e && $(PURE) go run ./soak -length $(T) -seed $(SEED) -jobs $(JOBS)
+soak: T = 5m
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (2m)

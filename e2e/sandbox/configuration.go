@@ -58,7 +58,7 @@ func (j *Jobgate) Reconfigure(ctx context.Context, change func(*config.Configura
 	if err != nil {
 		return fmt.Errorf("change jobgate's configuration: %w", err)
 	}
-	j.configuration = changed
+	*j.configuration = *changed // a second instance has the same
 	return nil
 }
 
