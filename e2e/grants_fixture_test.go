@@ -63,7 +63,7 @@ var startGrants = sync.OnceValues(func() (*grantInstallation, error) {
 				EnvironmentTiers: []string{"production"}, RefTypes: []string{"tag"}, ProtectedRef: true,
 			}},
 			{Name: "staging", Projects: []int64{shopProject}, Require: policy.Requirements{
-				EnvironmentTiers: []string{"staging"}, Refs: []string{"main"},
+				EnvironmentTiers: []string{"staging"}, Refs: []string{"main"}, RefTypes: []string{"branch"},
 			}},
 			{Name: "pages", Projects: []int64{project}},
 		}

@@ -101,6 +101,14 @@ func TestGrants_ProductionFromTagsAndStagingFromMain(t *testing.T) {
 		{name: "production from a tag that is not protected", want: `grant "production": `,
 			job: shop("production", gitlabtest.Pipeline{Ref: "nightly", Kind: "tag"})},
 		{name: "staging from another branch", job: shop("staging", onFeature), want: `grant "staging": `},
+		{name: "staging from a tag that is called main", want: `grant "staging": it must run for one of "branch", and the job runs for a tag`,
+			job: shop("staging", gitlabtest.Pipeline{Ref: "main", Kind: "tag"})},
+		{name: "staging from a merge request", want: "the job runs in a merge request's pipeline, which matches none",
+			job: shop("staging", gitlabtest.Pipeline{Ref: "refs/merge-requests/1/head", Kind: "merge_request", SourceBranch: "main"})},
+		{name: "production from the merge request of a fork", want: "a merge request's pipeline, which never counts as protected",
+			job: shop("production", gitlabtest.Pipeline{
+				Ref: "refs/merge-requests/1/head", Kind: "merge_request", SourceBranch: "main", SourceProject: project})},
+		{name: "an environment that is only called like production's", job: shop("preprod", onTag), want: `grant "production": `},
 		{name: "no environment", job: shop("", onMain), want: "the job has no environment"},
 	}
 	for _, login := range grantLogins() {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jobgate/jobgate/internal/credential"
 	"github.com/jobgate/jobgate/internal/job"
+	"github.com/jobgate/jobgate/internal/policy"
 )
 
 // extraFacts are what extraFacts may name.
@@ -84,7 +85,15 @@ func (c *Configuration) validateIDTokens() field.ErrorList {
 // maxAudience bounds the audience, in bytes.
 const maxAudience = 1024
 
-// grantWarnings are about grants and blocked lists that are valid, and may not do what their author expects.
+// isAmbiguous says whether a name that is meant for a branch could be a tag's, which another person may push.
+func isAmbiguous(r *policy.Requirements) bool {
+	return len(r.Refs) > 0 && len(r.RefTypes) == 0 && !bool(r.ProtectedRef)
+}
+
+const ambiguousRefs = "a tag can have the name of a branch, and who may not push to the branch may be allowed to push the tag: " +
+	"add refTypes, or protectedRef"
+
+// grantWarnings are about grants, restrictions and blocked lists that are valid, and may not do what their author expects.
 func (c *Configuration) grantWarnings() []Problem {
 	var found []Problem
 	warn := func(path, message string) { found = append(found, Problem{Path: path, Message: message}) }
@@ -94,10 +103,16 @@ func (c *Configuration) grantWarnings() []Problem {
 			warn(fmt.Sprintf("grants[%d].groups", i), "ID tokens do not carry their project's groups: without gitlab.tokenFile this "+
 				"grant admits no job that logs in with one")
 		}
+		if isAmbiguous(&c.Grants[i].Require) {
+			warn(fmt.Sprintf("grants[%d].require.refs", i), ambiguousRefs)
+		}
 	}
 	for i := range c.Restrictions {
 		if len(c.Grants) > 0 && len(c.Restrictions[i].Agents) > 0 {
 			warn(fmt.Sprintf("restrictions[%d].agents", i), "a restriction with agents does not match jobs that a grant admits: they use no agent")
+		}
+		if isAmbiguous(&c.Restrictions[i].Require) {
+			warn(fmt.Sprintf("restrictions[%d].require.refs", i), ambiguousRefs)
 		}
 	}
 	if len(c.Blocked.Groups) > 0 && groupsUnknown {

@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,6 +41,52 @@ func TestParse_WarnsOfPatternsThatCoverAdministrators(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			got := parse(t, edit(t, agent, agent+"  impersonate: "+row.impersonate+"\n"))
 			if diff := cmp.Diff(row.want, texts(got.Warnings)); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestParse_WarnsOfGrantsThatDoNotDoWhatTheySeem(t *testing.T) {
+	const (
+		byGroup   = "grants:\n- {name: a, groups: [23]}\n"
+		byProject = "grants:\n- {name: a, projects: [150]%s}\n"
+		byRef     = "grants:\n- {name: a, projects: [150], require: {refs: [main]%s}}\n"
+		idTokens  = "idTokens: {audience: a, requireLiveness: false}\n"
+		withToken = "  tokenFile: t\n"
+		ambiguous = ".require.refs: a tag can have the name of a branch, and who may not push to the branch may be allowed to push the tag: " +
+			"add refTypes, or protectedRef"
+	)
+	for _, row := range []struct {
+		name, gitlab, rest string
+		want               []string
+	}{
+		{name: "groups, and job tokens alone", rest: byGroup},
+		{name: "groups, and ID tokens with an access token", gitlab: withToken, rest: byGroup + idTokens},
+		{name: "groups, and ID tokens without an access token", rest: byGroup + idTokens,
+			want: []string{"grants[0].groups: ID tokens do not carry their project's groups: without gitlab.tokenFile this grant admits no job that logs in with one"}},
+		{name: "blocked groups, and ID tokens without an access token", rest: fmt.Sprintf(byProject, "") + idTokens + "blocked: {groups: [23]}\n",
+			want: []string{"blocked.groups: the groups of jobs with ID tokens are not known without gitlab.tokenFile, so no group blocks such a job"}},
+		{name: "a restriction of an agent, beside grants",
+			rest: fmt.Sprintf(byProject, "") + "restrictions:\n- {name: a, agents: [4], require: {projects: [1]}}\n",
+			want: []string{"restrictions[0].agents: a restriction with agents does not match jobs that a grant admits: they use no agent"}},
+		{name: "a branch's name, which a tag can have", rest: fmt.Sprintf(byRef, ""), want: []string{"grants[0]" + ambiguous}},
+		{name: "a branch's name, of branches", rest: fmt.Sprintf(byRef, ", refTypes: [branch]")},
+		{name: "a branch's name, protected", rest: fmt.Sprintf(byRef, ", protectedRef: true")},
+		{name: "a branch's name, in a restriction", rest: fmt.Sprintf(byProject, "") + "restrictions:\n- {name: a, require: {refs: [main]}}\n",
+			want: []string{"restrictions[0]" + ambiguous}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			c, err := config.Parse("config.yaml", []byte("apiVersion: jobgate.io/v1alpha1\nkind: Configuration\ncluster: {name: prod}\n"+
+				"gitlab:\n  url: https://gitlab.example.com\n"+row.gitlab+"agents: [{id: 4}]\nserving: {certFile: c, keyFile: k}\n"+row.rest))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, w := range c.Warnings {
+				got = append(got, w.Path+": "+w.Message)
+			}
+			if diff := cmp.Diff(row.want, got); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}
 		})
