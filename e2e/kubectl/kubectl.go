@@ -16,7 +16,7 @@ import (
 	"github.com/jobgate/jobgate/e2e/process"
 )
 
-// Timeout bounds one command or script.
+// Timeout bounds one command or script, where a workspace has no other limit.
 const Timeout = time.Minute
 
 // Workspace is where one user's commands run. Its Kubeconfig need not exist before a command writes it.
@@ -24,6 +24,7 @@ type Workspace struct {
 	Dir        string // the working directory, empty at first
 	Kubeconfig string // $KUBECONFIG
 	Cache      string // $KUBECACHEDIR
+	Limit      time.Duration
 	env        []string
 	kubectl    string
 }
@@ -53,7 +54,7 @@ func New(dir, kubectl string, env ...string) (*Workspace, error) {
 		}
 	}
 	w := &Workspace{
-		Dir: work, Kubeconfig: filepath.Join(dir, "kubeconfig"), Cache: filepath.Join(dir, "cache"), kubectl: kubectl,
+		Dir: work, Kubeconfig: filepath.Join(dir, "kubeconfig"), Cache: filepath.Join(dir, "cache"), Limit: Timeout, kubectl: kubectl,
 	}
 	w.env = append([]string{
 		"HOME=" + home,
@@ -80,7 +81,7 @@ func (w *Workspace) Script(ctx context.Context, script string) (Result, error) {
 }
 
 func (w *Workspace) run(ctx context.Context, stdin, path string, args ...string) (Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, Timeout)
+	ctx, cancel := context.WithTimeout(ctx, w.Limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Dir, cmd.Env = w.Dir, w.env

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jobgate/jobgate/internal/eventually"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 
 	"github.com/jobgate/jobgate/e2e/docs"
@@ -81,10 +80,7 @@ func rollBack(t *testing.T) {
 	for _, script := range []string{second, steps[3].Commands(), "rm /etc/kubernetes/manifests/jobgate.yaml"} {
 		typed(t, script)
 	}
-	eventually.Succeeds(t, func() error {
-		_, err := site.machine.Run(t.Context(), "! curl --silent http://127.0.0.1:9444/livez")
-		return err
-	})
+	must(t, site.machine.Eventually(lasting(t), "! curl --silent http://127.0.0.1:9444/livez"))
 }
 
 // step is one of those that init prints.

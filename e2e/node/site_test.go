@@ -213,7 +213,7 @@ func succeed(t *testing.T, w *kubectl.Workspace, args ...string) string {
 // try runs kubectl and lets it fail.
 func try(t *testing.T, w *kubectl.Workspace, args ...string) kubectl.Result {
 	t.Helper()
-	result, err := w.Run(t.Context(), args...)
+	result, err := w.Run(lasting(t), args...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +222,7 @@ func try(t *testing.T, w *kubectl.Workspace, args ...string) kubectl.Result {
 
 func apply(t *testing.T, w *kubectl.Workspace, manifest string) {
 	t.Helper()
-	result, err := w.Apply(t.Context(), manifest)
+	result, err := w.Apply(lasting(t), manifest)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,9 +234,22 @@ func apply(t *testing.T, w *kubectl.Workspace, manifest string) {
 // typed runs what an admin types as root on the machine.
 func typed(t *testing.T, script string) string {
 	t.Helper()
-	out, err := site.machine.Run(t.Context(), script)
+	out, err := site.machine.Run(lasting(t), script)
 	if err != nil {
 		t.Fatalf("%s\n%v", script, err)
 	}
 	return out
+}
+
+// lasting is for commands, which tests also run while they clean up.
+func lasting(t *testing.T) context.Context {
+	t.Helper()
+	return context.WithoutCancel(t.Context())
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }
