@@ -7,17 +7,18 @@ dir=$1 name=$2 address=$3 gateway=$4
 root=$dir/root disk=$dir/disk
 hostname "$name"
 
-# The machine's files are those of this one, and what it changes is on its disk. The folders with file systems or a database in them are
-# on the disk directly.
+# The machine's files are those of this one, and what it changes is on its disk. The folders with file systems in them are on the disk
+# directly, and etcd has a disk to itself.
 mount --make-rprivate /
-mkdir -p "$root" "$disk"
 mount -o loop "$dir/disk.img" "$disk"
 mkdir -p "$disk/upper" "$disk/work"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$disk/upper,workdir=$disk/work" "$root"
-for folder in var/lib/containerd var/lib/kubelet var/lib/etcd; do
+for folder in var/lib/containerd var/lib/kubelet; do
   mkdir -p "$disk/$folder" "$root/$folder"
   mount --bind "$disk/$folder" "$root/$folder"
 done
+mkdir -p "$root/var/lib/etcd"
+mount -o loop "$dir/etcd.img" "$root/var/lib/etcd"
 if [ ! -e "$disk/seeded" ]; then
   cp -a "$dir/seed/." "$root/"
   touch "$disk/seeded"

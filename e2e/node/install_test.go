@@ -112,19 +112,24 @@ func pageSteps(t *testing.T) (initialize string, steps []step) {
 		if initialize == "" || !b.Is("text", "printed", "kubeadm") {
 			continue
 		}
-		text, _, _ := strings.Cut(b.Text, "\nOn further control-plane nodes")
-		starts := stepStart.FindAllStringSubmatchIndex(text, -1)
-		for i, at := range starts {
-			end := len(text)
-			if i+1 < len(starts) {
-				end = starts[i+1][0]
-			}
-			steps = append(steps, step{Number: text[at[2]:at[3]], Text: text[at[0]:end]})
-		}
-		return initialize, steps
+		return initialize, stepsIn(b.Text)
 	}
 	t.Fatal("the page shows no installation on an existing kubeadm cluster")
 	return "", nil
+}
+
+// stepsIn are those that init has printed.
+func stepsIn(printed string) (steps []step) {
+	printed, _, _ = strings.Cut(printed, "\nOn further control-plane nodes")
+	starts := stepStart.FindAllStringSubmatchIndex(printed, -1)
+	for i, at := range starts {
+		end := len(printed)
+		if i+1 < len(starts) {
+			end = starts[i+1][0]
+		}
+		steps = append(steps, step{Number: printed[at[2]:at[3]], Text: printed[at[0]:end]})
+	}
+	return steps
 }
 
 func installPage(t *testing.T) *docs.Page {

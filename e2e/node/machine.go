@@ -31,7 +31,8 @@ var startKubelet string
 var containerdConfiguration string
 
 const (
-	diskSize     = 8 << 30 // a sparse file
+	diskSize     = 8 << 30 // in sparse files
+	etcdSize     = 1 << 30
 	pollInterval = 200 * time.Millisecond
 	// patience bounds each start of something; it only ends a broken run.
 	patience = 5 * time.Minute
@@ -60,17 +61,22 @@ func NewMachine(ctx context.Context, number int, programs binaries.NodeSet) (*Ma
 			return nil, fmt.Errorf("make the folder of %s: %w", name, err)
 		}
 	}
-	disk := filepath.Join(m.dir, "disk.img")
-	if err := os.WriteFile(disk, nil, 0o600); err != nil {
-		return nil, fmt.Errorf("make the disk of %s: %w", name, err)
-	}
-	if err := os.Truncate(disk, diskSize); err != nil {
-		return nil, fmt.Errorf("make the disk of %s: %w", name, err)
-	}
-	if err := command(ctx, "mkfs.ext4", "-q", disk); err != nil {
-		return nil, err
+	for name, size := range map[string]int64{"disk.img": diskSize, "etcd.img": etcdSize} {
+		if err := makeDisk(ctx, filepath.Join(m.dir, name), size); err != nil {
+			return nil, fmt.Errorf("make a disk of %s: %w", m.Name, err)
+		}
 	}
 	return m, m.seed()
+}
+
+func makeDisk(ctx context.Context, file string, size int64) error {
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		return err
+	}
+	if err := os.Truncate(file, size); err != nil {
+		return err
+	}
+	return command(ctx, "mkfs.ext4", "-q", file)
 }
 
 // seed leaves what the machine finds on its disk at the first boot.
@@ -156,9 +162,9 @@ func (m *Machine) PowerOff(ctx context.Context) error {
 	}
 	// The kernel lets go of the disk a moment later; and the cable's other end goes with the machine's.
 	return eventually(ctx, func(ctx context.Context) error {
-		attached, err := output(ctx, "losetup", "--associated", filepath.Join(m.dir, "disk.img"))
-		if err == nil && attached != "" {
-			err = errors.New("the disk is still in use: " + attached)
+		attached, err := output(ctx, "losetup", "--list", "--noheadings", "--output=BACK-FILE")
+		if err == nil && strings.Contains(attached, m.dir+"/") {
+			err = errors.New("the disks are still in use: " + attached)
 		}
 		if _, missing := os.Stat("/proc/sys/net/ipv4/conf/" + m.Name); err == nil && missing == nil {
 			err = errors.New("the cable is still there")

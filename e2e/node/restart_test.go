@@ -4,12 +4,17 @@ package node_test
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 )
 
-const manifest = "/etc/kubernetes/manifests/jobgate.yaml"
+// instance is one of the jobgates on the machine.
+type instance struct{ manifest, health string }
+
+var (
+	first  = instance{manifest: "/etc/kubernetes/manifests/jobgate.yaml", health: "127.0.0.1:9444"}
+	second = instance{manifest: "/etc/kubernetes/manifests/jobgate-2.yaml", health: "127.0.0.1:9445"}
+)
 
 // calm is how long nothing is refused before a restart counts as over: longer than the API server remembers a refusal or a login.
 const calm = 15 * time.Second
@@ -25,8 +30,7 @@ func TestRestart_OneInstanceUnderLoad(t *testing.T) {
 	} {
 		t.Run(step.name, func(t *testing.T) {
 			measure(t, func() {
-				change(t, withImage(typed(t, "cat "+manifest), step.image))
-				awaitReady(t, step.image)
+				first.update(t, step.image)
 			})
 		})
 	}
@@ -55,24 +59,14 @@ func measure(t *testing.T, restart func()) {
 	}
 }
 
-func withImage(text, version string) string {
-	before, after, _ := strings.Cut(text, "image: ghcr.io/jobgate/jobgate:")
-	_, rest, _ := strings.Cut(after, "\n")
-	return before + "image: ghcr.io/jobgate/jobgate:" + version + "\n" + rest
-}
-
-// change replaces the manifest as install does. The kubelet starts every file in its folder, so the new one is written elsewhere.
-func change(t *testing.T, text string) {
+// update gives the instance another version of the image, as an upgrade does, and waits until that is ready. The kubelet starts every
+// file in its folder, so the new manifest is written elsewhere.
+func (i instance) update(t *testing.T, version string) {
 	t.Helper()
-	typed(t, fmt.Sprintf("cat >/root/jobgate.yaml <<'END'\n%sEND\ninstall -m 0644 /root/jobgate.yaml %s", text, manifest))
-}
-
-// awaitReady waits for jobgate in a version.
-func awaitReady(t *testing.T, version string) {
-	t.Helper()
-	must(t, site.machine.Eventually(lasting(t), fmt.Sprintf(
-		`curl --silent --fail http://127.0.0.1:9444/readyz && curl --silent --fail http://127.0.0.1:9444/metrics | grep -F 'jobgate_build_info{version="%s"}'`,
-		version)))
+	typed(t, fmt.Sprintf(`sed 's|image: ghcr.io/jobgate/jobgate:.*|image: ghcr.io/jobgate/jobgate:%s|' %s >/root/jobgate.yaml
+install -m 0644 /root/jobgate.yaml %[2]s`, version, i.manifest))
+	must(t, site.machine.Eventually(lasting(t), fmt.Sprintf(`curl --silent --fail http://%[1]s/readyz
+curl --silent --fail http://%[1]s/metrics | grep -F 'jobgate_build_info{version="%[2]s"}'`, i.health, version)))
 }
 
 func awaitCalm(t *testing.T, tr *traffic) {

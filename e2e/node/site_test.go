@@ -11,11 +11,13 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 	"github.com/jobgate/jobgate/internal/pkitest"
@@ -99,11 +101,11 @@ func startGitLab() error {
 	listener = tls.NewListener(listener, &tls.Config{
 		Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
 	})
-	site.gitlab, err = gitlabtest.Start(gitlabtest.Options{Listener: listener, Instance: instance()})
+	site.gitlab, err = gitlabtest.Start(gitlabtest.Options{Listener: listener, Instance: gitlabInstance()})
 	return errors.Join(err, site.machine.Seed("/root/gitlab-ca.crt", authority.PEM(), 0o644))
 }
 
-func instance() gitlabtest.Instance {
+func gitlabInstance() gitlabtest.Instance {
 	return gitlabtest.Instance{
 		Settings: gitlabtest.Settings{Licensed: true},
 		Groups:   []gitlabtest.Group{{ID: group, Path: "path"}, {ID: 25, Parent: group, Path: "path/to"}, {ID: 27, Parent: 25, Path: "path/to/agent"}},
@@ -252,4 +254,26 @@ func must(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// until tries again for minutes: a machine that starts takes its time.
+func until(t *testing.T, try func() error) error {
+	t.Helper()
+	var err error
+	for deadline := time.Now().Add(bootPatience); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
+		if err = try(); err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("still, after %s: %w", bootPatience, err)
+}
+
+// answer is nil if the user of the kubeconfig gets one from the API server.
+func answer(t *testing.T, kubeconfig string, args ...string) error {
+	t.Helper()
+	cmd := exec.CommandContext(lasting(t), site.programs.Kubectl, append([]string{"--kubeconfig=" + kubeconfig, "--request-timeout=10s"}, args...)...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("kubectl %s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	return nil
 }
