@@ -169,6 +169,7 @@ tidy: ## tidy all modules
 	cd tools && go mod tidy
 	cd tools/golangci-lint && go mod tidy
 	cd tools/containerd && go mod tidy
+	cd tools/helm && go mod tidy
 
 .PHONY: clean
 clean: ## remove what was built

@@ -8,7 +8,11 @@ import (
 	"strings"
 )
 
-const containerdModule = "github.com/containerd/containerd/v2"
+// Modules that need other versions than Kubernetes have a folder for themselves in tools.
+const (
+	containerdModule = "github.com/containerd/containerd/v2"
+	helmModule       = "helm.sh/helm/v4"
+)
 
 // NodeSet are the programs of a machine that is a node, too.
 type NodeSet struct {
@@ -18,6 +22,7 @@ type NodeSet struct {
 	Containerd string
 	Shim       string // containerd starts it by its name
 	Ctr        string
+	Helm       string // CI jobs run it
 }
 
 // OnPath are the programs that someone types, or that find each other on the PATH. jobgate is not among them.
@@ -35,30 +40,39 @@ func BuildNode(ctx context.Context, options Options) (NodeSet, error) {
 	if err != nil {
 		return NodeSet{}, err
 	}
-	module := filepath.Join(v.root, "tools", "containerd")
-	containerd, err := goCommand(ctx, module, nil, "list", "-m", "-f", "{{.Version}}", containerdModule)
-	if err != nil {
-		return NodeSet{}, fmt.Errorf("learn containerd's version: %w", err)
+	t := tools{module: map[string]string{}, version: map[string]string{}}
+	for name, path := range map[string]string{"containerd": containerdModule, "helm": helmModule} {
+		t.module[name] = filepath.Join(v.root, "tools", name)
+		version, err := goCommand(ctx, t.module[name], nil, "list", "-m", "-f", "{{.Version}}", path)
+		if err != nil {
+			return NodeSet{}, fmt.Errorf("learn the version of %s: %w", name, err)
+		}
+		t.version[name] = strings.TrimSpace(version)
 	}
-	node, programs := planNode(set, v, module, strings.TrimSpace(containerd))
+	node, programs := planNode(set, v, t)
 	return node, buildAll(ctx, programs, options.Progress)
 }
 
-func planNode(set Set, v versions, module, containerd string) (NodeSet, []program) {
+// tools are by the names of their folders.
+type tools struct{ module, version map[string]string }
+
+func planNode(set Set, v versions, t tools) (NodeSet, []program) {
 	upstream := filepath.Dir(set.APIServer)
-	runtimeDir := filepath.Join(filepath.Dir(upstream), strings.Join([]string{
-		"containerd-" + containerd, v.goVersion, runtime.GOOS + "-" + runtime.GOARCH,
-	}, "_"))
+	folder := func(tool string) string {
+		return filepath.Join(filepath.Dir(upstream), strings.Join([]string{
+			tool + "-" + t.version[tool], v.goVersion, runtime.GOOS + "-" + runtime.GOARCH,
+		}, "_"))
+	}
 	node := NodeSet{
 		Set:     set,
 		Kubelet: filepath.Join(upstream, "kubelet"), Scheduler: filepath.Join(upstream, "kube-scheduler"),
-		Containerd: filepath.Join(runtimeDir, "containerd"), Shim: filepath.Join(runtimeDir, "containerd-shim-runc-v2"),
-		Ctr: filepath.Join(runtimeDir, "ctr"),
+		Containerd: filepath.Join(folder("containerd"), "containerd"), Shim: filepath.Join(folder("containerd"), "containerd-shim-runc-v2"),
+		Ctr: filepath.Join(folder("containerd"), "ctr"), Helm: filepath.Join(folder("helm"), "helm"),
 	}
 	var programs []program
 	for _, output := range []string{node.Containerd, node.Shim, node.Ctr} {
 		programs = append(programs, program{
-			name: filepath.Base(output), dir: module, pkg: containerdModule + "/cmd/" + filepath.Base(output), output: output, keep: true,
+			name: filepath.Base(output), dir: t.module["containerd"], pkg: containerdModule + "/cmd/" + filepath.Base(output), output: output, keep: true,
 			// Without the snapshotters that need C libraries.
 			flags: []string{"-tags=no_btrfs,no_devmapper,no_zfs", "-ldflags", "-s -w"},
 		})
@@ -69,5 +83,7 @@ func planNode(set Set, v versions, module, containerd string) (NodeSet, []progra
 			flags: []string{"-ldflags", kubernetesLinkFlags(v.kubernetes)},
 		})
 	}
-	return node, programs
+	return node, append(programs, program{
+		name: "helm", dir: t.module["helm"], pkg: helmModule + "/cmd/helm", output: node.Helm, keep: true, flags: []string{"-ldflags", "-s -w"},
+	})
 }
