@@ -36,24 +36,24 @@ spec:
 var clients = []struct{ name, script string }{
 	{name: "helm installs, upgrades, rolls back and uninstalls", script: `
 released() { kubectl logs deployment/shop --all-pods | grep -x -c ".*release $1" | grep -x 2; }
-helm install shop chart --set release=1 --wait --timeout 50s
+helm install shop chart --set release=1 --wait --timeout 5m
 released 1
-helm upgrade shop chart --set release=2 --wait --timeout 50s
+helm upgrade shop chart --set release=2 --wait --timeout 5m
 released 2
-helm rollback shop 1 --wait --timeout 50s
+helm rollback shop 1 --wait --timeout 5m
 released 1
 helm history shop | grep 'Rollback to 1'
-helm uninstall shop --wait --timeout 50s
+helm uninstall shop --wait --timeout 5m
 test -z "$(kubectl get deployments --selector=app.kubernetes.io/managed-by=Helm --output=name)"`},
 	{name: "kustomize", script: `
 kubectl apply -k kustomize
-kubectl rollout status deployment/shop-of-kustomize --timeout=50s
-kubectl delete -k kustomize --timeout=50s`},
+kubectl rollout status deployment/shop-of-kustomize --timeout=5m
+kubectl delete -k kustomize --timeout=5m`},
 	{name: "server-side apply", script: `
 kubectl apply --server-side -f kustomize/shop.yaml
-kubectl rollout status deployment/shop --timeout=50s
+kubectl rollout status deployment/shop --timeout=5m
 kubectl diff --server-side -f kustomize/shop.yaml
-kubectl delete -f kustomize/shop.yaml --timeout=50s`},
+kubectl delete -f kustomize/shop.yaml --timeout=5m`},
 }
 
 func TestClients_DeployAsAJob(t *testing.T) {

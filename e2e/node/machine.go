@@ -16,8 +16,6 @@ import (
 	"syscall"
 	"time"
 
-	"k8s.io/apimachinery/pkg/util/wait"
-
 	"github.com/jobgate/jobgate/e2e/binaries"
 )
 
@@ -54,7 +52,7 @@ func NewMachine(ctx context.Context, number int, programs binaries.NodeSet) (*Ma
 	name := "node-" + strconv.Itoa(number)
 	m := &Machine{
 		Name: name, dir: filepath.Join(Folder(), name), programs: programs,
-		Address: fmt.Sprintf("10.200.%d.10", number), Gateway: fmt.Sprintf("10.200.%d.1", number),
+		Address: address(number), Gateway: fmt.Sprintf("10.200.%d.1", number),
 	}
 	for _, folder := range []string{"seed", "disk", "root"} {
 		if err := os.MkdirAll(filepath.Join(m.dir, folder), 0o755); err != nil {
@@ -68,6 +66,8 @@ func NewMachine(ctx context.Context, number int, programs binaries.NodeSet) (*Ma
 	}
 	return m, m.seed()
 }
+
+func address(number int) string { return fmt.Sprintf("10.200.%d.10", number) }
 
 func makeDisk(ctx context.Context, file string, size int64) error {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -84,7 +84,7 @@ func (m *Machine) seed() error {
 	for path, text := range map[string]string{
 		"/etc/containerd/config.toml":   containerdConfiguration,
 		"/etc/hostname":                 m.Name + "\n",
-		"/etc/hosts":                    "127.0.0.1 localhost\n" + m.Address + " " + m.Name + "\n" + GitLabAddress + " " + GitLabName + "\n",
+		"/etc/hosts":                    "127.0.0.1 localhost\n" + m.Address + " " + m.Name + "\n" + address(1) + " " + Endpoint + "\n" + GitLabAddress + " " + GitLabName + "\n",
 		"/usr/local/sbin/start-kubelet": startKubelet,
 		"/root/kubeadm.yaml":            m.kubeadmConfiguration(),
 	} {
@@ -125,7 +125,7 @@ func (m *Machine) Boot(ctx context.Context) error {
 	defer log.Close()
 	// The cable is plugged in once the process is in its cgroup, which is where its view of the hierarchies begins.
 	const start = `until ip link show eth0 >/dev/null 2>&1; do sleep 0.1; done; exec unshare --cgroup -- /bin/sh -c "$@"`
-	boot := exec.Command("/bin/sh", "-c", start, "sh", bootScript, "boot.sh", m.dir, m.Name, m.Address, m.Gateway) //nolint:noctx // PowerOff ends it
+	boot := exec.Command("/bin/sh", "-c", start, "sh", bootScript, "boot.sh", m.dir, m.Name, m.Address, m.Gateway)
 	boot.Stdout, boot.Stderr = log, log
 	boot.Env = []string{"PATH=" + searchPath, "HOME=/root"}
 	boot.SysProcAttr = &syscall.SysProcAttr{
@@ -223,19 +223,24 @@ func (m *Machine) Path(name string) string {
 
 // eventually tries until there is no error.
 func eventually(ctx context.Context, try func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	var last error
-	err := wait.PollUntilContextTimeout(ctx, pollInterval, patience, true, func(ctx context.Context) (bool, error) {
+	for {
 		err := try(ctx)
-		if err != nil && ctx.Err() != nil && last != nil {
-			return false, nil // it was cut short, and says less than the one before
+		if err == nil {
+			return nil
 		}
-		last = err
-		return err == nil, nil
-	})
-	if err != nil {
-		return fmt.Errorf("%w; the last attempt: %w", err, last)
+		// An attempt that is cut short says less than the one before.
+		if ctx.Err() == nil || last == nil {
+			last = err
+		}
+		select {
+		case <-time.After(pollInterval):
+		case <-ctx.Done():
+			return fmt.Errorf("%w; the last attempt: %w", ctx.Err(), last)
+		}
 	}
-	return nil
 }
 
 func command(ctx context.Context, name string, args ...string) error {

@@ -187,7 +187,10 @@ func admin(t *testing.T) *kubectl.Workspace {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return workspace(t, kubeconfig)
+	w := workspace(t, kubeconfig)
+	// The name in it is known to machines alone.
+	succeed(t, w, "config", "set-cluster", "kubernetes", "--server="+serverURL())
+	return w
 }
 
 func workspace(t *testing.T, kubeconfig []byte) *kubectl.Workspace {
@@ -196,6 +199,7 @@ func workspace(t *testing.T, kubeconfig []byte) *kubectl.Workspace {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.Limit = bootPatience
 	if err := os.WriteFile(w.Kubeconfig, kubeconfig, 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -16,8 +16,8 @@ import (
 	"github.com/jobgate/jobgate/e2e/kubectl"
 )
 
-// forward asks the pod's own web server, which no one else can reach.
-const forward = `kubectl port-forward deployment/web :8080 >ports 2>errors & forward=$!
+// forward makes a port of the pod one of the job's.
+const forward = `kubectl port-forward deployment/web :PORT >ports 2>errors & forward=$!
 trap 'kill $forward' EXIT
 until [ -s ports ]; do kill -0 $forward || { cat errors >&2; trap - EXIT; exit 1; }; sleep 0.2; done
 port=$(sed -n 's/.*127.0.0.1:\([0-9]*\) .*/\1/p' ports)
@@ -29,7 +29,7 @@ var streams = []struct {
 	want         string // in what it prints
 	connects     bool   // an admission policy is asked; it is not about reads
 }{
-	{name: "logs", script: "kubectl logs deployment/web", want: "line 1\n"},
+	{name: "logs", script: "kubectl logs deployment/web", want: "line 0\n"},
 	{name: "logs -f", script: "kubectl logs -f --tail=1 deployment/web | head -n 4 | wc -l", want: "4\n"},
 	{name: "exec", script: "kubectl exec deployment/web -- echo from the pod", want: "from the pod\n", connects: true},
 	{name: "exec -i", script: "echo from the job | kubectl exec -i deployment/web -- cat", want: "from the job\n", connects: true},
@@ -43,11 +43,11 @@ kubectl cp "${pod#pod/}:/tmp/copy" copy
 cat copy`,
 		want: "there and back\n", connects: true,
 	},
-	{name: "port-forward", script: forward + "curl --silent --show-error --fail http://127.0.0.1:$port/", want: "hello\n", connects: true},
-	{name: "wait", script: "kubectl wait deployment/web --for=condition=Available --timeout=50s", want: "condition met\n"},
+	{name: "port-forward", script: strings.Replace(forward, "PORT", "8080", 1) + "curl --silent --show-error --fail http://127.0.0.1:$port/", want: "hello\n", connects: true},
+	{name: "wait", script: "kubectl wait deployment/web --for=condition=Available --timeout=5m", want: "condition met\n"},
 	{
 		name:   "rollout status",
-		script: "kubectl rollout restart deployment/web; kubectl rollout status deployment/web --timeout=50s",
+		script: "kubectl rollout restart deployment/web; kubectl rollout status deployment/web --timeout=5m",
 		want:   "successfully rolled out\n",
 	},
 }
@@ -134,7 +134,7 @@ func TestStreams_LastLong(t *testing.T) {
 		t.Fatal(err)
 	}
 	j := webJob(t)
-	j.Limit = length + kubectl.Timeout
+	j.Limit = length + bootPatience
 	seconds := int(length.Seconds())
 	succeed(t, j.Workspace, "create", "configmap", "late")
 	t.Cleanup(func() { try(t, j.Workspace, "delete", "configmap", "late") })
@@ -142,12 +142,12 @@ func TestStreams_LastLong(t *testing.T) {
 	for name, text := range map[string]string{
 		"an exec that is silent": fmt.Sprintf("test $(kubectl exec deployment/web -- sh -c 'sleep %d; echo end') = end", seconds),
 		"logs -f": fmt.Sprintf("begin=$(date +%%s); kubectl logs -f --tail=1 deployment/web | head -n %d >lines; "+
-			"test $(($(date +%%s) - begin)) -ge %d; test $(wc -l <lines) = %d", seconds, seconds*9/10, seconds),
+			"test $(($(date +%%s) - begin)) -ge %d; test $(wc -l <lines) = %d; awk 'NR > 1 && $2 != last + 1 { exit 1 } { last = $2 }' lines", seconds, seconds*9/10, seconds),
 		"an attach": fmt.Sprintf("kubectl attach --quiet deployment/web | head -n %d | wc -l | grep -x %d", seconds, seconds),
-		"a port-forward": forward + fmt.Sprintf(
-			"(sleep %d; printf 'GET / HTTP/1.0\\r\\n\\r\\n') | curl --silent --no-buffer telnet://127.0.0.1:$port | grep hello", seconds),
+		"a port-forward that is silent": strings.Replace(forward, "PORT", "8081", 1) + fmt.Sprintf(
+			`bash -c "exec 3<>/dev/tcp/127.0.0.1/$port; sleep %d; echo end >&3; head -n 1 <&3" | grep -x end`, seconds),
 		"a wait": fmt.Sprintf("(sleep %d; kubectl patch configmap late --patch='{\"data\":{\"done\":\"yes\"}}') & "+
-			"kubectl wait configmap/late --for=jsonpath='{.data.done}'=yes --timeout=%ds", seconds, seconds+50),
+			"kubectl wait configmap/late --for=jsonpath='{.data.done}'=yes --timeout=%ds", seconds, seconds+300),
 	} {
 		running.Go(func() error {
 			begin := time.Now()

@@ -48,8 +48,10 @@ func twoInstances(t *testing.T) {
 	for _, s := range []step{steps[0], steps[len(steps)-1]} {
 		t.Log("\n" + typed(t, s.Commands()))
 	}
+	// "From two to one": remove the second, then run init without --instances.
 	t.Cleanup(func() {
-		rollBack(t)
-		typed(t, "rm -rf "+second.manifest+" /etc/kubernetes/jobgate")
+		typed(t, "rm "+second.manifest)
+		must(t, site.machine.Eventually(lasting(t), "! curl --silent http://"+second.health+"/livez"))
+		typed(t, initialize+local)
 	})
 }

@@ -31,8 +31,8 @@ func grant(t *testing.T) {
 	apply(t, admin(t), rights)
 }
 
-// web is a Deployment that runs on a node whose network is not ready, because pods have no network but the node's here. It counts, and
-// serves a page on the node's loopback address alone.
+// web is a Deployment that runs on a node whose network is not ready, because pods have no network but the node's here. It counts, repeats
+// what it is told on one port, and serves a page on another.
 const web = `
 apiVersion: apps/v1
 kind: Deployment
@@ -51,7 +51,7 @@ spec:
       - name: web
         image: ` + toolsImage + `
         imagePullPolicy: Never
-        command: [sh, -c, "echo hello >/tmp/index.html; until httpd -p 127.0.0.1:8080 -h /tmp; do sleep 1; done; i=0; while sleep 1; do i=$((i+1)); echo line $i; done"]
+        command: [sh, -c, "echo line 0; echo hello >/tmp/index.html; nc -ll -p 8081 -e cat & until httpd -p 127.0.0.1:8080 -h /tmp; do sleep 1; done; i=0; while sleep 1; do i=$((i+1)); echo line $i; done"]
         readinessProbe: {exec: {command: [wget, -q, -O, "-", "http://127.0.0.1:8080/"]}, periodSeconds: 1, timeoutSeconds: 10}
 `
 
@@ -59,7 +59,7 @@ spec:
 func deployWeb(t *testing.T, j job) {
 	t.Helper()
 	apply(t, j.Workspace, web)
-	succeed(t, j.Workspace, "rollout", "status", "deployment/web", "--namespace=web", "--timeout=50s")
+	succeed(t, j.Workspace, "rollout", "status", "deployment/web", "--namespace=web", "--timeout=5m")
 }
 
 // webJob is a job that has deployed web, and works in that namespace.

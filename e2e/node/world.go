@@ -53,7 +53,7 @@ func Enter(variables ...string) (code int, err error) {
 		return 1, fmt.Errorf("make the world's folder: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir), removeGroups(filepath.Base(dir))) }()
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...) //nolint:noctx // signals end it
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
 	cmd.Env = append(append(os.Environ(), variables...), worldVariable+"="+dir)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
