@@ -133,10 +133,9 @@ monitoring: e2e-binaries ## the alerts by promtool, the dashboard's and the aler
 	cd e2e && $(PURE) go test -count=1 -run '^(TestAlerts|TestDashboard|TestMonitoring)' .
 
 .PHONY: bench
-bench: ## benchmarks; ratios are to a constant handler in the same run
+bench: ## everything that is measured, as a table and bin/bench.json; UPDATE_DOCS=1 writes docs/performance.md from it
 	@hack/need h2load
-	@GOGC=400 $(PURE) hack/bench
-	@cd e2e && $(PURE) go run ./throughput
+	@cd e2e && $(PURE) go run ./bench -output $(abspath $(BIN))/bench.json $(if $(UPDATE_DOCS),-docs)
 
 ATTACK ?= unknown-tokens
 SCALE ?= 1

@@ -2,6 +2,7 @@ package authz_test
 
 import (
 	"fmt"
+	"strconv"
 	"testing"
 
 	"k8s.io/apiserver/pkg/authorization/authorizer"
@@ -18,11 +19,16 @@ func deployingJob() *job.Job {
 	})
 }
 
-// fiftyRestrictions are as different as an admin would write them. Only the last matches as's request, and the job of
+func fiftyRestrictions() []policy.Restriction { return manyRestrictions(50) }
+
+// manyRestrictions are as different as an admin would write them. Only the last matches as's request, and the job of
 // deployingJob meets it.
-func fiftyRestrictions() []policy.Restriction {
-	restrictions := make([]policy.Restriction, 0, 50)
-	for i := range 49 {
+func manyRestrictions(n int) []policy.Restriction {
+	if n == 0 {
+		return nil
+	}
+	restrictions := make([]policy.Restriction, 0, n)
+	for i := range n - 1 {
 		r := policy.Restriction{
 			Name:       fmt.Sprintf("team-%d", i),
 			Namespaces: []string{fmt.Sprintf("team-%d", i), fmt.Sprintf("team-%d-*", i)},
@@ -73,8 +79,19 @@ func costs() map[string]costed {
 	}
 }
 
-func benchmark(b *testing.B, name string) {
-	c := costs()[name]
+func benchmark(b *testing.B, name string) { benchmarkDecision(b, costs()[name]) }
+
+// BenchmarkAuthorize_Restrictions is what a decision costs with that many restrictions.
+func BenchmarkAuthorize_Restrictions(b *testing.B) {
+	for _, n := range []int{0, 1, 10, 25, 50, 100, 200} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			benchmarkDecision(b, costed{rules: rules(manyRestrictions(n)...), known: as(extraOf(deployingJob()))})
+		})
+	}
+}
+
+func benchmarkDecision(b *testing.B, c costed) {
+	b.Helper()
 	a := newAuthorizer(registry{job: deployingJob()}, c.rules)
 	ctx := b.Context()
 	b.ReportAllocs()

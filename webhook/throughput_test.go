@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,18 +40,19 @@ const (
 
 // benched is jobgate's handler with the example's job, by each of its credentials.
 type benched struct {
+	gitlab            *gitlabtest.Server
 	handler           http.Handler
 	jobToken, idToken string
 }
 
 // newBenched remembers as many jobs as it is told. The facts are those of the fake GitLab; a known job is never asked about.
-func newBenched(b *testing.B, maxJobs int) *benched {
+func newBenched(b *testing.B, w gitlabtest.Instance, maxJobs int) *benched {
 	b.Helper()
 	klog.SetLogger(logr.Discard()) // a benchmark prints figures
 	b.Cleanup(klog.ClearLogger)
-	server := gitlabtest.New(b, gitlabtest.Example())
+	server := gitlabtest.New(b, w)
 	source, err := gitlab.New(gitlab.Options{
-		URL: server.URL(), Timeout: 10 * time.Second, MaxInFlight: 64, RequestsPerSecond: 200, Burst: 1000,
+		URL: server.URL(), Timeout: 10 * time.Second, MaxInFlight: 128, RequestsPerSecond: 1e6, Burst: 1e6,
 	})
 	if err != nil {
 		b.Fatal(err)
@@ -70,12 +72,13 @@ func newBenched(b *testing.B, maxJobs int) *benched {
 	log := decision.NewLog(nil, nil)
 	agents := []tokenreview.Agent{{ID: gitlabtest.ExampleAgent}}
 	tokens := tokenreview.New(registry, tokenreview.Config{Policy: rules, Agents: agents, IDTokens: ids}, log)
-	w := server.Instance()
+	w = server.Instance()
 	idToken, err := server.IDToken(gitlabtest.ExampleJob, benchAudience)
 	if err != nil {
 		b.Fatal(err)
 	}
 	return &benched{
+		gitlab:   server,
 		handler:  webhook.NewHandler(tokens, authz.New(registry, rules, log, nil), nil),
 		jobToken: "ci:4:" + w.Job(gitlabtest.ExampleJob).Token, idToken: idToken,
 	}
@@ -86,7 +89,7 @@ func newBenched(b *testing.B, maxJobs int) *benched {
 // small; it has no client certificates, which cost a connection and no request. The two take turns in short slices, so that
 // whatever else the machine does meets both.
 func BenchmarkThroughput(b *testing.B) {
-	known := newBenched(b, 10)
+	known := newBenched(b, gitlabtest.Example(), 10)
 	rows := []struct{ name, path, body string }{
 		{"TokenReview", "/authenticate", review("v1", known.jobToken)},
 		{"IDToken", "/authenticate", review("v1", known.idToken)},
@@ -98,18 +101,66 @@ func BenchmarkThroughput(b *testing.B) {
 			`"agent.gitlab.com/environment_slug":["prod"],"agent.gitlab.com/environment_tier":["production"]}},"status":{"allowed":false}}`},
 	}
 	for _, row := range rows[:2] { // the first login makes the job known
-		if w := post(known.handler, row.body); !strings.Contains(w.Body.String(), `"authenticated":true`) {
-			b.Fatalf("login: %s", w.Body)
-		}
+		mustLogIn(b, known.handler, row.body)
 	}
 	for _, row := range rows {
 		b.Run(row.name, func(b *testing.B) { benchmarkAgainstConstant(b, known.handler, row.path, row.body) })
 	}
 }
 
+// BenchmarkFirstLogins is BenchmarkThroughput for credentials that are not known. GitLab is the fake, on the same
+// processors.
+func BenchmarkFirstLogins(b *testing.B) {
+	const jobs, known = 1024, 2 * 64 // so many that each is forgotten before its next turn
+	w := gitlabtest.Example()
+	for i := range jobs {
+		j := w.Jobs[0]
+		j.ID, j.Token = int64(2000+i), ""
+		w.Jobs = append(w.Jobs, j)
+	}
+	login := newBenched(b, w, known)
+	var jobTokens, idTokens []string
+	for _, j := range login.gitlab.Instance().Jobs[1:] {
+		id, err := login.gitlab.IDToken(j.ID, benchAudience)
+		if err != nil {
+			b.Fatal(err)
+		}
+		jobTokens, idTokens = append(jobTokens, review("v1", "ci:4:"+j.Token)), append(idTokens, review("v1", id))
+	}
+	for _, row := range []struct {
+		name   string
+		bodies []string
+	}{{"JobToken", jobTokens}, {"IDToken", idTokens}} {
+		mustLogIn(b, login.handler, row.bodies[0])
+		b.Run(row.name, func(b *testing.B) {
+			benchmarkAgainstConstant(b, inTurn(login.handler, row.bodies), "/authenticate", row.bodies[0])
+		})
+	}
+}
+
+// inTurn gives the handler another body than the one that came, since h2load sends the same one every time.
+func inTurn(h http.Handler, bodies []string) http.Handler {
+	var turn atomic.Int64
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			return // h2load has ended its slice
+		}
+		body := bodies[int(turn.Add(1))%len(bodies)]
+		r.Body, r.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
+		h.ServeHTTP(w, r)
+	})
+}
+
+func mustLogIn(b *testing.B, h http.Handler, body string) {
+	b.Helper()
+	if w := post(h, body); !strings.Contains(w.Body.String(), `"authenticated":true`) {
+		b.Fatalf("login: %s", w.Body)
+	}
+}
+
 // BenchmarkFirstLogin_IDToken is the login of an ID token that is not known: there is room for one job, and two take turns.
 func BenchmarkFirstLogin_IDToken(b *testing.B) {
-	login := newBenched(b, 1)
+	login := newBenched(b, gitlabtest.Example(), 1)
 	bodies := []string{review("v1", login.jobToken), review("v1", login.idToken)}
 	post(login.handler, bodies[1]) // GitLab's keys are read
 	b.ReportAllocs()

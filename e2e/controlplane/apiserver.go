@@ -52,6 +52,9 @@ func (p *Plane) StartAPIServer(ctx context.Context, options APIServerOptions) (*
 	return s, nil
 }
 
+// PID is its process id.
+func (s *APIServer) PID() int { return s.process.PID() }
+
 // Restart stops the server and starts it on the same port with changed options (nil: the same).
 func (s *APIServer) Restart(ctx context.Context, change func(*APIServerOptions)) error {
 	if err := s.Stop(); err != nil {

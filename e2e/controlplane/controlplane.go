@@ -63,6 +63,9 @@ func Start(ctx context.Context, dir string, set binaries.Set) (*Plane, error) {
 	return p, nil
 }
 
+// EtcdPID is etcd's process id.
+func (p *Plane) EtcdPID() int { return p.etcd.PID() }
+
 // Stop stops everything, last started first.
 func (p *Plane) Stop() error {
 	var errs []error

@@ -76,6 +76,9 @@ func Start(spec Spec) (*Process, error) {
 	return p, nil
 }
 
+// PID is the child's process id, for what /proc says of it while it runs.
+func (p *Process) PID() int { return p.pid }
+
 // WaitReady polls probe until it succeeds. It gives up when the child ends or ctx does; the error then carries the end
 // of the child's log.
 func (p *Process) WaitReady(ctx context.Context, probe func(context.Context) error) error {

@@ -39,6 +39,9 @@ type Jobgate struct {
 // ConfigFile is the file that it reads.
 func (j *Jobgate) ConfigFile() string { return j.configFile }
 
+// PID is its process id.
+func (j *Jobgate) PID() int { return j.process.PID() }
+
 // Start starts a stopped jobgate and waits until it is ready.
 func (j *Jobgate) Start(ctx context.Context) error {
 	if _, err := j.writeConfiguration(j.configuration); err != nil {

@@ -3,6 +3,7 @@ package job_test
 import (
 	"fmt"
 	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -54,24 +55,29 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// BenchmarkLookupID_KnownJob is what every SubjectAccessReview of a known job costs the registry.
-func BenchmarkLookupID_KnownJob(b *testing.B) {
-	r, err := job.NewRegistry((&source{answer: typicalJobs}).sources(), job.Settings{
-		FreshFor: time.Hour, StaleFor: time.Hour, RejectedFor: time.Hour, MaxJobs: 1 << 16, MaxRejected: 1,
-		Timeout: time.Minute, Needs: noNeeds,
-	}, nil)
-	if err != nil {
-		b.Fatal(err)
-	}
-	for i := range 1000 {
-		if _, err := r.Lookup(b.Context(), jobToken(fmt.Sprintf("glcbt-64_%d", i+1))); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := r.LookupID(b.Context(), byID(500)); err != nil {
-			b.Fatal(err)
-		}
+// BenchmarkLookupID_KnownJobs is what every SubjectAccessReview costs the registry with that many known jobs, which take
+// turns.
+func BenchmarkLookupID_KnownJobs(b *testing.B) {
+	for _, jobs := range []int{1, 16, 256, 1024, 4096, 16384, 65536} {
+		b.Run(strconv.Itoa(jobs), func(b *testing.B) {
+			r, err := job.NewRegistry((&source{answer: typicalJobs}).sources(), job.Settings{
+				FreshFor: time.Hour, StaleFor: time.Hour, RejectedFor: time.Hour, MaxJobs: 1 << 16, MaxRejected: 1,
+				Timeout: time.Minute, Needs: noNeeds,
+			}, nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			for i := range jobs {
+				if _, err := r.Lookup(b.Context(), jobToken(fmt.Sprintf("glcbt-64_%d", i+1))); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				if _, err := r.LookupID(b.Context(), byID(int64(i%jobs+1))); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
