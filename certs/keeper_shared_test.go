@@ -21,9 +21,9 @@ func TestKeeper_TwoShareADirectory(t *testing.T) {
 			metrics[i] = prometheus.NewPedanticRegistry()
 			keep(t, certs.OpenPKI(p.Dir()), metrics[i])
 		}
-		const seconds = 600
+		const seconds = 300
 		for passed := range seconds {
-			if passed == seconds/2 {
+			if passed == seconds/3 {
 				must[certs.Rotation](t)(p.RotateCA(new(time.Minute)))
 			}
 			time.Sleep(time.Second)

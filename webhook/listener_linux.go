@@ -16,7 +16,7 @@ func shareAddress(_, _ string, socket syscall.RawConn) error {
 // ignoreNew drops every packet that begins a connection, and lets those of handshakes under way pass.
 func (l *listener) ignoreNew() error {
 	const flags, syn, everything = 13, 0x02, 0xffff // the offset of the flags in a TCP header, and the flag
-	program := []unix.SockFilter{
+	program := [...]unix.SockFilter{
 		{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: flags},
 		{Code: unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K, K: syn, Jt: 0, Jf: 1},
 		{Code: unix.BPF_RET | unix.BPF_K, K: 0},
@@ -40,7 +40,7 @@ func (l *listener) hasWaiting() bool {
 	}
 	waiting := 0
 	err = control(socket, func(fd int) (err error) {
-		waiting, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		waiting, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0) //nolint:gosec // descriptors are small
 		return err
 	})
 	return err == nil && waiting > 0

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"strings"
 	"testing"
 
+	"github.com/jobgate/jobgate/internal/daemon"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 )
 
@@ -24,7 +26,7 @@ func TestServe_SecondInstance(t *testing.T) {
 	first.start(t)
 	second := *first
 	second.health, second.ended = freeAddress(t), make(chan error, 1)
-	second.start(t, "--health-address="+second.health)
+	second.startBeside(t)
 
 	first.rewrite(t, first.config+"restrictions: [{name: none, require: {projects: [1]}}]\n")
 	first.await(t, `jobgate_config_reloads_total{result="applied"} 1`)
@@ -35,4 +37,17 @@ func TestServe_SecondInstance(t *testing.T) {
 		t.Errorf("the second alone: %s", got)
 	}
 	second.stop(t)
+}
+
+// startBeside starts another instance in this process, which has only one set of logging flags.
+func (d *served) startBeside(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	instance, err := daemon.New(ctx, daemon.Options{ConfigFile: d.file, HealthAddress: d.health})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.cancel = cancel
+	go func() { d.ended <- instance.Run(ctx) }()
+	t.Cleanup(cancel)
 }
