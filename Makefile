@@ -125,7 +125,7 @@ STREAM ?= 10s
 node: ## jobgate on a whole kubeadm node: kubelet, containerd, static pods (Linux, root); RUN=TestInstall, STREAM=11m
 	@hack/need curl nsenter runc ip mkfs.ext4 losetup
 	@hack/busybox $$(go env GOARCH) .cache/busybox/$$(go env GOARCH)
-	@cd e2e && NODE_STREAM=$(STREAM) $(PURE) go test -tags node -count=1 -v -timeout 2h -run '$(RUN)' ./node | grep -v '^=== '
+	@cd e2e && NODE_STREAM=$(STREAM) $(PURE) go test -tags node -count=1 -v -timeout 2h -run '$(RUN)' ./node | grep --line-buffered -v '^=== '
 
 .PHONY: monitoring
 monitoring: e2e-binaries ## the alerts by promtool, the dashboard's and the alerts' queries in a real Prometheus (make e2e does so, too)

@@ -40,50 +40,53 @@ func BuildNode(ctx context.Context, options Options) (NodeSet, error) {
 	if err != nil {
 		return NodeSet{}, err
 	}
-	t := tools{module: map[string]string{}, version: map[string]string{}}
-	for name, path := range map[string]string{"containerd": containerdModule, "helm": helmModule} {
-		t.module[name] = filepath.Join(v.root, "tools", name)
-		version, err := goCommand(ctx, t.module[name], nil, "list", "-m", "-f", "{{.Version}}", path)
-		if err != nil {
-			return NodeSet{}, fmt.Errorf("learn the version of %s: %w", name, err)
-		}
-		t.version[name] = strings.TrimSpace(version)
+	kubernetes := source{
+		module: v.e2e, path: kubernetesModule, kept: filepath.Dir(set.APIServer), flags: []string{"-ldflags", kubernetesLinkFlags(v.kubernetes)},
 	}
-	node, programs := planNode(set, v, t)
+	containerd, err := learnSource(ctx, v, "containerd", containerdModule)
+	if err != nil {
+		return NodeSet{}, err
+	}
+	// Without the snapshotters that need C libraries.
+	containerd.flags = append(containerd.flags, "-tags=no_btrfs,no_devmapper,no_zfs")
+	helm, err := learnSource(ctx, v, "helm", helmModule)
+	if err != nil {
+		return NodeSet{}, err
+	}
+	programs := []program{
+		kubernetes.program("kubelet"), kubernetes.program("kube-scheduler"),
+		containerd.program("containerd"), containerd.program("containerd-shim-runc-v2"), containerd.program("ctr"), helm.program("helm"),
+	}
+	node := NodeSet{
+		Set: set, Kubelet: programs[0].output, Scheduler: programs[1].output,
+		Containerd: programs[2].output, Shim: programs[3].output, Ctr: programs[4].output, Helm: programs[5].output,
+	}
 	return node, buildAll(ctx, programs, options.Progress)
 }
 
-// tools are by the names of their folders.
-type tools struct{ module, version map[string]string }
+// source is what programs are built from.
+type source struct {
+	module string // the folder whose go.mod settles the versions
+	path   string // of the module that has the programs
+	kept   string // the folder of the finished programs, named after the version
+	flags  []string
+}
 
-func planNode(set Set, v versions, t tools) (NodeSet, []program) {
-	upstream := filepath.Dir(set.APIServer)
-	folder := func(tool string) string {
-		return filepath.Join(filepath.Dir(upstream), strings.Join([]string{
-			tool + "-" + t.version[tool], v.goVersion, runtime.GOOS + "-" + runtime.GOARCH,
-		}, "_"))
+// learnSource is one of the folders in tools.
+func learnSource(ctx context.Context, v versions, name, path string) (source, error) {
+	s := source{module: filepath.Join(v.root, "tools", name), path: path, flags: []string{"-ldflags", "-s -w"}}
+	version, err := goCommand(ctx, s.module, nil, "list", "-m", "-f", "{{.Version}}", path)
+	if err != nil {
+		return source{}, fmt.Errorf("learn the version of %s: %w", name, err)
 	}
-	node := NodeSet{
-		Set:     set,
-		Kubelet: filepath.Join(upstream, "kubelet"), Scheduler: filepath.Join(upstream, "kube-scheduler"),
-		Containerd: filepath.Join(folder("containerd"), "containerd"), Shim: filepath.Join(folder("containerd"), "containerd-shim-runc-v2"),
-		Ctr: filepath.Join(folder("containerd"), "ctr"), Helm: filepath.Join(folder("helm"), "helm"),
+	s.kept = filepath.Join(v.root, ".cache", "bin", strings.Join([]string{
+		name + "-" + strings.TrimSpace(version), v.goVersion, runtime.GOOS + "-" + runtime.GOARCH,
+	}, "_"))
+	return s, nil
+}
+
+func (s source) program(name string) program {
+	return program{
+		name: name, dir: s.module, pkg: s.path + "/cmd/" + name, output: filepath.Join(s.kept, name), keep: true, flags: s.flags,
 	}
-	var programs []program
-	for _, output := range []string{node.Containerd, node.Shim, node.Ctr} {
-		programs = append(programs, program{
-			name: filepath.Base(output), dir: t.module["containerd"], pkg: containerdModule + "/cmd/" + filepath.Base(output), output: output, keep: true,
-			// Without the snapshotters that need C libraries.
-			flags: []string{"-tags=no_btrfs,no_devmapper,no_zfs", "-ldflags", "-s -w"},
-		})
-	}
-	for _, output := range []string{node.Kubelet, node.Scheduler} {
-		programs = append(programs, program{
-			name: filepath.Base(output), dir: v.e2e, pkg: kubernetesModule + "/cmd/" + filepath.Base(output), output: output, keep: true,
-			flags: []string{"-ldflags", kubernetesLinkFlags(v.kubernetes)},
-		})
-	}
-	return node, append(programs, program{
-		name: "helm", dir: t.module["helm"], pkg: helmModule + "/cmd/helm", output: node.Helm, keep: true, flags: []string{"-ldflags", "-s -w"},
-	})
 }

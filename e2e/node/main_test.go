@@ -62,6 +62,9 @@ func run(m *testing.M) int {
 
 // outside builds what is missing, while there is a network to download modules from.
 func outside() (int, error) {
+	if err := node.Supported(); err != nil {
+		return 1, err
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	set, err := binaries.BuildNode(ctx, binaries.Options{Progress: os.Stderr})

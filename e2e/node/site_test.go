@@ -240,9 +240,14 @@ func apply(t *testing.T, w *kubectl.Workspace, manifest string) {
 // typed runs what an admin types as root on the machine.
 func typed(t *testing.T, script string) string {
 	t.Helper()
-	out, err := site.machine.Run(lasting(t), script)
+	return typedOn(t, site.machine, script)
+}
+
+func typedOn(t *testing.T, m *node.Machine, script string) string {
+	t.Helper()
+	out, err := m.Run(lasting(t), script)
 	if err != nil {
-		t.Fatalf("%s\n%v", script, err)
+		t.Fatalf("%s: %s\n%v", m.Name, script, err)
 	}
 	return out
 }

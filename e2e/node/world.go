@@ -42,12 +42,23 @@ const (
 // Folder is the world's folder; empty outside.
 func Folder() string { return os.Getenv(worldVariable) }
 
+// Supported says what keeps this machine from having a world.
+func Supported() error {
+	if os.Getuid() != 0 {
+		return errors.New("only root can make cgroups and mount file systems")
+	}
+	if _, err := hierarchies(); err != nil {
+		return err
+	}
+	if _, err := os.Stat("/dev/loop-control"); err != nil {
+		return fmt.Errorf("a machine's disks are loop devices: %w", err)
+	}
+	return nil
+}
+
 // Enter runs this program again, with its arguments, inside a new world, and returns its exit code. The world's folder and cgroups are
 // removed afterwards. Variables ("NAME=value") are added to the environment.
 func Enter(variables ...string) (code int, err error) {
-	if os.Getuid() != 0 {
-		return 1, errors.New("only root can make cgroups and mount file systems")
-	}
 	dir, err := os.MkdirTemp("", "jobgate-node-")
 	if err != nil {
 		return 1, fmt.Errorf("make the world's folder: %w", err)
@@ -107,17 +118,26 @@ func Prepare(ctx context.Context) error {
 	return nil
 }
 
+// hierarchies are the folders of the cgroup hierarchies.
+func hierarchies() ([]string, error) {
+	files, err := filepath.Glob(filepath.Join(cgroups, "*", "tasks"))
+	if err == nil && len(files) == 0 {
+		err = fmt.Errorf("%s has no cgroup hierarchies of version 1, which is the only version that a machine is set up for", cgroups)
+	}
+	folders := make([]string, 0, len(files))
+	for _, file := range files {
+		folders = append(folders, filepath.Dir(file))
+	}
+	return folders, err
+}
+
 // joinGroups makes a cgroup in every hierarchy and puts a process there.
 func joinGroups(name string, pid int) error {
-	hierarchies, err := filepath.Glob(filepath.Join(cgroups, "*", "cgroup.procs"))
+	parents, err := hierarchies()
 	if err != nil {
 		return err
 	}
-	if len(hierarchies) == 0 {
-		return fmt.Errorf("%s has no cgroup hierarchies of version 1", cgroups)
-	}
-	for _, file := range hierarchies {
-		parent := filepath.Dir(file)
+	for _, parent := range parents {
 		group := filepath.Join(parent, name)
 		if err := os.MkdirAll(group, 0o755); err != nil {
 			return fmt.Errorf("make a cgroup: %w", err)
