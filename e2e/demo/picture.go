@@ -46,7 +46,7 @@ func (p *picture) add(spans ...span) {
 	p.lines = append(p.lines, line)
 }
 
-// svg draws the lines. It needs no font of its own and no script, so that it shows wherever Markdown does.
+// svg draws the lines. It needs neither a font nor a script, so that it shows wherever Markdown does.
 func (p *picture) svg(title string) []byte {
 	lines := p.lines
 	if len(lines) > 0 && len(lines[0]) == 0 {
