@@ -250,3 +250,25 @@ func TestTargets_WhatCannotStandInAManifestIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// What a target makes does not depend on how jobs are admitted, but for the configuration that is in Talos' patch.
+func TestTargets_NeedNoAgent(t *testing.T) {
+	for _, name := range append(installtest.Names(), "systemd") {
+		t.Run(name, func(t *testing.T) {
+			byAgent := defaults(t, name)
+			byAgent.Binary = "/usr/local/bin/jobgate"
+			byGrant := byAgent
+			byGrant.Agents, byGrant.Grant = nil, install.Grant{Cluster: "prod", Projects: []int64{150}}
+			with, without := deploy(t, byAgent), deploy(t, byGrant)
+			if diff := cmp.Diff(with.Steps, without.Steps); diff != "" {
+				t.Errorf("steps (-with an agent +without):\n%s", diff)
+			}
+			for i := range without.Files {
+				text := string(without.Files[i].Content)
+				if strings.Contains(text, "agents:\n- id: 4") || (name != "talos" && text != string(with.Files[i].Content)) {
+					t.Errorf("%s differs:\n%s", without.Files[i].Path, text)
+				}
+			}
+		})
+	}
+}
