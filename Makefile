@@ -98,7 +98,7 @@ lint: ## golangci-lint (.golangci.yml), actionlint, and govulncheck where its da
 
 .PHONY: unit
 unit: ## unit tests with the race detector
-	$(TOOL) gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -race -count=1 -timeout 10m ./...
+	$(TOOL) gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -race -count=1 -p 4 -timeout 10m ./...
 
 .PHONY: test-image
 test-image: ## assemble the container image and run it, without an engine
@@ -109,12 +109,16 @@ test-image: ## assemble the container image and run it, without an engine
 test-release: ## make the release for all of RELEASE_PLATFORMS twice, and compare (test-image does so for this machine's alone)
 	cd image && TEST_RELEASE_PLATFORMS="$(RELEASE_PLATFORMS)" $(PURE) go test -count=1 -timeout 45m -run TestMakeRelease ./release
 
+# The Kubernetes of the end-to-end tests, from 1.32 on; empty: the newest.
+KUBERNETES ?=
+export KUBERNETES
+
 .PHONY: e2e-binaries
 e2e-binaries: ## build kube-apiserver, etcd, kubectl and the rest into .cache (minutes when cold)
 	cd e2e && go run ./build
 
 .PHONY: e2e
-e2e: e2e-binaries ## end-to-end tests on a real API server; jobgate runs with the race detector
+e2e: e2e-binaries ## end-to-end tests on a real API server; jobgate runs with the race detector; KUBERNETES=1.32 for an older one
 	@hack/need curl jq openssl unshare sha256sum prometheus promtool
 	cd e2e && $(PURE) go run ./suite
 

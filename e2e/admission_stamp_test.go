@@ -92,6 +92,7 @@ EOF`, name, metadata, data)
 }
 
 func TestStamp(t *testing.T) {
+	needs(t, mutatingPolicies)
 	defer withPolicies(t)()
 	t.Run("every way to write", stampEveryWayToWrite)
 	t.Run("whatever jobs act as", stampWhateverJobsActAs)

@@ -38,6 +38,32 @@ func shipped(t *testing.T, elem ...string) string {
 	return path
 }
 
+// mutatingPolicies are what stamps need.
+var mutatingPolicies = feature{since: "1.36", name: "MutatingAdmissionPolicy v1"}
+
+// policyFiles are the shipped policies that the API server under test knows.
+func policyFiles(t *testing.T) (files []string) {
+	t.Helper()
+	all, err := filepath.Glob(filepath.Join(shipped(t, "admission"), "*.yaml"))
+	if err != nil || len(all) == 0 {
+		t.Fatalf("no policies: %v", err)
+	}
+	for _, file := range all {
+		if policyFeature(file).isThere() {
+			files = append(files, file)
+		}
+	}
+	return files
+}
+
+// policyFeature is what a file of manifests needs, if it is more than every supported version has.
+func policyFeature(file string) feature {
+	if strings.HasPrefix(filepath.Base(file), "stamp") {
+		return mutatingPolicies
+	}
+	return feature{}
+}
+
 // withPolicies puts the shipped policies in place, as they are, and returns what takes them away, so that other tests do not
 // meet them. The API server takes a moment for both, which this waits for.
 func withPolicies(t *testing.T) (remove func()) {
@@ -50,8 +76,8 @@ func withPolicies(t *testing.T) (remove func()) {
 			withoutPolicies(t, witness)
 		}
 	}()
-	succeed(t, admin(t), "apply", "--validate=strict", "-f", shipped(t, "admission"))
-	for _, sign := range signs {
+	succeed(t, admin(t), "apply", "--validate=strict", "-f", strings.Join(policyFiles(t), ","))
+	for _, sign := range signs() {
 		eventually.Succeeds(t, func() error { return sign.check(t, witness, true) })
 	}
 	ready = true
@@ -60,8 +86,8 @@ func withPolicies(t *testing.T) (remove func()) {
 
 func withoutPolicies(t *testing.T, witness job) {
 	t.Helper()
-	succeed(t, admin(t), "delete", "--ignore-not-found", "-f", shipped(t, "admission"))
-	for _, sign := range signs {
+	succeed(t, admin(t), "delete", "--ignore-not-found", "-f", strings.Join(policyFiles(t), ","))
+	for _, sign := range signs() {
 		eventually.Succeeds(t, func() error { return sign.check(t, witness, false) })
 	}
 	succeed(t, admin(t), "delete", "clusterrolebinding,clusterrole", "admission-tests")
@@ -73,12 +99,23 @@ type sign struct{ policy, command, prints string }
 
 var signOfStamp = sign{"jobgate-stamp", "create configmap a -n unbound --dry-run=server -o yaml", "jobgate.io/job-id: "}
 
-var signs = []sign{
+// signs are those of the policies of policyFiles.
+func signs() []sign {
+	if mutatingPolicies.isThere() {
+		return append(tierSigns, stampSigns...)
+	}
+	return tierSigns
+}
+
+var tierSigns = []sign{
 	{"jobgate-environment-tier", "create configmap a -n bound --dry-run=server", "may not do this in namespace bound"},
 	{
 		"jobgate-environment-tier-namespaces", "annotate namespace bound a=b --dry-run=server",
 		"may not do this to namespace bound",
 	},
+}
+
+var stampSigns = []sign{
 	signOfStamp,
 	{
 		"jobgate-stamp-genuine",
@@ -152,6 +189,7 @@ func TestManifests_AreAcceptedByTheAPIServer(t *testing.T) {
 		}
 		for _, file := range files {
 			t.Run(folder+"/"+filepath.Base(file), func(t *testing.T) {
+				needs(t, policyFeature(file))
 				result := try(t, admin(t), "apply", "--dry-run=server", "--validate=strict", "-f", file)
 				if !result.OK() || result.Stderr != "" {
 					t.Errorf("kubectl apply --dry-run=server: %s", result)

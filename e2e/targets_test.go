@@ -209,9 +209,15 @@ func TestTargets_KustomizationApplies(t *testing.T) {
 	succeed(t, w, "label", "namespace", "jobgate", "--overwrite", level+"baseline")
 	putBack(t, w, "label", "namespace", "jobgate", "--overwrite", level+"privileged")
 	result := try(t, w, "create", "--dry-run=server", "--filename="+podFile(t, template))
-	for _, reason := range []string{"host namespaces", "hostPath volumes", "probe or lifecycle host"} {
-		if result.OK() || !strings.Contains(result.Stderr, reason) {
-			t.Errorf("under the level baseline, %s should be what keeps it out: %s", reason, result)
-		}
+	for reason, since := range map[string]feature{
+		"host namespaces": {}, "hostPath volumes": {},
+		"probe or lifecycle host": {since: "1.34", name: "hosts of probes in Pod Security"},
+	} {
+		t.Run(reason, func(t *testing.T) {
+			needs(t, since)
+			if result.OK() || !strings.Contains(result.Stderr, reason) {
+				t.Errorf("under the level baseline, %s should be what keeps it out: %s", reason, result)
+			}
+		})
 	}
 }

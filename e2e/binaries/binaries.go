@@ -107,7 +107,7 @@ func plan(v versions, race bool) (Set, []program) {
 	kubernetes := func(output string) program {
 		name := filepath.Base(output)
 		return program{
-			name: name, dir: v.e2e, pkg: kubernetesModule + "/cmd/" + name, output: output, keep: true,
+			name: name, dir: v.kubernetesDir, pkg: kubernetesModule + "/cmd/" + name, output: output, keep: true,
 			flags: []string{"-ldflags", kubernetesLinkFlags(v.kubernetes)},
 		}
 	}
@@ -166,6 +166,7 @@ func (p program) build(ctx context.Context, progress io.Writer) error {
 // versions are what decides what a binary is.
 type versions struct {
 	root, e2e        string // folders of the two modules
+	kubernetesDir    string // folder of the module that Kubernetes is built from
 	kubernetes, etcd string
 	goVersion        string
 }
@@ -189,10 +190,11 @@ func learnVersions(ctx context.Context) (versions, error) {
 	if err != nil {
 		return versions{}, fmt.Errorf("learn Go's version: %w", err)
 	}
-	return versions{
-		root: field(0, 0), e2e: field(1, 0), kubernetes: field(2, 1), etcd: field(3, 1),
+	v := versions{
+		root: field(0, 0), e2e: field(1, 0), kubernetesDir: field(1, 0), kubernetes: field(2, 1), etcd: field(3, 1),
 		goVersion: strings.TrimSpace(goVersion),
-	}, nil
+	}
+	return v.choose(ctx, os.Getenv(kubernetesVariable))
 }
 
 // goCommand runs the go command in dir (empty: here) and returns its standard output.
