@@ -19,7 +19,7 @@ subjects:
 - {apiGroup: rbac.authorization.k8s.io, kind: Group, name: "gitlab:project:193"}
 `
 
-// A cluster that no agent stands for, and a project for which GitLab lists none: init, the include, a deployment with each kind
+// A cluster that no agent represents, and a project for which GitLab lists none: init, the include, a deployment with each kind
 // of token, and the end of the job. While the ID token is in use, GitLab has no endpoint for agents at all.
 func TestInit_AClusterWithoutAnyAgent(t *testing.T) {
 	authors(t)

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -83,13 +85,38 @@ func grant(ctx context.Context) error {
 	})
 }
 
-// sweepForTokens looks for every token that the run used in everything that jobgate logged meanwhile.
+// tokenRun is text that a token can be: what separates a token from its surroundings ends it.
+var tokenRun = regexp.MustCompile(`[A-Za-z0-9._~+/-]{20,}`)
+
+// sweepForTokens looks for every token that the run used in everything that any jobgate logged meanwhile.
 func sweepForTokens() error {
+	logs, err := filepath.Glob(filepath.Join(site.Dir, "jobgate*.log"))
+	if err != nil {
+		return err
+	}
+	tokens := allTokens()
+	runs := map[string]string{} // of a whole credential only its runs are in the log as they are
+	for token, owner := range tokens {
+		for _, run := range tokenRun.FindAllString(token, -1) {
+			runs[run] = owner
+		}
+	}
+	for _, name := range logs {
+		log, err := os.ReadFile(name)
+		if err != nil {
+			return fmt.Errorf("read a log: %w", err)
+		}
+		for _, run := range tokenRun.FindAll(log, -1) {
+			if owner, found := runs[string(run)]; found {
+				return fmt.Errorf("%s shows the token of %s", filepath.Base(name), owner)
+			}
+		}
+	}
 	log, err := os.ReadFile(site.Jobgate.LogFile)
 	if err != nil {
 		return fmt.Errorf("read jobgate's log: %w", err)
 	}
-	for token, owner := range allTokens() {
+	for token, owner := range tokens {
 		if strings.Contains(string(log), token) {
 			return fmt.Errorf("jobgate's log shows the token of %s", owner)
 		}

@@ -90,7 +90,7 @@ func isAmbiguous(r *policy.Requirements) bool {
 	return len(r.Refs) > 0 && len(r.RefTypes) == 0 && !bool(r.ProtectedRef)
 }
 
-const ambiguousRefs = "a tag can have the name of a branch, and who may not push to the branch may be allowed to push the tag: " +
+const ambiguousRefs = "a tag can have the name of a branch, and a user who may not push to the branch may be able to push the tag: " +
 	"add refTypes, or protectedRef"
 
 // grantWarnings are about grants, restrictions and blocked lists that are valid, and may not do what their author expects.

@@ -54,7 +54,7 @@ func TestParse_WarnsOfGrantsThatDoNotDoWhatTheySeem(t *testing.T) {
 		byRef     = "grants:\n- {name: a, projects: [150], require: {refs: [main]%s}}\n"
 		idTokens  = "idTokens: {audience: a, requireLiveness: false}\n"
 		withToken = "  tokenFile: t\n"
-		ambiguous = ".require.refs: a tag can have the name of a branch, and who may not push to the branch may be allowed to push the tag: " +
+		ambiguous = ".require.refs: a tag can have the name of a branch, and a user who may not push to the branch may be able to push the tag: " +
 			"add refTypes, or protectedRef"
 	)
 	for _, row := range []struct {
