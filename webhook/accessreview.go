@@ -12,6 +12,7 @@ import (
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
 	"github.com/jobgate/jobgate/authz"
+	"github.com/jobgate/jobgate/internal/tracing"
 )
 
 // Decider judges requests.
@@ -85,9 +86,11 @@ func (h *accessReviewHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) 
 	answer := accessReviewAnswer{TypeMeta: review.TypeMeta}
 	if denial := h.decider.Decide(r.Context(), review.attributes()); denial != nil {
 		h.results.WithLabelValues("denied", string(denial.Rule)).Inc()
+		tracing.Note(r.Context(), "denied", string(denial.Rule))
 		answer.Status = authorizationv1.SubjectAccessReviewStatus{Denied: true, Reason: denial.Message}
 	} else {
 		h.none.Inc()
+		tracing.Note(r.Context(), "no_opinion", "")
 	}
 	writeJSON(w, http.StatusOK, &answer)
 }

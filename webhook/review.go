@@ -15,6 +15,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/user"
 
+	"github.com/jobgate/jobgate/internal/tracing"
 	"github.com/jobgate/jobgate/tokenreview"
 )
 
@@ -55,19 +56,24 @@ func (h *tokenReviewHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var rejected *tokenreview.RejectedError
 	switch {
 	case err == nil && ok:
-		h.results.WithLabelValues("authenticated", "").Inc()
+		h.count(r, "authenticated", "")
 		answer.Status = tokenReviewStatus{Authenticated: true, User: newUserInfo(response.User), Audiences: response.Audiences}
 	case err == nil:
-		h.results.WithLabelValues("foreign", "").Inc()
+		h.count(r, "foreign", "")
 	case errors.As(err, &rejected):
-		h.results.WithLabelValues("rejected", string(rejected.Reason)).Inc()
+		h.count(r, "rejected", string(rejected.Reason))
 		answer.Status.Error = rejected.Error()
 	default:
-		h.results.WithLabelValues("undecided", "").Inc()
+		h.count(r, "undecided", "")
 		writeStatus(w, http.StatusServiceUnavailable, fmt.Sprintf("the token could not be checked: %v", err))
 		return
 	}
 	writeJSON(w, http.StatusOK, &answer)
+}
+
+func (h *tokenReviewHandler) count(r *http.Request, result, reason string) {
+	h.results.WithLabelValues(result, reason).Inc()
+	tracing.Note(r.Context(), result, reason)
 }
 
 // tokenReviewAnswer is a TokenReview without the parts that only a question has.

@@ -44,6 +44,8 @@ func newServeCommand() *cobra.Command {
 		"how long to go on serving after /readyz has begun to fail on SIGTERM, for a load balancer to notice")
 	f.BoolVar(&o.Profiling, "profiling", false,
 		"serve profiles of the process (/debug/pprof/) beside the metrics, for go tool pprof")
+	f.StringVar(&o.TracingConfig, "tracing-config-file", "",
+		"record reviews as OpenTelemetry traces: a TracingConfiguration, as kube-apiserver's flag of this name takes")
 	logsapi.AddFlags(logging, f)
 	hideAlphaFlags(f)
 	if err := cmd.MarkFlagRequired("config"); err != nil {

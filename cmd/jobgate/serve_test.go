@@ -98,12 +98,12 @@ func newServed(t *testing.T, gitlabURL string) *served {
 	return d
 }
 
-func (d *served) start(t *testing.T) {
+func (d *served) start(t *testing.T, args ...string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	d.cancel = cancel
 	cmd := newCommand()
-	cmd.SetArgs([]string{"serve", "--config", d.file, "-v=10"})
+	cmd.SetArgs(append([]string{"serve", "--config", d.file, "-v=10"}, args...))
 	go func() { d.ended <- cmd.ExecuteContext(ctx) }()
 	t.Cleanup(cancel)
 	eventually.True(t, "jobgate is ready", func() bool {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/jobgate/jobgate/certs"
 	"github.com/jobgate/jobgate/internal/config"
+	"github.com/jobgate/jobgate/internal/tracing"
 	"github.com/jobgate/jobgate/webhook"
 )
 
@@ -36,12 +37,17 @@ type Options struct {
 	DecisionLog string
 	// Profiling serves profiles of the process beside the metrics.
 	Profiling bool
+	// TracingConfig is a file that says where reviews are recorded as traces; empty for nowhere.
+	TracingConfig string
 	// Version names this program.
 	Version string
 }
 
 // decisionLogMode keeps user names and messages from other users of the machine.
 const decisionLogMode = 0o600
+
+// tracesTimeout bounds how long the end waits for a collector of traces.
+const tracesTimeout = 3 * time.Second
 
 // Daemon is the whole process, wired and listening.
 type Daemon struct {
@@ -51,7 +57,8 @@ type Daemon struct {
 	reloader  *reloader
 	decisions io.WriteCloser
 	core      *core
-	keeper    *certs.Keeper // nil where others renew the certificates
+	keeper    *certs.Keeper     // nil where others renew the certificates
+	traces    *tracing.Provider // nil where none are recorded
 	tls       *certs.Serving
 	http      *webhook.Server
 }
@@ -76,6 +83,11 @@ func New(ctx context.Context, o Options) (*Daemon, error) {
 	}
 	if d.core, err = newCore(d.config, "jobgate/"+o.Version, d.decisions, d.metrics); err != nil {
 		return nil, err
+	}
+	if o.TracingConfig != "" {
+		if d.traces, err = tracing.New(o.TracingConfig, o.Version); err != nil {
+			return nil, err
+		}
 	}
 	return d, d.listen(o)
 }
@@ -103,6 +115,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 	supporters.Go(func() { d.reloader.run(support, d.config, d.core) })
 	defer d.decisions.Close()
+	defer d.sendTraces(support)
 	defer supporters.Wait()
 	defer stop()
 	return d.http.Run(ctx)
@@ -113,18 +126,34 @@ func (d *Daemon) listen(o Options) error {
 	if d.tls, err = certs.LoadServing(tlsFiles(d.config), d.metrics); err != nil {
 		return err
 	}
+	handler := webhook.NewHandler(d.core.authenticator, d.core.authorizer, d.metrics)
+	if d.traces != nil {
+		handler = d.traces.Handler(handler)
+	}
 	d.http, err = webhook.NewServer(webhook.Options{
 		Address:       d.config.Serving.Address,
 		HealthAddress: cmp.Or(o.HealthAddress, d.config.Serving.HealthAddress),
 		ReusePort:     d.config.Serving.ReusePort,
 		TLS:           d.tls.TLSConfig(),
 		Trust:         d.tls,
-		Handler:       webhook.NewHandler(d.core.authenticator, d.core.authorizer, d.metrics),
+		Handler:       handler,
 		Metrics:       d.metrics,
 		Profiling:     o.Profiling,
 		DrainDelay:    o.ShutdownDelay,
 	})
 	return err
+}
+
+// sendTraces sends what is left at the end, if the collector takes it soon.
+func (d *Daemon) sendTraces(ctx context.Context) {
+	if d.traces == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tracesTimeout)
+	defer cancel()
+	if err := d.traces.Shutdown(ctx); err != nil {
+		klog.FromContext(ctx).Error(err, "The last traces were not sent")
+	}
 }
 
 func openDecisionLog(name string) (io.WriteCloser, error) {

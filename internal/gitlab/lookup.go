@@ -8,6 +8,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/jobgate/jobgate/internal/job"
+	"github.com/jobgate/jobgate/internal/tracing"
 )
 
 // How one lookup is retried. Five attempts with doubling, jittered pauses take about three seconds when GitLab answers
@@ -72,8 +73,10 @@ func attempt[T any](ctx context.Context, c *Client, r request, read func(*answer
 	defer place.leave()
 	limited, cancel := context.WithTimeout(ctx, c.attemptTimeout)
 	defer cancel()
+	limited, span := tracing.StartCall(limited, r.endpoint)
 	start := time.Now()
 	value, err := roundTrip(limited, c, r, read)
+	span.End(result(err), err != nil && !isDefinite(err))
 	c.health.report(judge(ctx, err))
 	c.metrics.observe(r.endpoint, err, time.Since(start))
 	return value, err

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/singleflight"
+
+	"github.com/jobgate/jobgate/internal/tracing"
 )
 
 const (
@@ -20,8 +22,8 @@ const (
 
 // fetch looks a credential up, once for all who ask at the same time, and files what it learns. The lookup belongs to
 // the registry and not to the caller: it goes on when the caller leaves. Its value is the job's *entry.
-func (r *Registry) fetch(k key, c Credential, lane Lane) <-chan singleflight.Result {
-	return r.once(string(k[:]), func(ctx context.Context) (any, error) {
+func (r *Registry) fetch(ctx context.Context, k key, c Credential, lane Lane) <-chan singleflight.Result {
+	return r.once(ctx, string(k[:]), func(ctx context.Context) (any, error) {
 		r.metrics.asked.Inc()
 		s, sources := r.settings.Load(), r.sources.Load()
 		a := &answer{at: r.clock.elapsed(), revision: s.Revision, sources: sources}
@@ -49,19 +51,34 @@ func (r *Registry) fetch(k key, c Credential, lane Lane) <-chan singleflight.Res
 	})
 }
 
-// once runs one lookup for all who ask for the same at the same time, within Timeout. A panic in it becomes an error.
-func (r *Registry) once(name string, lookup func(context.Context) (any, error)) <-chan singleflight.Result {
+// once runs one lookup for all who ask for the same at the same time, within Timeout. A panic in it becomes an error. Of the
+// caller's context it takes the trace alone.
+func (r *Registry) once(caller context.Context, name string, lookup func(context.Context) (any, error)) <-chan singleflight.Result {
 	return r.lookups.DoChan(name, func() (value any, err error) {
 		r.running.Add(1)
 		defer r.running.Done()
 		ctx, cancel := context.WithTimeout(r.lifetime, r.settings.Load().Timeout)
 		defer cancel()
+		ctx, span := tracing.Start(tracing.Carry(caller, ctx), "lookup")
+		defer func() { span.End(resultOf(err)) }()
 		err = recovered(func() (err error) {
 			value, err = lookup(ctx)
 			return err
 		})
 		return value, err
 	})
+}
+
+// resultOf is a lookup's result for its span, and whether it is a failure.
+func resultOf(err error) (result string, failed bool) {
+	var rejected *RejectedError
+	switch {
+	case err == nil:
+		return "answered", false
+	case errors.As(err, &rejected):
+		return "rejected", false
+	}
+	return "undecided", true
 }
 
 // recovered turns a panic into an error.
@@ -157,7 +174,7 @@ func (r *Registry) fileError(k key, err error, s *Settings) error {
 
 // refresh starts a refresh of the entry, or joins the one on its way. It returns nil while the next one must not begin
 // yet. patience is what is left of the second that callers wait from the refresh's start.
-func (r *Registry) refresh(k key, e *entry) (_ <-chan singleflight.Result, patience time.Duration) {
+func (r *Registry) refresh(ctx context.Context, k key, e *entry) (_ <-chan singleflight.Result, patience time.Duration) {
 	now := r.clock.elapsed()
 	if int64(now) < e.notBefore.Load() {
 		return nil, 0
@@ -166,7 +183,7 @@ func (r *Registry) refresh(k key, e *entry) (_ <-chan singleflight.Result, patie
 	if began := e.began.Load(); began != 0 {
 		patience -= now - time.Duration(began)
 	}
-	return r.fetch(k, e.credential, Refreshes), patience
+	return r.fetch(ctx, k, e.credential, Refreshes), patience
 }
 
 // wait waits for a refresh within patience. A refresh that has not settled by then goes on alone.

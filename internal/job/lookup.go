@@ -113,7 +113,7 @@ func (r *Registry) Lookup(ctx context.Context, c Credential) (Answer, error) {
 	}
 	defer waiting.Release(1)
 	select {
-	case result := <-r.fetch(k, c, Logins):
+	case result := <-r.fetch(ctx, k, c, Logins):
 		if result.Err != nil {
 			return Answer{}, result.Err
 		}
@@ -158,7 +158,7 @@ func (r *Registry) LookupID(ctx context.Context, j ByID) (Answer, error) {
 
 // confirm asks about a known job whose last answer is too old to serve.
 func (r *Registry) confirm(ctx context.Context, k key, e *entry) (Answer, error) {
-	refresh, patience := r.refresh(k, e)
+	refresh, patience := r.refresh(ctx, k, e)
 	if refresh == nil || patience <= 0 {
 		return Answer{}, ErrUnconfirmed
 	}
@@ -183,13 +183,13 @@ func (r *Registry) use(ctx context.Context, k key, e *entry) (a Answer, ok bool,
 	case unusable:
 		return Answer{}, false, nil
 	case serveAndRefresh:
-		r.refresh(k, e)
+		r.refresh(ctx, k, e)
 		fallthrough
 	case serve:
 		r.metrics.fresh.Inc()
 		return answerFrom(e, false), true, nil
 	}
-	if refresh, patience := r.refresh(k, e); refresh != nil && patience > 0 {
+	if refresh, patience := r.refresh(ctx, k, e); refresh != nil && patience > 0 {
 		result, settled := wait(ctx, refresh, patience)
 		var rejected *RejectedError
 		if errors.As(result.Err, &rejected) {

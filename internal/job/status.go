@@ -51,11 +51,11 @@ func (r *Registry) askStatus(ctx context.Context, j ByID, s *Settings) error {
 		case serve:
 			return nil
 		case serveAndRefresh:
-			r.fetchStatus(j)
+			r.fetchStatus(ctx, j)
 			return nil
 		}
 	}
-	result, _ := wait(ctx, r.fetchStatus(j), maxWait)
+	result, _ := wait(ctx, r.fetchStatus(ctx, j), maxWait)
 	var rejected *RejectedError
 	if errors.As(result.Err, &rejected) {
 		return rejected
@@ -69,8 +69,8 @@ func (r *Registry) isConfirmed(j ByID, s *Settings) bool {
 	return ok && known.confirmed.Known && s.freshness().judge(r.clock.elapsed()-known.confirmed.Value, false) != unusable
 }
 
-func (r *Registry) fetchStatus(j ByID) <-chan singleflight.Result {
-	return r.once("status of "+strconv.FormatInt(j.ID, 10)+string(rune(j.Kind)), func(ctx context.Context) (any, error) {
+func (r *Registry) fetchStatus(ctx context.Context, j ByID) <-chan singleflight.Result {
+	return r.once(ctx, "status of "+strconv.FormatInt(j.ID, 10)+string(rune(j.Kind)), func(ctx context.Context) (any, error) {
 		now := &status{asked: r.clock.elapsed()}
 		text, err := r.sources.Load().Statuses.Status(ctx, j.ProjectID, j.ID, Refreshes)
 		if err == nil && !isRunning(text, j.Kind) {
