@@ -19,6 +19,11 @@ func TestInstances_TwoNodes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if err := first.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
 	both := twoInstances(t, first)
 	server, err := site.Plane.StartAPIServer(t.Context(), first.APIServer("kube-apiserver-of-another-node"))
 	if err != nil {

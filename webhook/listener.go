@@ -11,7 +11,7 @@ import (
 
 // settle is how long a listener that closes goes on accepting. Handshakes that have begun are over by then, because API servers
 // are on this machine or near it.
-const settle = 5 * time.Millisecond
+const settle = 20 * time.Millisecond
 
 // listener can be closed without breaking the connections that wait in its queue. The kernel would reset these: it passes none
 // of them on to another process with the same address, unless net.ipv4.tcp_migrate_req is set.

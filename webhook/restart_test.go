@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -171,6 +172,25 @@ func TestServer_ConnectionsDuringRestarts(t *testing.T) {
 		return login(client, both.options.Address, token)
 	})
 	both.restart(6, load)
+	load.noneFailed(t)
+}
+
+// An instance that cannot start takes no connection away from those that run.
+func TestServer_ConnectionsDuringFailedStarts(t *testing.T) {
+	p := newPKI(t)
+	both := newPair(t, p, webhook.NewHandler(echo, noOpinion, nil))
+	load := startCallers(4, func(token string) error {
+		client := p.client(t, p.apiserver)
+		defer client.CloseIdleConnections()
+		return login(client, both.options.Address, token)
+	})
+	broken := both.options
+	broken.HealthAddress = both.instances[0].server.HealthAddress().String()
+	for goal := int64(100); load.sent.Load() < goal; {
+		if _, err := webhook.NewServer(broken); !errors.Is(err, syscall.EADDRINUSE) {
+			t.Errorf("an instance with a health address that is in use: %v", err)
+		}
+	}
 	load.noneFailed(t)
 }
 
