@@ -39,8 +39,8 @@ func TestRestart_OneInstanceUnderLoad(t *testing.T) {
 // The kubelet starts a container that has ended again in the same pod: at once the first time, and 10 s later the second time.
 func TestRestart_AProcessThatEndsUnderLoad(t *testing.T) {
 	installed(t)
-	for _, time := range []string{"first", "second"} {
-		t.Run(time, func(t *testing.T) {
+	for _, end := range []string{"first", "second"} {
+		t.Run(end, func(t *testing.T) {
 			measure(t, func() { typed(t, "pkill -x -KILL jobgate") })
 		})
 	}
