@@ -60,18 +60,22 @@ wait`)
 // jobgate writes nothing but renewed certificates, so a full disk ends nothing else. etcd has a disk to itself here, as it should.
 func TestFullDisk_JobsAreServedAndARenewalIsTriedAgain(t *testing.T) {
 	j := webJob(t)
-	t.Cleanup(func() { typed(t, "rm -f /root/ballast") })
-	typed(t, "! cat /dev/zero >/root/ballast")
-	if out, err := site.machine.Run(lasting(t), "jobgate certs renew --force --pki=/etc/kubernetes/jobgate/pki"); err == nil {
+	t.Cleanup(func() { typed(t, "rm -rf /root/ballast") })
+	// The last blocks are taken one by one.
+	const fill = `mkdir /root/ballast
+! cat /dev/zero >/root/ballast/0
+i=0; while i=$((i+1)); echo x >/root/ballast/$i; do :; done
+`
+	if out, err := site.machine.Run(lasting(t), fill+"jobgate certs renew --force"+pki); err == nil {
 		t.Fatalf("the disk is not full: %s%s", out, typed(t, "df /"))
 	} else if !strings.Contains(err.Error(), "no space left on device") {
 		t.Errorf("the renewal says: %v", err)
 	}
 	must(t, answer(t, j.Kubeconfig, "get", "pods"))
 	must(t, answer(t, runJob(t, gitlabtest.Job{Environment: "prod"}).Kubeconfig, "get", "pods", "--namespace=web"))
-	typed(t, "rm /root/ballast")
-	typed(t, "jobgate certs renew --force --pki=/etc/kubernetes/jobgate/pki")
-	typed(t, "jobgate check --config=/etc/kubernetes/jobgate/config.yaml --pki=/etc/kubernetes/jobgate/pki")
+	typed(t, "rm -r /root/ballast")
+	typed(t, "jobgate certs renew --force"+pki)
+	typed(t, check)
 	must(t, answer(t, j.Kubeconfig, "get", "pods"))
 }
 
