@@ -2,7 +2,7 @@ package webhook
 
 import (
 	"net/http"
-	"net/http/pprof" //nolint:gosec // what it registers by itself, http.DefaultServeMux, is not served
+	"net/http/pprof" // what it registers by itself, in http.DefaultServeMux, is not served
 
 	"github.com/go-chi/chi/v5"
 )

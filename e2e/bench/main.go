@@ -100,14 +100,14 @@ func figures(ctx context.Context, o options) (*report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode the figures: %w", err)
 	}
-	if err := os.MkdirAll(filepath.Dir(o.output), 0o755); err != nil { //nolint:gosec // what is built is for everyone
+	if err := os.MkdirAll(filepath.Dir(o.output), 0o755); err != nil {
 		return nil, fmt.Errorf("make the folder of the figures: %w", err)
 	}
 	return r, writeFile(o.output, append(text, '\n'))
 }
 
 func writeFile(name string, text []byte) error {
-	if err := os.WriteFile(name, text, 0o644); err != nil { //nolint:gosec // the same
+	if err := os.WriteFile(name, text, 0o644); err != nil {
 		return fmt.Errorf("write: %w", err)
 	}
 	return nil

@@ -30,7 +30,7 @@ func (r *report) writeDocs(repository string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Join(repository, pictures), 0o755); err != nil { //nolint:gosec // pages are for everyone
+	if err := os.MkdirAll(filepath.Join(repository, pictures), 0o755); err != nil {
 		return fmt.Errorf("make the folder of the pictures: %w", err)
 	}
 	for name, text := range files {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -21,7 +22,7 @@ func processorTimes(processes map[string]int) (map[string]time.Duration, error) 
 			return nil, fmt.Errorf("read the processor time of %s: %w", name, err)
 		}
 		// The second field, in parentheses, may hold blanks; utime and stime are the 14th and 15th.
-		fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
 		user, err1 := strconv.Atoi(fields[11])
 		system, err2 := strconv.Atoi(fields[12])
 		if err := errors.Join(err1, err2); err != nil {

@@ -58,7 +58,7 @@ func (m *message) number(field protowire.Number, value uint64) {
 }
 
 func (m *message) time(field protowire.Number, value time.Time) {
-	*m = protowire.AppendFixed64(protowire.AppendTag(*m, field, protowire.Fixed64Type), uint64(value.UnixNano())) //nolint:gosec // after 1970
+	*m = protowire.AppendFixed64(protowire.AppendTag(*m, field, protowire.Fixed64Type), uint64(value.UnixNano()))
 }
 
 // encodeRequest makes an ExportTraceServiceRequest. All spans are of this process and of this package.
