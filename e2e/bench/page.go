@@ -76,8 +76,8 @@ func (r *report) summary() string {
 		}
 	}
 	decision, _ := r.figure("Authorize_KnownJob", "ns/op")
-	return fmt.Sprintf(`As a CI job the API server answers **%s requests a second**, and **%s** with a ServiceAccount's token. jobgate judges a request in
-**%s**, and rests in %s of memory. [docs/performance.md](docs/performance.md) has the rest, and the command that measured it.
+	return fmt.Sprintf(`The API server answers **%s requests a second** of a CI job, and **%s** of a ServiceAccount. jobgate judges a request in **%s**, and needs
+%s of memory at rest. [docs/performance.md](docs/performance.md) has the rest, and the command that measured it.
 
 ![Requests a second through kube-apiserver, as a CI job and with a ServiceAccount's token](docs/performance/requests.svg)
 `, thousands(busiest.Job.PerSecond), thousands(busiest.ServiceAccount.PerSecond), nanoseconds(decision), size(float64(r.MemoryAtRest)))
@@ -169,7 +169,7 @@ func (r *report) clusterSection(b *strings.Builder) {
 A real kube-apiserver with jobgate as its login and authorization webhook, as [install.md](install.md) sets it up. Both users read the same
 Service over one HTTP/2 connection, in turns; the median of the turns counts. The API server remembers a login for 20 s and a judgement for
 1 s, so jobgate is asked about once a second for the same request. In the last pair each request is for another object, and jobgate is
-asked about each.
+asked about each: a job that sends many different requests at once gets that rate.
 
 ![Requests a second through kube-apiserver, as a CI job and with a ServiceAccount's token](performance/requests.svg)
 
