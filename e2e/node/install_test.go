@@ -22,6 +22,9 @@ const local = " --gitlab-ca=/root/gitlab-ca.crt"
 func TestInstall_AsThePageSays(t *testing.T) {
 	before := typed(t, "cat /etc/kubernetes/manifests/kube-apiserver.yaml")
 	install(t)
+	if again := typed(t, pageCommand(t)+local); !strings.Contains(again, "\nNothing changed.\n") {
+		t.Errorf("the second init:\n%s", again)
+	}
 	grant(t)
 	j := runJob(t, gitlabtest.Job{Environment: "prod"})
 	if who := succeed(t, j.Workspace, "auth", "whoami"); !strings.Contains(who, fmt.Sprintf("gitlab:ci_job:%d", j.ID)) {
@@ -116,6 +119,12 @@ func pageSteps(t *testing.T) (initialize string, steps []step) {
 	}
 	t.Fatal("the page shows no installation on an existing kubeadm cluster")
 	return "", nil
+}
+
+func pageCommand(t *testing.T) string {
+	t.Helper()
+	initialize, _ := pageSteps(t)
+	return initialize
 }
 
 // stepsIn are those that init has printed.
