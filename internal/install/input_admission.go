@@ -51,7 +51,7 @@ func (in *Input) tokenFile(s *Setup) {
 	s.Options.GitLabTokenFile = name
 	how := "and let only jobgate's user read it"
 	if s.target.Name == "talos" {
-		how = "as one more entry of machine.files in the patch"
+		how = "as one more entry of machine.files in the machine configuration without jobgate, with the permissions 0o440"
 	}
 	s.Notes = append(s.Notes, fmt.Sprintf("Before jobgate starts, put a GitLab access token with the scope read_api into %s on each "+
 		"control-plane node, %s.", name, how))
