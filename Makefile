@@ -132,9 +132,9 @@ node: ## jobgate on a whole kubeadm node: kubelet, containerd, static pods (Linu
 	@cd e2e && NODE_STREAM=$(STREAM) $(PURE) go test -tags node -count=1 -v -timeout 2h -run '$(RUN)' ./node | grep --line-buffered -v '^=== '
 
 .PHONY: monitoring
-monitoring: e2e-binaries ## the alerts by promtool, the dashboard's and the alerts' queries in a real Prometheus (make e2e does so, too)
+monitoring: e2e-binaries ## alerts by promtool, all queries in a real Prometheus, traces beside kube-apiserver's (make e2e does so, too)
 	@hack/need prometheus promtool
-	cd e2e && $(PURE) go test -count=1 -run '^(TestAlerts|TestDashboard|TestMonitoring)' .
+	cd e2e && $(PURE) go test -count=1 -run '^(TestAlerts|TestDashboard|TestMonitoring|TestTraces)' .
 
 .PHONY: bench
 bench: ## everything that is measured, as a table and bin/bench.json; UPDATE_DOCS=1 writes docs/performance.md from it

@@ -130,7 +130,7 @@ func TestHandler_RecordsWhatItShould(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			collector := tracingtest.Start(t)
-			file := write(t, "apiVersion: apiserver.config.k8s.io/v1beta1\nkind: TracingConfiguration\nendpoint: "+collector.Endpoint+
+			file := write(t, "apiVersion: apiserver.config.k8s.io/v1\nkind: TracingConfiguration\nendpoint: "+collector.Endpoint+
 				"\nsamplingRatePerMillion: "+row.rate+"\n")
 			p, err := tracing.New(file, "v1.2.3")
 			if err != nil {

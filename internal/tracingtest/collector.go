@@ -53,7 +53,7 @@ func Start(t testing.TB) *Collector {
 func (c *Collector) Configuration(t testing.TB) (file string) {
 	t.Helper()
 	file = filepath.Join(t.TempDir(), "tracing.yaml")
-	text := "apiVersion: apiserver.config.k8s.io/v1\nkind: TracingConfiguration\nendpoint: " + c.Endpoint +
+	text := "apiVersion: apiserver.config.k8s.io/v1beta1\nkind: TracingConfiguration\nendpoint: " + c.Endpoint +
 		"\nsamplingRatePerMillion: 1000000\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
