@@ -41,9 +41,6 @@ func TestGrants_Doctor(t *testing.T) {
 			states: map[string]string{"id-token": ok, "identity": failed},
 			says:   map[string]string{"id-token": `for the audience "vault"`, "identity": "and idTokens.audience the token's, as id-token shows it"}},
 			claims: map[string]any{"aud": "vault"}},
-		{faultyJob: faultyJob{name: "ID token for two clusters", job: released(), exitCode: hasFailures,
-			states: map[string]string{"id-token": failed, "identity": failed}, says: map[string]string{"id-token": "it has 2 audiences"}},
-			claims: map[string]any{"aud": []string{grantAudience, "vault"}}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			j := g.shell(t, row.job)
