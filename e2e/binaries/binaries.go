@@ -32,7 +32,7 @@ type Set struct {
 	Kubeadm           string
 	Jobgate           string
 
-	// Kubernetes is the version of its programs, such as v1.36.3.
+	// Kubernetes is the version of the API server and kubectl, such as v1.36.3.
 	Kubernetes string
 	// Repository is the folder that jobgate was built from.
 	Repository string
@@ -85,9 +85,12 @@ func buildAll(ctx context.Context, programs []program, progress io.Writer) error
 
 func plan(v versions, race bool) (Set, []program) {
 	cache := filepath.Join(v.root, ".cache", "bin")
-	upstream := filepath.Join(cache, strings.Join([]string{
-		"kubernetes-" + v.kubernetes, "etcd-" + v.etcd, v.goVersion, runtime.GOOS + "-" + runtime.GOARCH,
-	}, "_"))
+	folder := func(kubernetes string) string {
+		return filepath.Join(cache, strings.Join([]string{
+			"kubernetes-" + kubernetes, "etcd-" + v.etcd, v.goVersion, runtime.GOOS + "-" + runtime.GOARCH,
+		}, "_"))
+	}
+	upstream, chosen := folder(v.kubernetes), folder(v.chosen)
 	// Without the commit a program that has not changed is not linked again. With a version, as in a release, jobgate knows
 	// the name of its image.
 	own, ownFlags := filepath.Join(cache, "plain"), []string{"-buildvcs=false", "-ldflags=-X main.version=v0.0.0-e2e"}
@@ -96,19 +99,19 @@ func plan(v versions, race bool) (Set, []program) {
 	}
 	set := Set{
 		Etcd:              filepath.Join(upstream, "etcd"),
-		APIServer:         filepath.Join(upstream, "kube-apiserver"),
+		APIServer:         filepath.Join(chosen, "kube-apiserver"),
 		ControllerManager: filepath.Join(upstream, "kube-controller-manager"),
-		Kubectl:           filepath.Join(upstream, "kubectl"),
+		Kubectl:           filepath.Join(chosen, "kubectl"),
 		Kubeadm:           filepath.Join(upstream, "kubeadm"),
 		Jobgate:           filepath.Join(own, "jobgate"),
-		Kubernetes:        v.kubernetes,
+		Kubernetes:        v.chosen,
 		Repository:        v.root,
 	}
-	kubernetes := func(output string) program {
+	kubernetes := func(output, module, version string) program {
 		name := filepath.Base(output)
 		return program{
-			name: name, dir: v.kubernetesDir, pkg: kubernetesModule + "/cmd/" + name, output: output, keep: true,
-			flags: []string{"-ldflags", kubernetesLinkFlags(v.kubernetes)},
+			name: name, dir: module, pkg: kubernetesModule + "/cmd/" + name, output: output, keep: true,
+			flags: []string{"-ldflags", kubernetesLinkFlags(version)},
 		}
 	}
 	return set, []program{
@@ -117,10 +120,10 @@ func plan(v versions, race bool) (Set, []program) {
 			name: "etcd", dir: v.e2e, pkg: etcdModule, output: set.Etcd, keep: true,
 			flags: []string{"-ldflags", "-s -w"},
 		},
-		kubernetes(set.Kubectl),
-		kubernetes(set.APIServer),
-		kubernetes(set.ControllerManager),
-		kubernetes(set.Kubeadm),
+		kubernetes(set.Kubectl, v.chosenDir, v.chosen),
+		kubernetes(set.APIServer, v.chosenDir, v.chosen),
+		kubernetes(set.ControllerManager, v.e2e, v.kubernetes),
+		kubernetes(set.Kubeadm, v.e2e, v.kubernetes),
 	}
 }
 
@@ -166,8 +169,9 @@ func (p program) build(ctx context.Context, progress io.Writer) error {
 // versions are what decides what a binary is.
 type versions struct {
 	root, e2e        string // folders of the two modules
-	kubernetesDir    string // folder of the module that Kubernetes is built from
-	kubernetes, etcd string
+	kubernetes, etcd string // that the e2e module requires
+	chosen           string // the Kubernetes whose kube-apiserver and kubectl are tested
+	chosenDir        string // the module that they are built from
 	goVersion        string
 }
 
@@ -191,7 +195,8 @@ func learnVersions(ctx context.Context) (versions, error) {
 		return versions{}, fmt.Errorf("learn Go's version: %w", err)
 	}
 	v := versions{
-		root: field(0, 0), e2e: field(1, 0), kubernetesDir: field(1, 0), kubernetes: field(2, 1), etcd: field(3, 1),
+		root: field(0, 0), e2e: field(1, 0), kubernetes: field(2, 1), etcd: field(3, 1),
+		chosen: field(2, 1), chosenDir: field(1, 0),
 		goVersion: strings.TrimSpace(goVersion),
 	}
 	return v.choose(ctx, os.Getenv(kubernetesVariable))

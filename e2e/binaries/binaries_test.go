@@ -43,12 +43,12 @@ func TestBuild_FailureNamesTheMistakeAndLeavesNothing(t *testing.T) {
 
 // A kept program is used again only if a new one would be built from the same.
 func TestPlan_KeepsWhatIsBuiltFromOtherVersionsApart(t *testing.T) {
-	base := versions{root: "/r", e2e: "/r/e2e", kubernetes: "v1.36.3", etcd: "v3.6.8", goVersion: "go1.26.8"}
+	base := versions{root: "/r", e2e: "/r/e2e", kubernetes: "v1.36.3", chosen: "v1.36.3", etcd: "v3.6.8", goVersion: "go1.26.8"}
 	tests := []struct {
 		name   string
 		change func(*versions)
 	}{
-		{"Kubernetes", func(v *versions) { v.kubernetes = "v1.36.4" }},
+		{"Kubernetes", func(v *versions) { v.kubernetes, v.chosen = "v1.36.4", "v1.36.4" }},
 		{"etcd", func(v *versions) { v.etcd = "v3.6.9" }},
 		{"Go", func(v *versions) { v.goVersion = "go1.26.9" }},
 	}
@@ -62,6 +62,19 @@ func TestPlan_KeepsWhatIsBuiltFromOtherVersionsApart(t *testing.T) {
 				t.Errorf("the same files for other versions: %s, %s", after.APIServer, after.Etcd)
 			}
 		})
+	}
+}
+
+func TestPlan_AnOlderKubernetesIsTheAPIServerAndKubectl(t *testing.T) {
+	v := versions{root: "/r", e2e: "/r/e2e", kubernetes: "v1.36.3", chosen: "v1.36.3", etcd: "v3.6.8", goVersion: "go1.26.8"}
+	newest, _ := plan(v, true)
+	v.chosen = "v1.32.13"
+	older, _ := plan(v, true)
+	if older.APIServer == newest.APIServer || older.Kubectl == newest.Kubectl || older.Kubernetes != "v1.32.13" {
+		t.Errorf("version %s: %s, %s", older.Kubernetes, older.APIServer, older.Kubectl)
+	}
+	if older.ControllerManager != newest.ControllerManager || older.Kubeadm != newest.Kubeadm || older.Etcd != newest.Etcd {
+		t.Errorf("other programs are exchanged, too: %+v", older)
 	}
 }
 

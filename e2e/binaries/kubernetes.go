@@ -10,8 +10,9 @@ import (
 	"strings"
 )
 
-// kubernetesVariable chooses the Kubernetes to build, such as 1.32. Without it, it is the one that the e2e module requires,
-// which is the newest. Each of the others is required by a module in olderKubernetes, which hack/kubernetes-module has written.
+// kubernetesVariable chooses the Kubernetes whose kube-apiserver and kubectl are tested, such as 1.32. Without it, it is the one
+// that the e2e module requires, which is the newest. Each of the others is required by a module in olderKubernetes, which
+// hack/kubernetes-module has written. The other programs are always the newest.
 const (
 	kubernetesVariable = "KUBERNETES"
 	olderKubernetes    = "tools/kubernetes"
@@ -37,12 +38,12 @@ func (v versions) choose(ctx context.Context, minor string) (versions, error) {
 	if !slices.Contains(choices, minor) {
 		return versions{}, fmt.Errorf("%s=%s: %w; choose one of %s", kubernetesVariable, minor, errUnknownKubernetes, strings.Join(choices, ", "))
 	}
-	v.kubernetesDir = filepath.Join(v.root, olderKubernetes, minor)
-	out, err := goCommand(ctx, v.kubernetesDir, nil, "list", "-m", "-f", "{{.Version}}", kubernetesModule)
+	v.chosenDir = filepath.Join(v.root, olderKubernetes, minor)
+	out, err := goCommand(ctx, v.chosenDir, nil, "list", "-m", "-f", "{{.Version}}", kubernetesModule)
 	if err != nil {
 		return versions{}, fmt.Errorf("learn the version to build: %w", err)
 	}
-	v.kubernetes = strings.TrimSpace(out)
+	v.chosen = strings.TrimSpace(out)
 	return v, nil
 }
 

@@ -22,8 +22,8 @@ func TestChoose_EachModuleIsOfItsVersion(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if Minor(v.kubernetes) != entry.Name() {
-				t.Errorf("the module of %s requires Kubernetes %s", entry.Name(), v.kubernetes)
+			if Minor(v.chosen) != entry.Name() {
+				t.Errorf("the module of %s requires Kubernetes %s", entry.Name(), v.chosen)
 			}
 		})
 	}
@@ -31,8 +31,8 @@ func TestChoose_EachModuleIsOfItsVersion(t *testing.T) {
 
 func TestChoose_NewestIsThatOfTheTests(t *testing.T) {
 	for _, name := range []string{"", "1.36"} {
-		v, err := versions{root: repository, e2e: "/e2e", kubernetesDir: "/e2e", kubernetes: "v1.36.3"}.choose(t.Context(), name)
-		if err != nil || v.kubernetesDir != "/e2e" || v.kubernetes != "v1.36.3" {
+		v, err := versions{root: repository, kubernetes: "v1.36.3", chosen: "v1.36.3", chosenDir: "/e2e"}.choose(t.Context(), name)
+		if err != nil || v.chosenDir != "/e2e" || v.chosen != "v1.36.3" {
 			t.Errorf("KUBERNETES=%q: %+v, %v", name, v, err)
 		}
 	}

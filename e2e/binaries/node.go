@@ -41,7 +41,7 @@ func BuildNode(ctx context.Context, options Options) (NodeSet, error) {
 		return NodeSet{}, err
 	}
 	kubernetes := source{
-		module: v.kubernetesDir, path: kubernetesModule, kept: filepath.Dir(set.APIServer), flags: []string{"-ldflags", kubernetesLinkFlags(v.kubernetes)},
+		module: v.e2e, path: kubernetesModule, kept: filepath.Dir(set.Kubeadm), flags: []string{"-ldflags", kubernetesLinkFlags(v.kubernetes)},
 	}
 	containerd, err := learnSource(ctx, v, "containerd", containerdModule)
 	if err != nil {
