@@ -70,9 +70,9 @@ func (w *Workspace) Run(ctx context.Context, args ...string) (Result, error) {
 	return w.run(ctx, "", w.kubectl, args...)
 }
 
-// Apply pipes a manifest into kubectl apply.
+// Apply pipes a manifest into kubectl apply. It is marked as YAML: kubectl 1.32 takes what begins with a brace for JSON.
 func (w *Workspace) Apply(ctx context.Context, manifest string) (Result, error) {
-	return w.run(ctx, manifest, w.kubectl, "apply", "-f", "-")
+	return w.run(ctx, "---\n"+manifest, w.kubectl, "apply", "-f", "-")
 }
 
 // Script runs the lines of a job's script in the shell as a runner does: the first failing line ends it.
