@@ -11,7 +11,7 @@ func admitByGrant(ctx context.Context, s *session) error {
 	s.say("No agent lists project 152. The cluster itself admits its jobs on main, in jobgate's configuration:")
 	s.say("    cluster: {name: %s}", clusterName)
 	s.say("    grants:")
-	s.say("    - {name: third, projects: [152], require: {refs: [main]}}")
+	s.say("    - {name: third, projects: [152], require: {refs: [main], refTypes: [branch]}}")
 	const bind = "create rolebinding third-deploys --clusterrole=edit --group=gitlab:project_env:152:prod --namespace=shop"
 	if err := s.show(ctx, s.admin, allowed, bind); err != nil {
 		return err

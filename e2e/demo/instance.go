@@ -95,7 +95,9 @@ func configure(c *config.Configuration, tokenFile string) {
 	c.GitLab.TokenFile = tokenFile
 	c.Agents = []config.Agent{{ID: agentID, Name: agentContext}}
 	c.Cluster.Name, c.IDTokens.Audience = clusterName, audience
-	c.Grants = []policy.Grant{{Name: "third", Projects: []int64{152}, Require: policy.Requirements{Refs: []string{"main"}}}}
+	c.Grants = []policy.Grant{{
+		Name: "third", Projects: []int64{152}, Require: policy.Requirements{Refs: []string{"main"}, RefTypes: []string{"branch"}},
+	}}
 	c.Restrictions = []policy.Restriction{
 		{
 			Name: "production", Namespaces: []string{"shop"}, Require: policy.Requirements{Environments: []string{"prod"}},
