@@ -19,6 +19,7 @@ var groups = []group{
 	{name: "setup", words: []string{"Certs", "Check", "Init", "Kubeadm", "Targets"}},
 	{name: "authors", words: []string{"CIAuthor", "Manifests", "RBAC"}},
 	{name: "pages", words: []string{"Admission", "Commands", "EnvironmentTier", "Stamp", "Troubleshooting"}},
+	{name: "operation", words: []string{"Alerts", "Dashboard", "Grants", "Independence", "Instances", "Monitoring", "Structured"}},
 	{name: "jobs"}, // all others
 }
 

@@ -72,7 +72,7 @@ func (r *report) read(events io.Reader, group string) error {
 func (r *report) test(group string, e event, printed []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	fmt.Fprintf(r.w, "%s %-8s %s %.1f s\n", e.Action, group, e.Test, e.Elapsed)
+	fmt.Fprintf(r.w, "%s %-9s %s %.1f s\n", e.Action, group, e.Test, e.Elapsed)
 	if e.Action == "pass" {
 		r.passed++
 		return

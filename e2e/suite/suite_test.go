@@ -62,14 +62,14 @@ func TestReport(t *testing.T) {
 		{
 			name:   "a test that passes is quiet",
 			events: ran + `{"Action":"output","Test":"TestA","Output":"noise\n"}` + "\n" + `{"Action":"pass","Test":"TestA","Elapsed":2}`,
-			shows:  []string{"pass group    TestA 2.0 s", "1 tests passed and 0 failed"}, hides: "noise",
+			shows:  []string{"pass group     TestA 2.0 s", "1 tests passed and 0 failed"}, hides: "noise",
 			last: "Kubernetes v1.36.3: no case was left out",
 		},
 		{
 			name: "a test that fails says why, with its parts",
 			events: ran + `{"Action":"output","Test":"TestA/part","Output":"the reason\n"}` + "\n" +
 				`{"Action":"fail","Test":"TestA/part","Elapsed":2}` + "\n" + `{"Action":"fail","Test":"TestA","Elapsed":2}`,
-			fails: true, shows: []string{"fail group    TestA 2.0 s\nthe reason\n", "0 tests passed and 1 failed", "failed: TestA\n"},
+			fails: true, shows: []string{"fail group     TestA 2.0 s\nthe reason\n", "0 tests passed and 1 failed", "failed: TestA\n"},
 		},
 		{
 			name: "a case that needs a newer Kubernetes is counted in the last line",
