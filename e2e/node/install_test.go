@@ -20,6 +20,7 @@ const local = " --gitlab-ca=/root/gitlab-ca.crt"
 // The steps of docs/install.md for a kubeadm cluster, as an admin types them who has read nothing else. Then a job deploys, and the
 // way back leads back.
 func TestInstall_AsThePageSays(t *testing.T) {
+	uninstall(t)
 	before := typed(t, "cat /etc/kubernetes/manifests/kube-apiserver.yaml")
 	install(t)
 	if again := typed(t, pageCommand(t)+local); !strings.Contains(again, "\nNothing changed.\n") {
@@ -44,10 +45,19 @@ func TestInstall_AsThePageSays(t *testing.T) {
 	}
 }
 
+// uninstall is the page's section, if another test has installed jobgate.
+func uninstall(t *testing.T) {
+	t.Helper()
+	if _, err := site.machine.Run(t.Context(), "test -e "+first.manifest); err == nil {
+		rollBack(t)
+		typed(t, "rm -r /etc/kubernetes/jobgate")
+	}
+}
+
 // installed makes sure that jobgate runs as docs/install.md says.
 func installed(t *testing.T) {
 	t.Helper()
-	if _, err := site.machine.Run(t.Context(), "test -e /etc/kubernetes/manifests/jobgate.yaml"); err != nil {
+	if _, err := site.machine.Run(t.Context(), "test -e "+first.manifest); err != nil {
 		install(t)
 		grant(t)
 	}
@@ -80,7 +90,7 @@ func rollBack(t *testing.T) {
 	_, steps := pageSteps(t)
 	const written = "/etc/kubernetes/jobgate/deploy/cluster-configuration.yaml"
 	second := strings.ReplaceAll(steps[1].Commands(), written, "/root/cluster-configuration.yaml")
-	for _, script := range []string{second, steps[3].Commands(), "rm /etc/kubernetes/manifests/jobgate.yaml"} {
+	for _, script := range []string{second, steps[3].Commands(), "rm " + first.manifest} {
 		typed(t, script)
 	}
 	must(t, site.machine.Eventually(lasting(t), "! curl --silent http://127.0.0.1:9444/livez"))
