@@ -42,6 +42,12 @@ func startKept(t *testing.T, name string, r certs.Request, args ...string) keptJ
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Not with the site: Linux gives a user 128 inotify instances, and every jobgate and API server has four.
+	t.Cleanup(func() {
+		if err := jobgate.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
 	token := fmt.Sprintf("ci:%d:%s", ciJobAgent, runJob(t, gitlabtest.Job{}).Token)
 	return keptJobgate{jobgate, pki, token}
 }
