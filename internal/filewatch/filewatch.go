@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apiserver/pkg/util/filesystem"
 	"k8s.io/klog/v2"
 
@@ -20,9 +21,12 @@ import (
 const (
 	// missingTime is how long a file may be missing while it is being replaced.
 	missingTime = time.Second
-	// resyncTime is how soon a change is seen of which the system tells nothing: on a network file system, through a
-	// symbolic link into another directory, or where the directory cannot be watched.
+	// resyncTime is how soon a change is seen of which the system tells nothing: on a network file system, or through a
+	// symbolic link into another directory.
 	resyncTime = time.Minute
+	// pollTime is how soon it is seen once the directory could not be watched, mostly because the node has no inotify instance
+	// left (fs.inotify.max_user_instances).
+	pollTime = time.Second
 	// maxFileBytes bounds what is read of a file: 4 MiB, ten times the certificates that a system trusts.
 	maxFileBytes = 4 << 20
 )
@@ -198,11 +202,15 @@ func (d *directoryWatches) stop() {
 }
 
 // watchDirectory calls onEvent once the watch is set up, then for each event. It tries a failed watch again with every
-// resync.
+// resync; from the first failure on it also calls onEvent every pollTime.
 func watchDirectory(ctx context.Context, directory string, onEvent func()) {
 	logger := klog.FromContext(ctx).WithValues("directory", directory)
+	var polling sync.WaitGroup
+	defer polling.Wait()
+	var failed sync.Once
 	filesystem.WatchUntil(ctx, resyncTime, directory, onEvent, func(err error) {
-		logger.Error(err, "Changes of files are seen late: their directory cannot be watched", "resync", resyncTime)
+		logger.Error(err, "Files are looked at every second: their directory cannot be watched", "every", pollTime)
+		failed.Do(func() { polling.Go(func() { wait.Until(onEvent, pollTime, ctx.Done()) }) })
 	})
 }
 
