@@ -47,7 +47,7 @@ func TestJoin_ASecondControlPlaneNode(t *testing.T) {
 		must(t, get(j.Workspace, "first"))
 		must(t, until(t, func() error { return get(j.Workspace, "second") }))
 	})
-	t.Run("each API server decides by the configuration of its own node", func(t *testing.T) {
+	t.Run("each API server decides by its node's configuration", func(t *testing.T) {
 		reconfigure(t, fmt.Sprintf("blocked: {jobs: [%d]}\n", j.ID))
 		must(t, until(t, func() error {
 			if get(j.Workspace, "first") == nil {

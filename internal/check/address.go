@@ -81,7 +81,12 @@ func isReady(ctx context.Context, address string) error {
 	}
 	transport := &http.Transport{} // without a proxy
 	defer transport.CloseIdleConnections()
-	response, err := transport.RoundTrip(request)
+	return wantOK(transport.RoundTrip, request)
+}
+
+// wantOK sends a request. The error of another status than 200 has the answer's text.
+func wantOK(send func(*http.Request) (*http.Response, error), request *http.Request) error {
+	response, err := send(request)
 	if err != nil {
 		return err
 	}

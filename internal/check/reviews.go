@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"net/http"
 	"slices"
@@ -85,19 +84,7 @@ func (e *examination) askJobgate(ctx context.Context, kubeconfig string, review 
 		return err
 	}
 	request.Header.Set("Content-Type", "application/json")
-	response, err := client.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
-	if err != nil {
-		return err
-	}
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answers %s: %s", target.Host, response.Status, text)
-	}
-	return nil
+	return wantOK(client.Do, request)
 }
 
 // apiServer is a client of the API server for the administrator.
