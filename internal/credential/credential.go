@@ -89,7 +89,7 @@ func isTokenText(text string) bool {
 	for i := range len(text) {
 		switch c := text[i]; {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case strings.IndexByte("._~+/=-", c) >= 0:
+		case c == '.', c == '_', c == '~', c == '+', c == '/', c == '=', c == '-':
 		default:
 			return false
 		}

@@ -91,7 +91,7 @@ func Is(extra map[string][]string) bool {
 // Encode adds the identity's extras, and of the job's facts those that are asked for and known. What is not known is left
 // out, and fails whatever needs it.
 func (i *Identity) Encode(extra map[string][]string, facts job.Facts) {
-	w := writer(extra)
+	w := writer{extra: extra, values: make([]string, 0, usualExtras)}
 	w.id(Agent, i.AgentID)
 	w.id(ConfigProject, i.ConfigProjectID)
 	w.id(Project, i.Job.ProjectID)
@@ -103,7 +103,7 @@ func (i *Identity) Encode(extra map[string][]string, facts job.Facts) {
 	w.text(Cluster, i.Cluster)
 	w.text(Grant, i.Grant)
 	if i.IsDenied {
-		w[Denied] = []string{i.Denied}
+		w.set(Denied, i.Denied)
 	}
 	if i.Job.TokenID != "" {
 		w.text(CredentialID, jtiPrefix+i.Job.TokenID)
@@ -111,28 +111,41 @@ func (i *Identity) Encode(extra map[string][]string, facts job.Facts) {
 	w.facts(&i.Job, facts)
 }
 
-type writer map[string][]string
+// usualExtras is how many extras a job has, and seldom more.
+const usualExtras = 16
+
+// writer keeps the values of all extras in one slice, since every login of a known job writes them anew.
+type writer struct {
+	extra  map[string][]string
+	values []string
+}
+
+func (w *writer) set(key, value string) {
+	end := len(w.values)
+	w.values = append(w.values, value)
+	w.extra[key] = w.values[end : end+1 : end+1]
+}
 
 // text leaves out what Decode would refuse: a fact that is not there fails what needs it, and nothing else.
-func (w writer) text(key, value string) {
+func (w *writer) text(key, value string) {
 	if isText(value) {
-		w[key] = []string{value}
+		w.set(key, value)
 	}
 }
 
-func (w writer) id(key string, id int64) {
+func (w *writer) id(key string, id int64) {
 	if id != 0 {
-		w[key] = []string{strconv.FormatInt(id, 10)}
+		w.set(key, strconv.FormatInt(id, 10))
 	}
 }
 
-func (w writer) truth(key string, f job.Fact[bool]) {
+func (w *writer) truth(key string, f job.Fact[bool]) {
 	if f.Known {
-		w[key] = []string{strconv.FormatBool(f.Value)}
+		w.set(key, strconv.FormatBool(f.Value))
 	}
 }
 
-func (w writer) facts(j *job.Job, facts job.Facts) {
+func (w *writer) facts(j *job.Job, facts job.Facts) {
 	if facts.Has(job.FactEnvironment) {
 		w.text(Environment, j.Environment.Name.Value)
 	}
@@ -156,10 +169,10 @@ func (w writer) facts(j *job.Job, facts job.Facts) {
 		w.text(PipelineSource, job.MergeRequestEvent)
 	}
 	if facts.Has(job.FactGroups) && j.Groups.Known {
-		w[Group] = decimals(j.Groups.Value)
+		w.extra[Group] = decimals(j.Groups.Value)
 	}
 	if facts.Has(job.FactRoles) && j.Roles.Known {
-		w[Role] = texts(j.Roles.Value)
+		w.extra[Role] = texts(j.Roles.Value)
 	}
 	if facts.Has(job.FactUserID) {
 		w.id(UserID, j.UserID)

@@ -16,13 +16,15 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/prometheus/client_golang/prometheus"
-	kjson "sigs.k8s.io/json"
 
 	"github.com/jobgate/jobgate/internal/job"
 )
@@ -118,17 +120,18 @@ func (s *Source) Ours(token string) (expires time.Time, ours bool) {
 		return time.Time{}, false
 	}
 	var claims struct {
-		Issuer   any `json:"iss"`
-		Audience any `json:"aud"`
-		Expires  any `json:"exp"`
+		Issuer   string         `json:"iss"`
+		Audience any            `json:"aud"`
+		Expires  jsontext.Value `json:"exp"`
 	}
-	if err := kjson.UnmarshalCaseSensitivePreserveInts(text, &claims); err != nil {
+	// What else is wrong with a token of ours is found when it is verified.
+	if err := json.Unmarshal(text, &claims, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)); err != nil {
 		return time.Time{}, false
 	}
 	if claims.Issuer != c.Issuer || !names(claims.Audience, c.Audience) {
 		return time.Time{}, false
 	}
-	if seconds, ok := claims.Expires.(int64); ok {
+	if seconds, err := strconv.ParseInt(string(claims.Expires), 10, 64); err == nil {
 		expires = time.Unix(seconds, 0).Add(leeway)
 	}
 	return expires, true

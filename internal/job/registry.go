@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
+	"hash"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,22 +23,22 @@ import (
 // It fails closed on identity: a definite rejection drops the job at once, however fresh it was. It fails static on
 // infrastructure: while the source cannot tell, the last answer serves for StaleFor past its freshness.
 type Registry struct {
-	keySecret [sha256.Size]byte // new with every process, so that keys mean nothing outside it
-	clock     clock
-	sources   atomic.Pointer[Sources]
-	settings  atomic.Pointer[Settings]
-	jobs      *lru.Cache[key, *entry]
-	refused   *lru.Cache[key, refusal]
-	ended     *lru.Cache[jobKey, *RejectedError]
-	statuses  *lru.Cache[jobKey, *status] // of jobs of which only the id is known
-	index     index
-	outage    outage
-	lookups   singleflight.Group
-	waiting   map[Kind]*semaphore.Weighted
-	running   sync.WaitGroup
-	lifetime  context.Context
-	end       context.CancelFunc
-	metrics   metrics
+	macs     sync.Pool // of HMACs under a secret that is new with every process, so that keys mean nothing outside it
+	clock    clock
+	sources  atomic.Pointer[Sources]
+	settings atomic.Pointer[Settings]
+	jobs     *lru.Cache[key, *entry]
+	refused  *lru.Cache[key, refusal]
+	ended    *lru.Cache[jobKey, *RejectedError]
+	statuses *lru.Cache[jobKey, *status] // of jobs of which only the id is known
+	index    index
+	outage   outage
+	lookups  singleflight.Group
+	waiting  map[Kind]*semaphore.Weighted
+	running  sync.WaitGroup
+	lifetime context.Context
+	end      context.CancelFunc
+	metrics  metrics
 }
 
 // Sources are where jobs are looked up.
@@ -91,9 +92,11 @@ func NewRegistry(sources Sources, s Settings, r prometheus.Registerer) (*Registr
 		clock:   clock{elapsed: func() time.Duration { return time.Since(started) }, now: time.Now},
 		waiting: map[Kind]*semaphore.Weighted{JobToken: semaphore.NewWeighted(maxWaiting), IDToken: semaphore.NewWeighted(maxWaiting)},
 	}
-	if _, err := rand.Read(reg.keySecret[:]); err != nil {
+	secret := make([]byte, sha256.Size)
+	if _, err := rand.Read(secret); err != nil {
 		return nil, fmt.Errorf("make key secret: %w", err)
 	}
+	reg.macs.New = func() any { return hmac.New(sha256.New, secret) }
 	var err error
 	if reg.jobs, err = lru.NewWithEvict(s.MaxJobs, func(k key, e *entry) { reg.index.remove(e.job, k) }); err != nil {
 		return nil, fmt.Errorf("make cache of %d jobs: %w", s.MaxJobs, err)
@@ -165,9 +168,11 @@ func (r *Registry) sweep() {
 
 // key keeps the kinds of credentials apart: what one source has said of a text is no answer of the other's.
 func (r *Registry) key(c Credential) (k key) {
-	mac := hmac.New(sha256.New, r.keySecret[:])
-	mac.Write([]byte{byte(c.Kind)})
-	mac.Write([]byte(c.Token))
+	mac := r.macs.Get().(hash.Hash)
+	defer r.macs.Put(mac)
+	mac.Reset()
+	text := append(append(make([]byte, 0, 1+len(c.Token)), byte(c.Kind)), c.Token...)
+	mac.Write(text)
 	mac.Sum(k[:0])
 	return k
 }
