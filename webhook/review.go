@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
+	"sync"
 
 	"github.com/go-json-experiment/json"
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,6 +22,9 @@ import (
 
 // maxBody bounds a review, in bytes: a bearer token or a selector can be close to 1 MiB, and JSON may escape it.
 const maxBody = 2 << 20
+
+// usualBody is more than most reviews have, in bytes.
+const usualBody = 4 << 10
 
 // The versions of TokenReview. Their fields are the same, so one Go type serves both; kube-apiserver cannot convert an
 // answer in another version than it asked in.
@@ -107,7 +111,8 @@ func readReview(w http.ResponseWriter, r *http.Request, review any) *problem {
 	if !isJSON(r.Header.Get("Content-Type")) || r.Header.Get("Content-Encoding") != "" {
 		return &problem{http.StatusUnsupportedMediaType, "a review must be plain application/json"}
 	}
-	body := bytes.NewBuffer(make([]byte, 0, min(max(r.ContentLength, 0), smallBody)+bytes.MinRead))
+	body := bodies.Get().(*bytes.Buffer)
+	defer recycle(body)
 	_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody))
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
@@ -121,6 +126,19 @@ func readReview(w http.ResponseWriter, r *http.Request, review any) *problem {
 		return &problem{http.StatusBadRequest, "the body is not the JSON of a review"}
 	}
 	return nil
+}
+
+// bodies are buffers for a review's body. What is decoded from one is copied out of it.
+var bodies = sync.Pool{New: func() any { return bytes.NewBuffer(make([]byte, 0, usualBody)) }}
+
+// recycle gives a buffer back without what was in it, which may be a token. A large one is left to the garbage collector.
+func recycle(body *bytes.Buffer) {
+	if body.Cap() > smallBody+bytes.MinRead {
+		return
+	}
+	clear(body.Bytes())
+	body.Reset()
+	bodies.Put(body)
 }
 
 func isJSON(contentType string) bool {
