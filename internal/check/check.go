@@ -55,6 +55,8 @@ type examination struct {
 
 	server   *install.APIServer // nil if there is none, or several
 	webhooks webhooks
+	// verifiesItself says that kube-apiserver verifies ID tokens, and does not ask jobgate about tokens.
+	verifiesItself bool
 }
 
 // webhooks are the kubeconfigs with which kube-apiserver finds jobgate, as this node has them; empty: unknown.

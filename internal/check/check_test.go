@@ -15,6 +15,8 @@ const (
 	configFile    = nodeDir + "/" + install.ConfigFile
 	authorization = nodeDir + "/" + install.AuthorizationFile
 	authenticate  = nodeDir + "/" + install.AuthenticateFile
+	// authentication is kube-apiserver's AuthenticationConfiguration.
+	authentication = nodeDir + "/authentication.yaml"
 )
 
 func text(f findings.Finding) string {
@@ -86,6 +88,13 @@ func TestRun_Faults(t *testing.T) {
 			fault: func(t *testing.T, n *node) { n.writeManifest(t) }},
 		{name: "kube-apiserver with a long cache", finding: "apiserver", state: findings.Warning, says: "is 2m0s",
 			fault: func(t *testing.T, n *node) { n.writeManifest(t, flags[0], flags[1], flags[3]) }},
+		{name: "kube-apiserver verifies another issuer's ID tokens", finding: "apiserver", state: findings.Failure, says: "does not know any job",
+			fault: func(t *testing.T, n *node) { n.verifiesItself(t, "https://gitlab.com") }},
+		{name: "an AuthenticationConfiguration that is not there", finding: "apiserver", state: findings.Failure, says: "no such file",
+			fault: func(t *testing.T, n *node) {
+				n.verifiesItself(t, n.gitlab.URL())
+				n.remove(t, authentication)
+			}},
 		{name: "no kube-apiserver on the node", finding: "apiserver", state: findings.NotChecked, says: "no static pod or process",
 			fault: func(t *testing.T, n *node) { n.remove(t, "/etc/kubernetes/manifests/kube-apiserver.yaml") }},
 		{name: "an authorizer before jobgate", finding: "apiserver", state: findings.Failure, says: "comes before jobgate",
@@ -142,6 +151,34 @@ func TestRun_Faults(t *testing.T) {
 				}
 				if f.State != findings.NotChecked && f.Do == "" {
 					t.Error("it does not say what to do")
+				}
+			}
+		})
+	}
+}
+
+// kube-apiserver needs no webhook for tokens where it verifies GitLab's ID tokens; another webhook than jobgate may stay.
+func TestRun_StructuredAuthentication(t *testing.T) {
+	rows := []struct {
+		name    string
+		webhook []install.Flag
+	}{
+		{name: "no webhook"},
+		{name: "another webhook", webhook: []install.Flag{{Name: install.WebhookFileFlag, Value: "/etc/kubernetes/other.conf"}}},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			n := newNode(t)
+			n.write(t, "/etc/kubernetes/other.conf", "apiVersion: v1\nkind: Config\ncurrent-context: x\n"+
+				"contexts: [{name: x, context: {cluster: x}}]\nclusters: [{name: x, cluster: {server: 'https://127.0.0.1:1/authenticate'}}]\n")
+			n.verifiesItself(t, n.gitlab.URL(), row.webhook...)
+			says := map[string]string{
+				"apiserver": "verifies GitLab's ID tokens by itself", "connection": "both ends trust each other",
+				"login": "does not ask jobgate about tokens", "requests": "jobgate: ",
+			}
+			for _, f := range n.run(t).Findings {
+				if f.State == findings.Failure || !strings.Contains(f.What, says[f.Name]) {
+					t.Errorf("%s: %s: %s", f.Name, f.State, text(f))
 				}
 			}
 		})

@@ -100,6 +100,19 @@ func (n *node) writeManifest(t *testing.T, flags ...install.Flag) {
 	n.write(t, "/etc/kubernetes/manifests/kube-apiserver.yaml", text)
 }
 
+// verifiesItself gives kube-apiserver structured authentication instead of jobgate's webhook for tokens.
+func (n *node) verifiesItself(t *testing.T, issuer string, webhook ...install.Flag) {
+	t.Helper()
+	n.write(t, authentication, "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt:\n- issuer: {url: '"+issuer+"'}\n")
+	flags := append(webhook, install.Flag{Name: "authentication-config", Value: authentication})
+	for _, f := range install.APIServerFlags(nodeDir) {
+		if f.Name == install.AuthorizersFlag {
+			flags = append(flags, f)
+		}
+	}
+	n.writeManifest(t, flags...)
+}
+
 func (n *node) startJobgate(t *testing.T) {
 	t.Helper()
 	d, err := daemon.New(t.Context(), daemon.Options{ConfigFile: filepath.Join(n.dir(), install.ConfigFile), Version: "test"})

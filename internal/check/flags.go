@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/url"
@@ -8,14 +9,18 @@ import (
 	"time"
 
 	"k8s.io/apiserver/pkg/apis/apiserver"
+	"sigs.k8s.io/yaml"
 
 	"github.com/jobgate/jobgate/internal/file"
 	"github.com/jobgate/jobgate/internal/findings"
 	"github.com/jobgate/jobgate/internal/install"
 )
 
-// maxAuthorizers bounds an AuthorizationConfiguration, in bytes.
-const maxAuthorizers = 1 << 20
+// maxAPIServerFile bounds an AuthorizationConfiguration and an AuthenticationConfiguration, in bytes.
+const maxAPIServerFile = 1 << 20
+
+// structuredFlag names kube-apiserver's AuthenticationConfiguration.
+const structuredFlag = "authentication-config"
 
 // longestTTL is how long kube-apiserver should keep an answer about a token, at most.
 const longestTTL = 10 * time.Second
@@ -33,7 +38,7 @@ func (e *examination) checkFlags(context.Context) findings.Finding {
 	}
 	e.server = server
 	p := &problems{}
-	e.checkTokenFlags(p)
+	e.checkTokens(p)
 	e.checkAuthorizers(p)
 	f.Details = slices.Concat(p.failures, p.warnings)
 	switch {
@@ -43,6 +48,9 @@ func (e *examination) checkFlags(context.Context) findings.Finding {
 	case len(p.warnings) > 0:
 		return f.Warned("kube-apiserver ("+server.From+") asks jobgate, but not as it should",
 			"give it the flags and files that jobgate init prints, and restart it")
+	}
+	if e.verifiesItself {
+		return f.Well("kube-apiserver (" + server.From + ") verifies GitLab's ID tokens by itself, and jobgate comes before RBAC")
 	}
 	return f.Well("kube-apiserver (" + server.From + ") has the flags, and jobgate comes before RBAC")
 }
@@ -81,6 +89,53 @@ func (e *examination) findServer() (server *install.APIServer, why string) {
 	return nil, fmt.Sprintf("%d processes kube-apiserver run on this node; --kubeconfig says which one", len(all))
 }
 
+// checkTokens wants jobgate to be the webhook for tokens, or kube-apiserver to verify GitLab's ID tokens by itself. It can do
+// both; only then a webhook that is not jobgate is no fault.
+func (e *examination) checkTokens(p *problems) {
+	structured, err := e.hasStructuredAuthentication()
+	if err != nil {
+		p.fail("--%s: %v", structuredFlag, err)
+	}
+	webhook := &problems{}
+	e.checkTokenFlags(webhook)
+	if structured && len(webhook.failures) > 0 {
+		e.verifiesItself, e.webhooks.authenticate = true, ""
+		return
+	}
+	p.failures, p.warnings = append(p.failures, webhook.failures...), append(p.warnings, webhook.warnings...)
+}
+
+// hasStructuredAuthentication says whether kube-apiserver verifies the ID tokens of the configuration's issuer by itself
+// (docs/structured-authentication.md).
+func (e *examination) hasStructuredAuthentication() (bool, error) {
+	name := e.server.Flags[structuredFlag]
+	if name == "" || e.config == nil {
+		return false, nil
+	}
+	text, err := file.Read(e.server.OnNode(name), maxAPIServerFile)
+	if err != nil {
+		return false, err
+	}
+	var c struct {
+		JWT []struct {
+			Issuer struct {
+				URL string `json:"url"`
+			} `json:"issuer"`
+		} `json:"jwt"`
+	}
+	// What else is in it is checked by kube-apiserver, which does not start with a wrong one.
+	if err := yaml.Unmarshal(text, &c); err != nil {
+		return false, fmt.Errorf("%s: %w", name, err)
+	}
+	issuer := cmp.Or(e.config.IDTokens.Issuer, e.config.GitLab.URL)
+	for _, one := range c.JWT {
+		if one.Issuer.URL == issuer {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 func (e *examination) checkTokenFlags(p *problems) {
 	flags := e.server.Flags
 	if name := flags[install.WebhookFileFlag]; name == "" {
@@ -107,7 +162,7 @@ func (e *examination) checkAuthorizers(p *problems) {
 		p.fail("--%s is not set, so kube-apiserver does not ask jobgate about requests", install.AuthorizersFlag)
 		return
 	}
-	text, err := file.Read(e.server.OnNode(name), maxAuthorizers)
+	text, err := file.Read(e.server.OnNode(name), maxAPIServerFile)
 	if err != nil {
 		p.fail("--%s: %v", install.AuthorizersFlag, err)
 		return
