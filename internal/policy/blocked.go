@@ -37,18 +37,18 @@ func (b *Blocked) facts() job.Facts {
 // Reason says which list blocks the job; empty where none does.
 func (b *Blocked) Reason(j *job.Job) string {
 	switch {
-	case contains(b.Jobs, j.ID):
+	case slices.Contains(b.Jobs, j.ID):
 		return fmt.Sprintf("job %d is blocked in this cluster (blocked.jobs)", j.ID)
-	case contains(b.Projects, j.ProjectID):
+	case slices.Contains(b.Projects, j.ProjectID):
 		return fmt.Sprintf("project %d is blocked in this cluster (blocked.projects)", j.ProjectID)
-	case j.UserID != 0 && contains(b.Users, j.UserID):
+	case j.UserID != 0 && slices.Contains(b.Users, j.UserID):
 		return fmt.Sprintf("the user of the job is blocked in this cluster (blocked.users: %d)", j.UserID)
 	}
 	if len(b.Groups) == 0 || !j.Groups.Known {
 		return ""
 	}
 	for _, id := range j.Groups.Value {
-		if contains(b.Groups, id) {
+		if slices.Contains(b.Groups, id) {
 			return fmt.Sprintf("group %d of the project is blocked in this cluster (blocked.groups)", id)
 		}
 	}

@@ -3,17 +3,11 @@ package policy
 import (
 	"fmt"
 
-	"k8s.io/apimachinery/pkg/util/validation/field"
-
 	"github.com/jobgate/jobgate/internal/job"
 )
 
 // EnvironmentProtected asks that GitLab protects the job's environment.
 type EnvironmentProtected bool
-
-func (e EnvironmentProtected) isSet() bool { return bool(e) }
-
-func (e EnvironmentProtected) validate(*field.Path) field.ErrorList { return nil }
 
 // needs asks for the name, too: GitLab protects names.
 func (e EnvironmentProtected) needs() job.Needs {

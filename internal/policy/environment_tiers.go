@@ -2,8 +2,7 @@ package policy
 
 import (
 	"fmt"
-
-	"k8s.io/apimachinery/pkg/util/validation/field"
+	"slices"
 
 	"github.com/jobgate/jobgate/internal/job"
 )
@@ -11,13 +10,9 @@ import (
 // EnvironmentTiers are tiers of the job's environment.
 type EnvironmentTiers []string
 
-func (e EnvironmentTiers) isSet() bool { return len(e) > 0 }
-
-func (e EnvironmentTiers) validate(*field.Path) field.ErrorList { return nil }
-
 func (e EnvironmentTiers) needs() job.Needs { return job.Needs{} } // every identity has the tier
 
-func (e EnvironmentTiers) met(j *job.Job) bool { return contains(e, j.Environment.Tier) }
+func (e EnvironmentTiers) met(j *job.Job) bool { return slices.Contains(e, j.Environment.Tier) }
 
 func (e EnvironmentTiers) unmet(j *job.Job) string {
 	is := "the job has no environment"

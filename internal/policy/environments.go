@@ -14,8 +14,6 @@ import (
 // one.
 type Environments []string
 
-func (e Environments) isSet() bool { return len(e) > 0 }
-
 func (e Environments) validate(path *field.Path) field.ErrorList { return noBlank(e, path) }
 
 func (e Environments) needs() job.Needs {

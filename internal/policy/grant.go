@@ -104,7 +104,7 @@ func (p *Policy) groupsUnknown(j *job.Job) string {
 		return ""
 	}
 	for i := range p.grants {
-		if p.grants[i].groups.isSet() {
+		if len(p.grants[i].groups) > 0 {
 			return "; the project's groups are not known: " + unknown(j.Groups.Why)
 		}
 	}

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -11,8 +12,6 @@ import (
 // PipelineSources are names as in $CI_PIPELINE_SOURCE. GitLab adds sources over time, so any lower-case name is accepted.
 type PipelineSources []string
 
-func (p PipelineSources) isSet() bool { return len(p) > 0 }
-
 func (p PipelineSources) validate(path *field.Path) field.ErrorList {
 	return words(p, path, job.MergeRequestEvent)
 }
@@ -20,7 +19,7 @@ func (p PipelineSources) validate(path *field.Path) field.ErrorList {
 func (p PipelineSources) needs() job.Needs { return job.Needs{Facts: job.FactPipelineSource} }
 
 func (p PipelineSources) met(j *job.Job) bool {
-	return j.PipelineSource.Known && contains(p, j.PipelineSource.Value)
+	return j.PipelineSource.Known && slices.Contains(p, j.PipelineSource.Value)
 }
 
 func (p PipelineSources) unmet(j *job.Job) string {

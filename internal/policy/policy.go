@@ -126,7 +126,7 @@ func (p *Policy) ExtrasForGrants() job.Facts {
 	for i := range p.grants {
 		g := &p.grants[i]
 		f |= g.require.needs().Facts
-		if g.groups.isSet() {
+		if len(g.groups) > 0 {
 			f |= job.FactGroups
 		}
 	}

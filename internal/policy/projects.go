@@ -2,8 +2,7 @@ package policy
 
 import (
 	"fmt"
-
-	"k8s.io/apimachinery/pkg/util/validation/field"
+	"slices"
 
 	"github.com/jobgate/jobgate/internal/job"
 )
@@ -11,13 +10,9 @@ import (
 // Projects are GitLab ids of projects.
 type Projects []int64
 
-func (p Projects) isSet() bool { return len(p) > 0 }
-
-func (p Projects) validate(*field.Path) field.ErrorList { return nil }
-
 func (p Projects) needs() job.Needs { return job.Needs{} } // every identity has the project
 
-func (p Projects) met(j *job.Job) bool { return contains(p, j.ProjectID) }
+func (p Projects) met(j *job.Job) bool { return slices.Contains(p, j.ProjectID) }
 
 func (p Projects) unmet(j *job.Job) string {
 	return fmt.Sprintf("its project must be one of %s, and the job's is %d", ListIDs(p), j.ProjectID)

@@ -3,17 +3,11 @@ package policy
 import (
 	"fmt"
 
-	"k8s.io/apimachinery/pkg/util/validation/field"
-
 	"github.com/jobgate/jobgate/internal/job"
 )
 
 // ProtectedRef asks for a protected branch or tag.
 type ProtectedRef bool
-
-func (p ProtectedRef) isSet() bool { return bool(p) }
-
-func (p ProtectedRef) validate(*field.Path) field.ErrorList { return nil }
 
 func (p ProtectedRef) needs() job.Needs { return job.Needs{Facts: job.FactRef | job.FactRefProtected} }
 

@@ -2,8 +2,7 @@ package policy
 
 import (
 	"fmt"
-
-	"k8s.io/apimachinery/pkg/util/validation/field"
+	"slices"
 
 	"github.com/jobgate/jobgate/internal/job"
 )
@@ -11,13 +10,9 @@ import (
 // RefTypes are among branch and tag.
 type RefTypes []string
 
-func (r RefTypes) isSet() bool { return len(r) > 0 }
-
-func (r RefTypes) validate(*field.Path) field.ErrorList { return nil }
-
 func (r RefTypes) needs() job.Needs { return job.Needs{Facts: job.FactRefType} }
 
-func (r RefTypes) met(j *job.Job) bool { return contains(r, string(j.Ref.Type)) }
+func (r RefTypes) met(j *job.Job) bool { return slices.Contains(r, string(j.Ref.Type)) }
 
 func (r RefTypes) unmet(j *job.Job) string {
 	is := fmt.Sprintf("the job runs for a %s", j.Ref.Type)

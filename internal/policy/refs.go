@@ -14,8 +14,6 @@ import (
 // anyone who can open one, whatever its branch is called.
 type Refs []string
 
-func (r Refs) isSet() bool { return len(r) > 0 }
-
 // validate refuses full refs: no branch or tag has such a name (GitLab's lib/gitlab/git_ref_validator.rb), or only merge
 // requests do.
 func (r Refs) validate(path *field.Path) field.ErrorList {

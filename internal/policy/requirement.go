@@ -2,6 +2,7 @@ package policy
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -26,15 +27,17 @@ type Requirements struct {
 
 // requirement is one field of Requirements.
 type requirement interface {
-	// isSet says whether the configuration asks for it.
-	isSet() bool
-	// validate finds what could never hold, beyond what the field's tags say. It is called only for one that is set.
-	validate(path *field.Path) field.ErrorList
 	// needs are the facts to judge by.
 	needs() job.Needs
 	met(j *job.Job) bool
 	// unmet is the clause of a refusal: what is required, and what the job has instead.
 	unmet(j *job.Job) string
+}
+
+// validator is a requirement that can be written so that no job meets it.
+type validator interface {
+	// validate finds what could never hold, beyond what the field's tags say. It is called only for one that is set.
+	validate(path *field.Path) field.ErrorList
 }
 
 // namedRequirement is one that is set, with its key in the configuration.
@@ -50,12 +53,11 @@ func (r *Requirements) list() []namedRequirement {
 	for i := range value.NumField() {
 		v := value.Field(i)
 		if v.Kind() == reflect.Slice {
-			v = reflect.AppendSlice(reflect.Zero(v.Type()), v)
+			v = reflect.AppendSlice(reflect.Zero(v.Type()), v) // nil for an empty list
 		}
-		q := v.Interface().(requirement) // a test makes one of each field
-		if q.isSet() {
+		if !v.IsZero() {
 			key, _, _ := strings.Cut(value.Type().Field(i).Tag.Get("json"), ",")
-			set = append(set, namedRequirement{key: key, requirement: q})
+			set = append(set, namedRequirement{key: key, requirement: v.Interface().(requirement)}) // a test makes one of each field
 		}
 	}
 	return set
@@ -65,7 +67,9 @@ func (r *Requirements) list() []namedRequirement {
 func (r *Requirements) Validate(path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	for _, q := range r.list() {
-		errs = append(errs, q.validate(path.Child(q.key))...)
+		if v, ok := q.requirement.(validator); ok {
+			errs = append(errs, v.validate(path.Child(q.key))...)
+		}
 	}
 	return errs
 }
@@ -137,11 +141,7 @@ func words(entries []string, path *field.Path, example string) field.ErrorList {
 	return errs
 }
 
-func contains[T comparable](list []T, value T) bool {
-	for i := range list {
-		if list[i] == value {
-			return true
-		}
-	}
-	return false
+// hasAny says whether a list about a job is known and has any of the wanted entries.
+func hasAny[T comparable](list job.Fact[[]T], wanted []T) bool {
+	return list.Known && slices.ContainsFunc(list.Value, func(entry T) bool { return slices.Contains(wanted, entry) })
 }

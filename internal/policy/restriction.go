@@ -154,12 +154,12 @@ func filter(entries []string) []string {
 
 // AppliesTo looks at the agent alone; 0 is a job that a grant has admitted.
 func (r *CompiledRestriction) AppliesTo(agent int64) bool {
-	return len(r.agents) == 0 || contains(r.agents, agent)
+	return len(r.agents) == 0 || slices.Contains(r.agents, agent)
 }
 
 // Matches says whether the restriction is about a request of a job that uses the agent; 0 is none.
 func (r *CompiledRestriction) Matches(q *Request, agent int64) bool {
-	if !r.AppliesTo(agent) || (len(r.verbs) > 0 && !contains(r.verbs, q.Verb)) {
+	if !r.AppliesTo(agent) || (len(r.verbs) > 0 && !slices.Contains(r.verbs, q.Verb)) {
 		return false
 	}
 	if !r.resourcesOnly {
@@ -167,7 +167,7 @@ func (r *CompiledRestriction) Matches(q *Request, agent int64) bool {
 	}
 	return q.IsResource &&
 		(len(r.namespaces) == 0 || MatchAny(r.namespaces, q.Namespace)) &&
-		(len(r.apiGroups) == 0 || contains(r.apiGroups, q.APIGroup)) &&
+		(len(r.apiGroups) == 0 || slices.Contains(r.apiGroups, q.APIGroup)) &&
 		(len(r.resources) == 0 || q.isAmong(r.resources))
 }
 

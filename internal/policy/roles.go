@@ -9,23 +9,11 @@ import (
 // Roles are names as in GitLab's roles_in_project. GitLab adds roles over time, so any lower-case name is accepted.
 type Roles []string
 
-func (r Roles) isSet() bool { return len(r) > 0 }
-
 func (r Roles) validate(path *field.Path) field.ErrorList { return words(r, path, "security_manager") }
 
 func (r Roles) needs() job.Needs { return job.Needs{Facts: job.FactRoles} }
 
-func (r Roles) met(j *job.Job) bool {
-	if !j.Roles.Known {
-		return false
-	}
-	for _, role := range j.Roles.Value {
-		if contains(r, role) {
-			return true
-		}
-	}
-	return false
-}
+func (r Roles) met(j *job.Job) bool { return hasAny(j.Roles, r) }
 
 func (r Roles) unmet(j *job.Job) string {
 	must := "its user must have one of the roles " + List(r) + " in the project"
