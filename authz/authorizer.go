@@ -110,10 +110,7 @@ func (a *Authorizer) Decide(ctx context.Context, attrs authorizer.Attributes) *D
 // decide judges with a used evaluation or a new one. One that has been used allocates nothing but for a denial.
 func (a *Authorizer) decide(ctx context.Context, e *evaluation, attrs authorizer.Attributes) *Denial {
 	info := attrs.GetUser()
-	if info == nil {
-		return nil
-	}
-	if !extras.Is(info.GetExtra()) || isDiscovery(attrs) {
+	if info == nil || !extras.Is(info.GetExtra()) || isDiscovery(attrs) {
 		return nil
 	}
 	e.begin(a.policy.Load(), requestOf(attrs))
