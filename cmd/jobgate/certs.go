@@ -15,9 +15,6 @@ import (
 	"github.com/jobgate/jobgate/certs"
 )
 
-// statusTrouble is the exit status of certs show when something is wrong with a certificate.
-const statusTrouble = 1
-
 func newCertsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "certs",
@@ -231,7 +228,7 @@ func show(w io.Writer, dir string, files []string, ca string, warn time.Duration
 	}
 	for _, c := range s.Certificates {
 		if len(c.Problems) > 0 {
-			return &statusError{code: statusTrouble}
+			return &statusError{code: statusFailed}
 		}
 	}
 	return nil

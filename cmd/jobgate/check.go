@@ -70,5 +70,6 @@ func (o *checkOptions) run(ctx context.Context, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, o.report.timeout)
 	defer cancel()
 	o.examined.Environment, o.examined.UserAgent = os.Getenv("KUBECONFIG"), "jobgate/"+versionText()
-	return o.report.write(out, check.Run(ctx, o.examined))
+	list := check.Run(ctx, o.examined)
+	return o.report.write(out, list, list)
 }

@@ -70,5 +70,6 @@ func (o *doctorOptions) run(ctx context.Context, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, o.report.timeout)
 	defer cancel()
 	o.examined.Variables, o.examined.UserAgent = os.Getenv, "jobgate/"+versionText()
-	return o.report.write(out, doctor.Run(ctx, o.examined))
+	r := doctor.Run(ctx, o.examined)
+	return o.report.write(out, r, &r.List)
 }

@@ -41,10 +41,9 @@ func TestDoctor_ExitStatus(t *testing.T) {
 
 // A job that works in spite of a warning does not fail its pipeline.
 func TestDoctor_WarningIsNoFailure(t *testing.T) {
-	report := &doctor.Report{List: findings.List{State: doctor.Warning}}
 	for failOnWarning, want := range map[bool]int{false: 0, true: 1} {
 		o := reportOptions{failOnWarning: failOnWarning}
-		if got := exitStatus(o.result(report)); got != want {
+		if got := exitStatus(o.result(findings.Warning)); got != want {
 			t.Errorf("with --fail-on-warning=%t the exit status is %d, want %d", failOnWarning, got, want)
 		}
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,10 +17,7 @@ import (
 
 func writeExplanation(w io.Writer, e *daemon.Explanation, format string) error {
 	if format == "json" {
-		encoder := json.NewEncoder(w)
-		encoder.SetEscapeHTML(false)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(e)
+		return writeJSON(w, e)
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	if e.Unverified {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -69,10 +68,7 @@ func printReport(out io.Writer, setup *install.Setup, work *install.Work, dryRun
 	if note := setup.OtherNodes(); note != "" {
 		report.Notes = append(report.Notes, note)
 	}
-	encoder := json.NewEncoder(out)
-	encoder.SetIndent("", "  ")
-	encoder.SetEscapeHTML(false)
-	return encoder.Encode(report)
+	return writeJSON(out, report)
 }
 
 // showPlan shows what would change.

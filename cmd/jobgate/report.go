@@ -28,13 +28,6 @@ type reportOptions struct {
 	timeout       time.Duration
 }
 
-// findingsReport is what doctor and check make.
-type findingsReport interface {
-	Worst() findings.State
-	WriteJSON(w io.Writer) error
-	WriteText(w io.Writer, withSigns bool) error
-}
-
 func (o *reportOptions) add(f *pflag.FlagSet) {
 	f.StringVarP(&o.output, "output", "o", "text", "text or json")
 	f.BoolVar(&o.ascii, "ascii", false, "write words instead of signs (default if the output is not a terminal, or TERM is dumb)")
@@ -52,21 +45,23 @@ func (o *reportOptions) check() error {
 	return nil
 }
 
-// write writes the report. The error has the exit status, if it is not 0.
-func (o *reportOptions) write(out io.Writer, r findingsReport) error {
-	write := r.WriteJSON
+// write writes the report; as text, the list of findings in it. The error has the exit status, if it is not 0.
+func (o *reportOptions) write(out io.Writer, report any, l *findings.List) error {
+	var err error
 	if o.output == "text" {
-		write = func(w io.Writer) error { return r.WriteText(w, !o.ascii && isTerminal(out)) }
+		err = l.WriteText(out, !o.ascii && isTerminal(out))
+	} else {
+		err = writeJSON(out, report)
 	}
-	if err := write(out); err != nil {
-		return &statusError{code: statusFailed, err: err}
+	if err != nil {
+		return err
 	}
-	return o.result(r)
+	return o.result(l.State)
 }
 
 // result is an error if the report is one of a failure.
-func (o *reportOptions) result(r findingsReport) error {
-	if r.Worst() == findings.Failure || (r.Worst() == findings.Warning && o.failOnWarning) {
+func (o *reportOptions) result(worst findings.State) error {
+	if worst == findings.Failure || (worst == findings.Warning && o.failOnWarning) {
 		return &statusError{code: statusFailed}
 	}
 	return nil

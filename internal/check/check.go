@@ -8,7 +8,6 @@ package check
 import (
 	"cmp"
 	"context"
-	"slices"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -21,12 +20,6 @@ import (
 
 // askTimeout bounds one question to jobgate or to the API server. It outlasts the longest that jobgate may ask GitLab.
 const askTimeout = 30 * time.Second
-
-// Bounds of a report: characters of a line, and lines of details.
-const (
-	maxLine    = 1200
-	maxDetails = 12
-)
 
 // Options are what is checked.
 type Options struct {
@@ -79,19 +72,9 @@ func Run(ctx context.Context, o Options) *findings.List {
 		e.checkLogin,
 		e.checkRequest,
 	} {
-		report.Add(clean(check(ctx)))
+		report.Add(check(ctx).Clean(func(text string) string { return policy.Printable(text, findings.MaxLine) }))
 	}
 	return report
-}
-
-// clean makes a finding fit for the report: parts of it come from elsewhere.
-func clean(f findings.Finding) findings.Finding {
-	f.What, f.Do = policy.Printable(f.What, maxLine), policy.Printable(f.Do, maxLine)
-	f.Details = slices.Clone(f.Details[:min(len(f.Details), maxDetails)])
-	for i, text := range f.Details {
-		f.Details[i] = policy.Printable(text, maxLine)
-	}
-	return f
 }
 
 // whyNoConfig is why most checks cannot be made.

@@ -29,9 +29,8 @@ func (e *examination) checkAgent(context.Context) Finding {
 		return f.NotChecked("GitLab has not said which agents the job may use")
 	}
 	if len(r.Agents) == 0 {
-		f.State, f.What = Failure, "GitLab lists no agent for this job"
-		f.Do, f.Details = addToCIAccess, e.whyNotListed()
-		return f
+		f.Details = e.whyNotListed()
+		return f.Failed("GitLab lists no agent for this job", addToCIAccess)
 	}
 	all := listIDs(e.report.Job.Agents)
 	if e.agentID == 0 && len(r.Agents) == 1 {
@@ -41,12 +40,10 @@ func (e *examination) checkAgent(context.Context) Finding {
 		return f.NotChecked("it is unknown which agent to check (GitLab lists " + all + "); give --context or --agent")
 	}
 	if e.listed() == nil {
-		f.State, f.What = Failure, fmt.Sprintf("GitLab does not list agent %d for this job; it lists %s", e.agentID, all)
-		f.Do, f.Details = addToCIAccess, e.whyNotListed()
-		return f
+		f.Details = e.whyNotListed()
+		return f.Failed(fmt.Sprintf("GitLab does not list agent %d for this job; it lists %s", e.agentID, all), addToCIAccess)
 	}
-	f.State, f.What = OK, fmt.Sprintf("GitLab lists agent %d for this job (all: %s)", e.agentID, all)
-	return f
+	return f.Well(fmt.Sprintf("GitLab lists agent %d for this job (all: %s)", e.agentID, all))
 }
 
 const addToCIAccess = "check ci_access in the agent's config.yaml (.gitlab/agents/<agent>/config.yaml in its project) for each of " +
@@ -128,22 +125,19 @@ func (e *examination) checkAccess(context.Context) Finding {
 	e.expects = expectation{user: identity, mode: configuration.AccessAs}
 	if denied := identity.GetExtra()[extras.Denied]; len(denied) > 0 {
 		// Only the API server knows whether jobgate can read the project's environments.
-		f.State = Warning
-		f.What = "if jobgate can learn the environment's name, it refuses every request: " + denied[0]
-		f.Do = "run the job in an environment or on a ref that the entry admits, or change the entry in the agent's config.yaml"
-		return f
+		return f.Warned("if jobgate can learn the environment's name, it refuses every request: "+denied[0],
+			"run the job in an environment or on a ref that the entry admits, or change the entry in the agent's config.yaml")
 	}
-	f.State, f.What = OK, expected(configuration.AccessAs, identity)
-	return f
+	return f.Well(expected(configuration.AccessAs, identity))
 }
 
 func unusable(f Finding, err error) Finding {
-	f.State, f.What, f.Do = Failure, err.Error(), "correct access_as in the agent's config.yaml"
+	what := err.Error()
 	var rejected *tokenreview.RejectedError
 	if !errors.As(err, &rejected) {
-		f.What = "the agent's ci_access entry cannot be used: " + f.What
+		what = "the agent's ci_access entry cannot be used: " + what
 	}
-	return f
+	return f.Failed(what, "correct access_as in the agent's config.yaml")
 }
 
 // identify makes the identity with jobgate's own code, from GitLab's answer and the job's variables. What only the cluster's

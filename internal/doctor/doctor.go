@@ -92,7 +92,7 @@ func Run(ctx context.Context, o Options) *Report {
 		e.checkRights,
 	} {
 		if f := check(ctx); f.Name != "" { // one without a name does not concern this job
-			e.report.Add(e.clean(f))
+			e.report.Add(f.Clean(e.line))
 		}
 	}
 	e.network.close()

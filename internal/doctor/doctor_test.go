@@ -81,7 +81,7 @@ func TestReport_JSON(t *testing.T) {
 	s := newSetup(t)
 	r := s.run()
 	var text bytes.Buffer
-	if err := r.WriteJSON(&text); err != nil {
+	if err := json.NewEncoder(&text).Encode(r); err != nil {
 		t.Fatal(err)
 	}
 	var got doctor.Report

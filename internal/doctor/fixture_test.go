@@ -131,7 +131,7 @@ func (s *setup) run() *doctor.Report {
 	report := doctor.Run(s.t.Context(), s.options)
 	var all bytes.Buffer
 	for _, write := range []func(io.Writer) error{
-		report.WriteJSON,
+		func(w io.Writer) error { return json.NewEncoder(w).Encode(report) },
 		func(w io.Writer) error { return report.WriteText(w, true) },
 		func(w io.Writer) error { return report.WriteText(w, false) },
 	} {

@@ -33,8 +33,7 @@ func (e *examination) checkGitLab(ctx context.Context) Finding {
 	}
 	client, err := e.job.Client(e.UserAgent, gitlabTimeout)
 	if err != nil {
-		f.State, f.What, f.Do = Failure, err.Error(), "check "+cijob.VarServerCAFile+", which comes from tls-ca-file in the runner's configuration"
-		return f
+		return f.Failed(err.Error(), "check "+cijob.VarServerCAFile+", which comes from tls-ca-file in the runner's configuration")
 	}
 	defer client.Close()
 	start := time.Now()
@@ -43,15 +42,11 @@ func (e *examination) checkGitLab(ctx context.Context) Finding {
 		var rejected *job.RejectedError
 		e.gitlab.rejected = errors.As(err, &rejected)
 		e.gitlab.away = !e.gitlab.rejected
-		f.State = Failure
-		f.What, f.Do = explainGitLab(err)
-		return f
+		return f.Failed(explainGitLab(err))
 	}
 	e.gitlab.reply = reply
 	e.report.Job = newJob(reply)
-	f.State = OK
-	f.What = fmt.Sprintf("%s answered in %s", e.job.GitLabURL, time.Since(start).Round(time.Millisecond))
-	return f
+	return f.Well(fmt.Sprintf("%s answered in %s", e.job.GitLabURL, time.Since(start).Round(time.Millisecond)))
 }
 
 func newJob(r *gitlab.AllowedAgents) *Job {
@@ -141,16 +136,12 @@ func (e *examination) checkJob(context.Context) Finding {
 		own, token int64
 	}{{cijob.VarJobID, e.job.ID, r.JobID}, {cijob.VarProjectID, e.job.ProjectID, r.ProjectID}} {
 		if id.own != 0 && id.own != id.token {
-			f.State = Failure
-			f.What = fmt.Sprintf("the token belongs to job %d of project %d, but %s is %d", r.JobID, r.ProjectID, id.name, id.own)
-			f.Do = "use the job's own " + cijob.VarJobToken + ", and not one from a cache, an artifact or a variable"
-			return f
+			return f.Failed(fmt.Sprintf("the token belongs to job %d of project %d, but %s is %d", r.JobID, r.ProjectID, id.name, id.own),
+				"use the job's own "+cijob.VarJobToken+", and not one from a cache, an artifact or a variable")
 		}
 	}
-	f.State = OK
-	f.What = fmt.Sprintf("job %d, pipeline %d, project %d, groups %s, user %s (%d), %s",
-		r.JobID, r.PipelineID, r.ProjectID, listIDs(r.GroupIDs), policy.Quote(r.Username), r.UserID, environmentOf(r))
-	return f
+	return f.Well(fmt.Sprintf("job %d, pipeline %d, project %d, groups %s, user %s (%d), %s",
+		r.JobID, r.PipelineID, r.ProjectID, listIDs(r.GroupIDs), policy.Quote(r.Username), r.UserID, environmentOf(r)))
 }
 
 func environmentOf(r *gitlab.AllowedAgents) string {

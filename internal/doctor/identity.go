@@ -42,15 +42,12 @@ func (e *examination) checkIdentity(ctx context.Context) Finding {
 	}
 	client, err := newAPI(e.target, e.subject.credential, e.UserAgent)
 	if err != nil {
-		f.State, f.What, f.Do = Failure, err.Error(), "report this as a fault of jobgate"
-		return f
+		return f.Failed(err.Error(), "report this as a fault of jobgate")
 	}
 	got, err := client.whoAmI(ctx)
 	if err != nil {
 		client.close()
-		f.State = Failure
-		f.What, f.Do = e.explainAPI(err)
-		return f
+		return f.Failed(e.explainAPI(err))
 	}
 	e.api = client
 	e.report.Identity = e.newIdentity(got)
@@ -74,30 +71,27 @@ func (e *examination) newIdentity(u authenticationv1.UserInfo) *Identity {
 
 // compare says what is wrong with the identity.
 func (e *examination) compare(f Finding, got authenticationv1.UserInfo) Finding {
-	f.State = Failure
-	f.What = fmt.Sprintf("the API server says: user %s, groups %s", e.quote(got.Username), e.groups(got.Groups))
+	what := fmt.Sprintf("the API server says: user %s, groups %s", e.quote(got.Username), e.groups(got.Groups))
 	jobs, denied := got.Extra[extras.Job], got.Extra[extras.Denied]
 	switch {
 	case got.Username == anonymous:
-		f.Do = "the API server has received no token: use https, and the context of an agent"
+		return f.Failed(what, "the API server has received no token: use https, and the context of an agent")
 	case len(jobs) == 0:
-		f.Do = "this identity does not come from jobgate: use the context of an agent, whose user presents the job's token"
+		return f.Failed(what, "this identity does not come from jobgate: use the context of an agent, whose user presents the job's token")
 	case e.gitlab.reply != nil && jobs[0] != strconv.FormatInt(e.gitlab.reply.JobID, 10):
-		f.Do = "this is another job: do not keep a kubeconfig in a cache or an artifact"
+		return f.Failed(what, "this is another job: do not keep a kubeconfig in a cache or an artifact")
 	case len(denied) > 0:
-		f.What, f.Do = "jobgate refuses every request of this job: "+denied[0], "see access, above"
+		return f.Failed("jobgate refuses every request of this job: "+denied[0], "see access, above")
 	default:
-		return e.compareExpected(f, got)
+		return e.compareExpected(f, what, got)
 	}
-	return f
 }
 
 // compareExpected compares the identity with the expected one. The cluster's admin chooses an agent's own identity.
-func (e *examination) compareExpected(f Finding, got authenticationv1.UserInfo) Finding {
-	f.State = OK
+func (e *examination) compareExpected(f Finding, what string, got authenticationv1.UserInfo) Finding {
 	want := e.expects.user
 	if want == nil || (e.expects.mode == job.AsAgent && strings.HasPrefix(got.Username, serviceAccountPrefix)) {
-		return f
+		return f.Well(what)
 	}
 	var missing []string
 	for _, g := range want.GetGroups() {
@@ -107,21 +101,20 @@ func (e *examination) compareExpected(f Finding, got authenticationv1.UserInfo) 
 	}
 	switch {
 	case got.Username != want.GetName():
-		f.State = Warning
-		f.Do = fmt.Sprintf("GitLab's answer gives user %s: config.yaml has changed a moment ago, or the cluster's "+
-			"configuration replaces it", policy.Quote(want.GetName()))
+		return f.Warned(what, fmt.Sprintf("GitLab's answer gives user %s: config.yaml has changed a moment ago, or the cluster's "+
+			"configuration replaces it", policy.Quote(want.GetName())))
 	case len(missing) > 0:
-		f.State = Warning
-		f.Do = fmt.Sprintf("GitLab's answer gives these groups, too: %s; try again in a few seconds, when jobgate has asked GitLab again",
-			policy.List(missing))
+		return f.Warned(what, fmt.Sprintf("GitLab's answer gives these groups, too: %s; try again in a few seconds, when jobgate has asked GitLab again",
+			policy.List(missing)))
+	default:
+		return f.Well(what)
 	}
-	return f
 }
 
 // groups lists as many of a user's groups as fit in a line.
 func (e *examination) groups(all []string) string {
-	shown := make([]string, 0, maxDetails)
-	for _, g := range all[:min(len(all), maxDetails)] {
+	shown := make([]string, 0, maxShown)
+	for _, g := range all[:min(len(all), maxShown)] {
 		shown = append(shown, e.line(g))
 	}
 	if more := len(all) - len(shown); more > 0 {

@@ -35,27 +35,23 @@ func (e *examination) checkKubeconfig(context.Context) Finding {
 	config, err := cijob.Load(e.files()...)
 	missing := errors.Is(err, cijob.ErrNoKubeconfig)
 	if err != nil && !missing {
-		f.State, f.What, f.Do = Failure, err.Error(), "write it again, with jobgate kubeconfig"
-		return f
+		return f.Failed(err.Error(), "write it again, with jobgate kubeconfig")
 	}
 	e.keepSecret(config)
 	switch {
 	case missing && e.AgentID != 0:
 		return e.withoutContext(f, config)
 	case missing:
-		f.State, f.What, f.Do = Failure, e.whyMissing(), "give --agent=ID to learn why GitLab does not list the agent; "+
-			"if KAS is off, write a kubeconfig with jobgate kubeconfig"
-		return f
+		return f.Failed(e.whyMissing(), "give --agent=ID to learn why GitLab does not list the agent; "+
+			"if KAS is off, write a kubeconfig with jobgate kubeconfig")
 	}
 	name, chosenBy := e.choose(config)
 	switch {
 	case name == "" && e.AgentID != 0:
 		return e.withoutContext(f, config)
 	case name == "":
-		f.State = Failure
-		f.What = fmt.Sprintf("no context is current, so kubectl would ask localhost:8080; the kubeconfig has %s", e.contexts(config))
-		f.Do = "kubectl config use-context CONTEXT; or set " + cijob.VarContext + " for jobgate kubeconfig or .jobgate"
-		return f
+		return f.Failed(fmt.Sprintf("no context is current, so kubectl would ask localhost:8080; the kubeconfig has %s", e.contexts(config)),
+			"kubectl config use-context CONTEXT; or set "+cijob.VarContext+" for jobgate kubeconfig or .jobgate")
 	}
 	return e.checkVariable(e.examine(f, config, name, chosenBy), config, chosenBy)
 }
@@ -77,16 +73,14 @@ func (e *examination) checkVariable(f Finding, config *clientcmdapi.Config, chos
 	}
 	switch {
 	case config.Contexts[variable] == nil:
-		f.What += fmt.Sprintf("; but %s is %s, and there is no such context", cijob.VarContext, e.quote(variable))
-		f.Do = fmt.Sprintf("correct %s, which jobgate kubeconfig and .jobgate use; the kubeconfig has %s", cijob.VarContext, e.contexts(config))
+		return f.Warned(f.What+fmt.Sprintf("; but %s is %s, and there is no such context", cijob.VarContext, e.quote(variable)),
+			fmt.Sprintf("correct %s, which jobgate kubeconfig and .jobgate use; the kubeconfig has %s", cijob.VarContext, e.contexts(config)))
 	case chosenBy == byCurrent:
-		f.What += fmt.Sprintf("; but %s is %s", cijob.VarContext, e.quote(variable))
-		f.Do = "kubectl uses the current context: run jobgate kubeconfig, or kubectl config use-context \"$" + cijob.VarContext + "\""
+		return f.Warned(f.What+fmt.Sprintf("; but %s is %s", cijob.VarContext, e.quote(variable)),
+			"kubectl uses the current context: run jobgate kubeconfig, or kubectl config use-context \"$"+cijob.VarContext+"\"")
 	default:
 		return f
 	}
-	f.State = Warning
-	return f
 }
 
 // withoutContext makes the user that a context of the agent would have, on the cluster of the current one.
@@ -98,11 +92,9 @@ func (e *examination) withoutContext(f Finding, config *clientcmdapi.Config) Fin
 	if current := config.Contexts[config.CurrentContext]; current != nil && config.Clusters[current.Cluster] != nil {
 		e.subject.cluster = config.Clusters[current.Cluster]
 	}
-	f.State = Warning
-	f.What = fmt.Sprintf("there is no context of agent %d (the kubeconfig has %s); the other checks do as if there were one",
-		e.AgentID, e.contexts(config))
-	f.Do = fmt.Sprintf("jobgate kubeconfig --agent=%d writes one, once GitLab lists the agent", e.AgentID)
-	return f
+	return f.Warned(
+		fmt.Sprintf("there is no context of agent %d (the kubeconfig has %s); the other checks do as if there were one", e.AgentID, e.contexts(config)),
+		fmt.Sprintf("jobgate kubeconfig --agent=%d writes one, once GitLab lists the agent", e.AgentID))
 }
 
 // files are those that kubectl reads.
@@ -164,10 +156,8 @@ func ofAgent(config *clientcmdapi.Config, agentID int64) string {
 func (e *examination) examine(f Finding, config *clientcmdapi.Config, name, chosenBy string) Finding {
 	c := config.Contexts[name]
 	if c == nil {
-		f.State = Failure
-		f.What = fmt.Sprintf("there is no context %s (%s); the kubeconfig has %s", e.quote(name), chosenBy, e.contexts(config))
-		f.Do = "use one of these; GitLab adds a context for each agent that it lists for the job"
-		return f
+		return f.Failed(fmt.Sprintf("there is no context %s (%s); the kubeconfig has %s", e.quote(name), chosenBy, e.contexts(config)),
+			"use one of these; GitLab adds a context for each agent that it lists for the job")
 	}
 	e.subject.context, e.subject.namespace = name, c.Namespace
 	if cluster := config.Clusters[c.Cluster]; cluster != nil {
@@ -182,14 +172,12 @@ func (e *examination) examine(f Finding, config *clientcmdapi.Config, name, chos
 		e.subject.why = bad.What
 		return *bad
 	}
-	f.State = OK
-	f.What = fmt.Sprintf("context %s (%s): %s, namespace %s", e.quote(name), chosenBy, e.loginBy(), e.quote(cmp.Or(c.Namespace, defaultNamespace)))
+	what := fmt.Sprintf("context %s (%s): %s, namespace %s", e.quote(name), chosenBy, e.loginBy(), e.quote(cmp.Or(c.Namespace, defaultNamespace)))
 	if chosenBy != byCurrent && config.CurrentContext != name {
-		f.State = Warning
-		f.Do = fmt.Sprintf("kubectl would use %s: kubectl config use-context %s, or --context on every command",
-			e.current(config), e.quote(name))
+		return f.Warned(what, fmt.Sprintf("kubectl would use %s: kubectl config use-context %s, or --context on every command",
+			e.current(config), e.quote(name)))
 	}
-	return f
+	return f.Well(what)
 }
 
 // certificateContext is the context that GitLab adds for a cluster that it is connected to with certificates.

@@ -55,8 +55,7 @@ func (e *examination) checkDNS(ctx context.Context) Finding {
 	host := e.target.url.Hostname()
 	if net.ParseIP(host) != nil {
 		e.network.addresses = []string{host}
-		f.State, f.What = OK, host+" is an address"
-		return f
+		return f.Well(host + " is an address")
 	}
 	ctx, cancel := context.WithTimeout(ctx, networkTimeout)
 	defer cancel()
@@ -66,13 +65,11 @@ func (e *examination) checkDNS(ctx context.Context) Finding {
 	}
 	if err != nil {
 		e.network.broken = "the API server's name cannot be looked up"
-		f.State, f.What = Failure, fmt.Sprintf("the name %s cannot be looked up: %v", e.quote(host), err)
-		f.Do = "check the name and the runner's DNS, or use an address that is in the API server's certificate"
-		return f
+		return f.Failed(fmt.Sprintf("the name %s cannot be looked up: %v", e.quote(host), err),
+			"check the name and the runner's DNS, or use an address that is in the API server's certificate")
 	}
 	e.network.addresses = addresses[:min(len(addresses), maxAddresses)]
-	f.State, f.What = OK, fmt.Sprintf("%s is %s", host, strings.Join(e.network.addresses, ", "))
-	return f
+	return f.Well(fmt.Sprintf("%s is %s", host, strings.Join(e.network.addresses, ", ")))
 }
 
 // checkTCP connects to the first address that accepts.
@@ -91,15 +88,13 @@ func (e *examination) checkTCP(ctx context.Context) Finding {
 		connection, err := (&net.Dialer{Timeout: networkTimeout}).DialContext(ctx, "tcp", address)
 		if err == nil {
 			e.network.connection = connection
-			f.State, f.What = OK, "connected to "+address
-			return f
+			return f.Well("connected to " + address)
 		}
 		errs = append(errs, err)
 	}
 	e.network.broken = "there is no connection to the API server"
-	f.State, f.What = Failure, strings.ReplaceAll(errors.Join(errs...).Error(), "\n", "; ")
-	f.Do = "check the port, whether the API server runs, and the firewalls between the runner and it"
-	return f
+	return f.Failed(strings.ReplaceAll(errors.Join(errs...).Error(), "\n", "; "),
+		"check the port, whether the API server runs, and the firewalls between the runner and it")
 }
 
 // checkTLS makes a TLS handshake and verifies the API server's certificate itself, to be able to say what is wrong with it.
@@ -121,16 +116,13 @@ func (e *examination) checkTLS(ctx context.Context) Finding {
 	})
 	if err := connection.HandshakeContext(ctx); err != nil {
 		e.network.broken = "the API server does not speak TLS"
-		f.State, f.What = Failure, "the TLS handshake failed: "+err.Error()
-		f.Do = "check the port: something other than an API server, such as a proxy, answers there"
-		return f
+		return f.Failed("the TLS handshake failed: "+err.Error(),
+			"check the port: something other than an API server, such as a proxy, answers there")
 	}
 	state := connection.ConnectionState()
 	if err := e.verify(state.PeerCertificates, name); err != nil && !e.target.insecure {
 		e.network.broken = "the API server's certificate is not trusted"
-		f.State = Failure
-		f.What, f.Do = e.explainCertificate(err, state.PeerCertificates[0])
-		return f
+		return f.Failed(e.explainCertificate(err, state.PeerCertificates[0]))
 	}
 	return describeCertificate(f, tls.VersionName(state.Version), state.PeerCertificates[0], e.Now())
 }
@@ -176,14 +168,11 @@ func (e *examination) explainCertificate(err error, leaf *x509.Certificate) (wha
 
 func describeCertificate(f Finding, version string, leaf *x509.Certificate, now time.Time) Finding {
 	left, life := leaf.NotAfter.Sub(now), leaf.NotAfter.Sub(leaf.NotBefore)
-	f.State = OK
-	f.What = fmt.Sprintf("%s, certificate of %s, valid until %s", version, policy.Quote(leaf.Issuer.String()), day(leaf.NotAfter))
+	what := fmt.Sprintf("%s, certificate of %s, valid until %s", version, policy.Quote(leaf.Issuer.String()), day(leaf.NotAfter))
 	if left < min(expiresSoon, life/lastPart) {
-		f.State = Warning
-		f.What += ", which is in " + roughly(left)
-		f.Do = askAdmin + "the API server's certificate must be renewed"
+		return f.Warned(what+", which is in "+roughly(left), askAdmin+"the API server's certificate must be renewed")
 	}
-	return f
+	return f.Well(what)
 }
 
 // names lists the names and addresses in a certificate.

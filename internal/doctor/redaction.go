@@ -2,22 +2,22 @@ package doctor
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/jobgate/jobgate/internal/cijob"
+	"github.com/jobgate/jobgate/internal/findings"
 	"github.com/jobgate/jobgate/internal/policy"
 )
 
-// Bounds of a report: characters of a line and of a name in it, and numbers of lines and of names.
+// Bounds of a report: characters of a line and of a name in it, and numbers of names.
 const (
-	maxLine    = 1200
-	maxName    = 256
-	maxDetails = 12
-	maxGroups  = 256
-	maxExtras  = 64
+	maxLine   = findings.MaxLine
+	maxName   = 256
+	maxShown  = 12
+	maxGroups = 256
+	maxExtras = 64
 )
 
 // minSecret is the length of the shortest secret that is redacted, in bytes. Shorter ones would hide ordinary words.
@@ -47,13 +47,3 @@ func (e *examination) quote(name string) string { return fmt.Sprintf("%.*q", max
 
 // line makes a text fit for the report. Secrets are removed first here, too.
 func (e *examination) line(text string) string { return policy.Printable(e.redact(text), maxLine) }
-
-// clean makes a finding fit for the report.
-func (e *examination) clean(f Finding) Finding {
-	f.What, f.Do = e.line(f.What), e.line(f.Do)
-	f.Details = slices.Clone(f.Details[:min(len(f.Details), maxDetails)])
-	for i, text := range f.Details {
-		f.Details[i] = e.line(text)
-	}
-	return f
-}

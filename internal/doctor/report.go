@@ -1,10 +1,6 @@
 package doctor
 
-import (
-	"io"
-
-	"github.com/jobgate/jobgate/internal/findings"
-)
+import "github.com/jobgate/jobgate/internal/findings"
 
 type (
 	// State is the result of a check.
@@ -28,9 +24,6 @@ type Report struct {
 	Identity *Identity `json:"identity,omitempty"` // as the API server knows it
 	Rights   []Right   `json:"rights,omitempty"`
 }
-
-// WriteJSON writes the report as one JSON object.
-func (r *Report) WriteJSON(w io.Writer) error { return findings.WriteJSON(w, r) }
 
 // Job is the job as GitLab knows it.
 type Job struct {

@@ -48,10 +48,8 @@ func (e *examination) checkRights(ctx context.Context) Finding {
 			Verb: right.Verb, Group: right.Group, Resource: right.Resource, Namespace: namespace,
 		})
 		if err != nil {
-			f.State = Warning
-			f.What, f.Do = e.explainAPI(err)
-			f.What = fmt.Sprintf("it is unknown whether the job may %s: %s", &right, f.What)
-			return f
+			what, do := e.explainAPI(err)
+			return f.Warned(fmt.Sprintf("it is unknown whether the job may %s: %s", &right, what), do)
 		}
 		right.Allowed, right.Reason = status.Allowed, e.line(status.Reason)
 		e.report.Rights = append(e.report.Rights, right)
@@ -80,19 +78,19 @@ func (e *examination) summarize(f Finding, namespace string) Finding {
 	for _, reason := range reasons {
 		f.Details = append(f.Details, fmt.Sprintf("%s: %s", strings.Join(denied[reason], ", "), reason))
 	}
-	f.State = OK
-	f.What = fmt.Sprintf("in namespace %s the job may %s", e.quote(namespace), orNothing(may))
+	what := fmt.Sprintf("in namespace %s the job may %s", e.quote(namespace), orNothing(may))
 	if len(mayNot) > 0 {
-		f.What += "; it may not " + strings.Join(mayNot, ", ")
+		what += "; it may not " + strings.Join(mayNot, ", ")
 	}
 	switch {
 	case len(reasons) > 0:
-		f.State, f.Do = Warning, "if the job needs one of these, do what the reason says; docs/troubleshooting.md explains each one"
+		return f.Warned(what, "if the job needs one of these, do what the reason says; docs/troubleshooting.md explains each one")
 	case len(may) == 0:
-		f.State = Warning
-		f.Do = "if the job works in another namespace, give --namespace; otherwise " + askAdmin + "a RoleBinding in this one for the user or a group above"
+		return f.Warned(what, "if the job works in another namespace, give --namespace; otherwise "+askAdmin+
+			"a RoleBinding in this one for the user or a group above")
+	default:
+		return f.Well(what)
 	}
-	return f
 }
 
 func orNothing(rights []string) string {

@@ -71,21 +71,19 @@ func (e *examination) findServer(inContext bool) (*url.URL, error) {
 }
 
 func (e *examination) describeServer(f Finding, inContext bool, variable string) Finding {
-	f.State, f.What = OK, e.target.url.String()
+	what := e.target.url.String()
 	if e.target.proxy != nil {
-		f.What += " through the proxy " + e.target.proxy.Redacted()
+		what += " through the proxy " + e.target.proxy.Redacted()
 	}
 	switch {
 	case e.target.insecure:
-		f.State = Warning
-		f.What += ", but kubectl does not check its certificate (insecure-skip-tls-verify), so anyone in between can take the token"
-		f.Do = "remove insecure-skip-tls-verify and give the cluster's CA: set " + cijob.VarCAFile + " and run jobgate kubeconfig"
+		return f.Warned(what+", but kubectl does not check its certificate (insecure-skip-tls-verify), so anyone in between can take the token",
+			"remove insecure-skip-tls-verify and give the cluster's CA: set "+cijob.VarCAFile+" and run jobgate kubeconfig")
 	case inContext && variable != "" && !sameServer(e.target.url, variable):
-		f.State = Warning
-		f.What += fmt.Sprintf(", but $%s is %s", cijob.VarURL, e.quote(variable))
-		f.Do = pointDirect
+		return f.Warned(what+fmt.Sprintf(", but $%s is %s", cijob.VarURL, e.quote(variable)), pointDirect)
+	default:
+		return f.Well(what)
 	}
-	return f
 }
 
 // sameServer compares a server with the text of another.

@@ -16,8 +16,7 @@ const runInJob = "run jobgate doctor in the script of a CI job, with the job's o
 func (e *examination) checkVariables(context.Context) Finding {
 	f := Finding{Name: "variables"}
 	if _, err := cijob.Read(e.Variables); err != nil {
-		f.State, f.What, f.Do = Failure, strings.ReplaceAll(err.Error(), "\n", "; "), runInJob
-		return f
+		return f.Failed(strings.ReplaceAll(err.Error(), "\n", "; "), runInJob)
 	}
 	for _, v := range []struct {
 		name string
@@ -28,20 +27,14 @@ func (e *examination) checkVariables(context.Context) Finding {
 		{cijob.VarProjectID, e.job.ProjectID, "whether the token is of this project"},
 	} {
 		if v.id == 0 {
-			f.State, f.Do = Warning, runInJob
-			f.What = fmt.Sprintf("%s is not set, or is not a number, so it is unknown %s", v.name, v.fact)
-			return f
+			return f.Warned(fmt.Sprintf("%s is not set, or is not a number, so it is unknown %s", v.name, v.fact), runInJob)
 		}
 	}
 	if strings.HasPrefix(e.job.GitLabURL, "http:") {
-		f.State = Warning
-		f.What = fmt.Sprintf("%s begins with http://, so the job's token travels unencrypted", cijob.VarAPIURL)
-		f.Do = "ask GitLab's administrator to set up TLS"
-		return f
+		return f.Warned(fmt.Sprintf("%s begins with http://, so the job's token travels unencrypted", cijob.VarAPIURL),
+			"ask GitLab's administrator to set up TLS")
 	}
-	f.State = OK
-	f.What = fmt.Sprintf("job %d of project %d on %s", e.job.ID, e.job.ProjectID, e.job.GitLabURL)
-	return f
+	return f.Well(fmt.Sprintf("job %d of project %d on %s", e.job.ID, e.job.ProjectID, e.job.GitLabURL))
 }
 
 // checkToken reads the token as jobgate does before it asks GitLab.
@@ -53,19 +46,15 @@ func (e *examination) checkToken(context.Context) Finding {
 	expires, err := e.job.Token.Check(e.Now())
 	switch {
 	case errors.Is(err, cijob.ErrExpired):
-		f.State, f.What = Failure, cijob.VarJobToken+": "+err.Error()
-		f.Do = "run the job again"
+		return f.Failed(cijob.VarJobToken+": "+err.Error(), "run the job again")
 	case err != nil:
 		e.malformed = true
-		f.State, f.What = Failure, err.Error()
-		f.Do = "use " + cijob.VarJobToken + " as GitLab sets it, and remove any CI/CD variable of that name"
+		return f.Failed(err.Error(), "use "+cijob.VarJobToken+" as GitLab sets it, and remove any CI/CD variable of that name")
 	case !expires.IsZero():
-		f.State = OK
-		f.What = fmt.Sprintf("%s is a JWT, valid for %s", cijob.VarJobToken, roughly(expires.Sub(e.Now())))
+		return f.Well(fmt.Sprintf("%s is a JWT, valid for %s", cijob.VarJobToken, roughly(expires.Sub(e.Now()))))
 	default:
-		f.State, f.What = OK, cijob.VarJobToken+" has the form of GitLab's tokens"
+		return f.Well(cijob.VarJobToken + " has the form of GitLab's tokens")
 	}
-	return f
 }
 
 // roughly is a duration, rounded for a reader.

@@ -3,9 +3,9 @@
 package findings
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 )
 
@@ -18,6 +18,12 @@ const (
 	NotChecked State = "not checked"
 	Warning    State = "warning"
 	Failure    State = "failure"
+)
+
+// Bounds of a report: characters of a line, and lines of details.
+const (
+	MaxLine    = 1200
+	maxDetails = 12
 )
 
 // Finding is the result of one check.
@@ -53,6 +59,16 @@ func (f Finding) Well(what string) Finding {
 	return f
 }
 
+// Clean makes a finding fit for the report: parts of its texts come from elsewhere, and line makes a text safe.
+func (f Finding) Clean(line func(string) string) Finding {
+	f.What, f.Do = line(f.What), line(f.Do)
+	f.Details = slices.Clone(f.Details[:min(len(f.Details), maxDetails)])
+	for i, text := range f.Details {
+		f.Details[i] = line(text)
+	}
+	return f
+}
+
 // List is the results of all checks, in their order.
 type List struct {
 	State    State     `json:"state"` // the worst of all findings: ok, warning or failure
@@ -68,20 +84,6 @@ func (l *List) Add(f Finding) {
 	if f.State == Failure || (f.State == Warning && l.State == OK) {
 		l.State = f.State
 	}
-}
-
-// Worst is the state of the whole.
-func (l *List) Worst() State { return l.State }
-
-// WriteJSON writes the list as one JSON object.
-func (l *List) WriteJSON(w io.Writer) error { return WriteJSON(w, l) }
-
-// WriteJSON writes a report, of which a List may be a part, as one JSON object.
-func WriteJSON(w io.Writer, report any) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(report)
 }
 
 // sign is how a terminal shows the state.
