@@ -84,7 +84,7 @@ func (e *evaluation) explainPermission() Verdict {
 		return notApplicable(RuleCIAccess, "no usable entry of the agent for the job is known")
 	}
 	if access := e.policy.CIAccess(e.agent); !access.Asks() {
-		return notApplicable(RuleCIAccess, "the agent's entry asks for nothing that is left to check")
+		return notApplicable(RuleCIAccess, "the agent's entry requires nothing that is left to check")
 	}
 	return verdict(RuleCIAccess, e.judgePermission())
 }

@@ -57,7 +57,7 @@ func (p *PKI) read() (contents, error) {
 		return nil, fmt.Errorf("read the PKI: %w", err)
 	}
 	if !info.IsDir() {
-		return nil, fmt.Errorf("read the PKI: %s is not a directory", p.dir)
+		return nil, fmt.Errorf("read the PKI: %s is not a folder", p.dir)
 	}
 	c["."] = entry{mode: info.Mode().Perm(), owner: file.OwnerOf(info)}
 	for _, name := range fileNames() {

@@ -38,7 +38,7 @@ type Keeper struct {
 func NewKeeper(p *PKI, r prometheus.Registerer) (*Keeper, error) {
 	info, err := os.Stat(p.dir)
 	if err == nil && !info.IsDir() {
-		err = errors.New("it is not a directory")
+		err = errors.New("it is not a folder")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("keep the PKI in %s: %w", p.dir, err)

@@ -33,13 +33,13 @@ func newLimits() *limits {
 func (l *limits) bound(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !l.requests.TryAcquire(1) {
-			writeStatus(w, http.StatusServiceUnavailable, "too many reviews in flight")
+			writeStatus(w, http.StatusServiceUnavailable, "jobgate has too many reviews to answer; try again in a few seconds")
 			return
 		}
 		defer l.requests.Release(1)
 		if size := declared(r); size > smallBody {
 			if !l.bodies.TryAcquire(size) {
-				writeStatus(w, http.StatusServiceUnavailable, "too many large reviews in flight")
+				writeStatus(w, http.StatusServiceUnavailable, "jobgate has too many large reviews to answer; try again in a few seconds")
 				return
 			}
 			defer l.bodies.Release(size)

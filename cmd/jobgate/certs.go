@@ -20,7 +20,7 @@ func newCertsCommand() *cobra.Command {
 		Use:   "certs",
 		Short: "Issue, renew, rotate and inspect the certificates between kube-apiserver and jobgate",
 		Long: "Issue, renew, rotate and inspect the certificates between kube-apiserver and jobgate.\n\n" +
-			"A PKI is a directory with a private CA (ca.crt, ca.pem), jobgate's serving certificate (serving.pem) and the API server's\n" +
+			"A PKI is a folder with a private CA (ca.crt, ca.pem), jobgate's serving certificate (serving.pem) and the API server's\n" +
 			"client certificate (client.pem). jobgate serve --pki renews them. Use these commands to make a PKI, in emergencies, and to\n" +
 			"look at certificates of any issuer.",
 	}
@@ -32,13 +32,13 @@ func newCertsCommand() *cobra.Command {
 type pkiFlag struct{ dir string }
 
 func (p *pkiFlag) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&p.dir, "pki", "", "the directory of the PKI (required)")
+	cmd.Flags().StringVar(&p.dir, "pki", "", "the folder of the PKI (required)")
 }
 
 // open refuses an empty name, too, which an unset variable in a script leaves.
 func (p *pkiFlag) open() (*certs.PKI, error) {
 	if p.dir == "" {
-		return nil, badUsage("--pki is missing: name the directory of the PKI")
+		return nil, badUsage("--pki is missing: name the folder of the PKI")
 	}
 	return certs.OpenPKI(p.dir), nil
 }
@@ -205,7 +205,7 @@ func newCertsShowCommand() *cobra.Command {
 	}
 	output.add(cmd)
 	f := cmd.Flags()
-	f.StringVar(&dir, "pki", "", "the directory of a PKI (without files: default "+installedPKI+")")
+	f.StringVar(&dir, "pki", "", "the folder of a PKI (without files: default "+installedPKI+")")
 	f.StringVar(&ca, "ca", "", "the CAs that the files' certificates are verified against")
 	f.DurationVar(&warn, "warn", 0, "an end nearer than this is a problem (default 720h, or a quarter of the certificate's lifetime if that is less)")
 	return cmd

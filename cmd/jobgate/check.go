@@ -59,7 +59,7 @@ func newCheckCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&o.examined.ConfigFile, "config", "", "jobgate's configuration file (default "+installedConfig+")")
 	f.StringVar(&o.examined.PKI, "pki", "",
-		"the directory with jobgate's private CA, if jobgate serve has one (without --config: default "+installedPKI+")")
+		"the folder with jobgate's private CA, if jobgate serve has one (without --config: default "+installedPKI+")")
 	f.StringVar(&o.examined.Kubeconfig, "kubeconfig", "",
 		"the cluster administrator's kubeconfig (default $KUBECONFIG, else the one that kubeadm, k3s or RKE2 keeps on the node)")
 	o.report.add(f)

@@ -22,8 +22,8 @@ func newConfigValidateCommand() *cobra.Command {
 		Use:   "validate [FILE]",
 		Short: "Check a configuration file, and every file it names, without starting anything",
 		Long: "Check a configuration file (default " + installedConfig + "),\nand every file it names, without starting anything.\n" +
-			"All problems are listed at once, each with its file, line and key. Warnings are about what is valid and unwise, such as a\n" +
-			"key that every user may read. The exit status is 0 if the file is valid, with or without warnings, 1 if it is not, and 2\n" +
+			"All problems are listed at once, each with its file, line and key. Warnings name what is valid but unwise, such as a key\n" +
+			"that every user may read. The exit status is 0 if the file is valid, with or without warnings, 1 if it is not, and 2\n" +
 			"for bad usage.",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -37,7 +37,7 @@ func newServeCommand() *cobra.Command {
 	f.StringVar(&o.HealthAddress, "health-address", "",
 		"where to serve health and metrics, host:port, instead of serving.healthAddress: for a second instance with the same file")
 	f.StringVar(&o.PKI, "pki", "",
-		"a directory with jobgate's private CA (jobgate certs issue): its certificates are renewed, and the CA is rotated, when due")
+		"the folder with jobgate's private CA (jobgate certs issue): its certificates are renewed, and the CA is rotated, when due")
 	f.StringVar(&o.DecisionLog, "decision-log", "",
 		"a file to which every decision is appended as one JSON object a line, besides the log")
 	f.DurationVar(&o.ShutdownDelay, "shutdown-delay-duration", 0,

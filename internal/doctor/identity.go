@@ -75,9 +75,10 @@ func (e *examination) compare(f Finding, got authenticationv1.UserInfo) Finding 
 	jobs, denied := got.Extra[extras.Job], got.Extra[extras.Denied]
 	switch {
 	case got.Username == anonymous:
-		return f.Failed(what, "the API server has received no token: use https, and the context of an agent")
+		return f.Failed(what, "the API server has received no token: use https, and the context of the agent or of the cluster")
 	case len(jobs) == 0:
-		return f.Failed(what, "this identity does not come from jobgate: use the context of an agent, whose user presents the job's token")
+		return f.Failed(what,
+			"this identity does not come from jobgate: use the context of the agent or of the cluster, whose user presents the job's token")
 	case e.gitlab.reply != nil && jobs[0] != strconv.FormatInt(e.gitlab.reply.JobID, 10):
 		return f.Failed(what, "this is another job: do not keep a kubeconfig in a cache or an artifact")
 	case len(denied) > 0:
@@ -180,7 +181,7 @@ func explainForbidden(message string) (what, do string) {
 		return "refused (403): " + message[at:], "do what the reason says; docs/troubleshooting.md explains each one"
 	}
 	if strings.Contains(message, anonymous) {
-		return "refused (403): " + message, "the API server has received no token: use https, and the context of an agent"
+		return "refused (403): " + message, "the API server has received no token: use https, and the context of the agent or of the cluster"
 	}
 	return "refused (403): " + message,
 		askAdmin + "no Role or ClusterRole grants it; system:basic-user usually lets every user ask who they are"

@@ -204,12 +204,12 @@ func (d *directoryWatches) stop() {
 // watchDirectory calls onEvent once the watch is set up, then for each event. It tries a failed watch again with every
 // resync; from the first failure on it also calls onEvent every pollTime.
 func watchDirectory(ctx context.Context, directory string, onEvent func()) {
-	logger := klog.FromContext(ctx).WithValues("directory", directory)
+	logger := klog.FromContext(ctx).WithValues("folder", directory)
 	var polling sync.WaitGroup
 	defer polling.Wait()
 	var failed sync.Once
 	filesystem.WatchUntil(ctx, resyncTime, directory, onEvent, func(err error) {
-		logger.Error(err, "Files are looked at every second: their directory cannot be watched", "every", pollTime)
+		logger.Error(err, "Files are looked at every second: their folder cannot be watched", "every", pollTime)
 		failed.Do(func() { polling.Go(func() { wait.Until(onEvent, pollTime, ctx.Done()) }) })
 	})
 }

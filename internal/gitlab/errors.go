@@ -23,7 +23,11 @@ type RequestError struct {
 }
 
 func (e *RequestError) Error() string {
-	return fmt.Sprintf("ask GitLab: GET %s: %v (%d attempts)", e.URL, e.Err, e.Attempts)
+	attempts := "1 attempt"
+	if e.Attempts != 1 {
+		attempts = fmt.Sprintf("%d attempts", e.Attempts)
+	}
+	return fmt.Sprintf("ask GitLab: GET %s: %v (%s)", e.URL, e.Err, attempts)
 }
 
 func (e *RequestError) Unwrap() error { return e.Err }

@@ -9,16 +9,16 @@ import (
 
 // What would teach a fact that every credential is refused: for the author of a CI job, who reads it in a refusal.
 const (
-	giveAccess = "ask the cluster's administrators to give jobgate an access token with the scope read_api (gitlab.tokenFile)"
+	giveAccess = "ask the cluster's admin to give jobgate an access token with the scope read_api (gitlab.tokenFile)"
 
 	whyEnvironments = "the job token may not read the project's environments; allow it in the project's job token permissions, or " +
 		giveAccess
 	whyBranches = "the job token may not read the project's branches; " + giveAccess
 	whyTags     = "the job token may not read the project's tags; " + giveAccess
 	whyAccess   = "jobgate's access token (gitlab.tokenFile) may not read the project; " +
-		"ask the cluster's administrators to add the token's user to it, with the role Reporter or higher"
+		"ask the cluster's admin to add the token's user to it, with the role Reporter or higher"
 	whyProtected = "jobgate's access token (gitlab.tokenFile) may not read the project's protected environments; " +
-		"it needs the role Maintainer in the project and a GitLab with protected environments (Premium)"
+		"ask the cluster's admin to give the token's user the role Maintainer in the project; GitLab needs a Premium licence for this"
 	whyNoAccess = "only an access token may learn it; " + giveAccess
 )
 

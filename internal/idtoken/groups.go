@@ -59,7 +59,8 @@ func newGroupCache(s *Source, r prometheus.Registerer) *groupCache {
 func (g *groupCache) of(ctx context.Context, api API, projectID int64, lane job.Lane) (job.Fact[[]int64], error) {
 	if !api.CanAsk() {
 		g.unknown.Inc()
-		return job.Fact[[]int64]{Why: "jobgate has no access token to ask with; give it one with read_api (gitlab.tokenFile)"}, nil
+		return job.Fact[[]int64]{Why: "jobgate has no access token to ask with; ask the cluster's admin to give it one with the scope " +
+			"read_api (gitlab.tokenFile)"}, nil
 	}
 	if known, ok := g.projects.Get(projectID); ok {
 		if time.Since(known.at) >= groupsFreshFor {

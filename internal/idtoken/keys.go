@@ -180,7 +180,7 @@ func parseKeys(body []byte) (map[string]*rsa.PublicKey, error) {
 		} `json:"keys"`
 	}
 	if err := kjson.UnmarshalCaseSensitivePreserveInts(body, &set); err != nil {
-		return nil, errors.New("the key set is not JSON of the form that RFC 7517 asks for")
+		return nil, errors.New("the key set is not JSON of the form that RFC 7517 requires")
 	}
 	keys := make(map[string]*rsa.PublicKey)
 	for _, k := range set.Keys[:min(len(set.Keys), maxKeys)] {
