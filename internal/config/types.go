@@ -42,7 +42,7 @@ type Configuration struct {
 	IDTokens          IDTokens             `json:"idTokens" doc:"GitLab's ID tokens as credentials. They are off while audience is empty."`
 	Restrictions      []policy.Restriction `json:"restrictions" doc:"Rules of the cluster, in addition to GitLab's. A request is denied if a restriction matches it and the job does not meet all its requirements. See docs/policies.md."`
 	Blocked           policy.Blocked       `json:"blocked" doc:"Jobs that may do nothing here. jobgate refuses them when they log in and on every request, within a second after the file changes. See docs/operations.md."`
-	ExtraFacts        []string             `json:"extraFacts" doc:"Facts that are added to the extras of every job, for the audit log." cost:"One more question to GitLab for each job." enum:"ref,commit,job-url,pipeline-source" example:"[job-url]"`
+	ExtraFacts        []string             `json:"extraFacts" doc:"Facts that are added to the extras of every job, for the audit log." cost:"One request to GitLab for each job. Rules on refs and pipelines share it." enum:"ref,commit,job-url,pipeline-source" example:"[job-url]"`
 	ExplainRejections bool                 `json:"explainRejections" doc:"Gives a live job that may not log in an identity without rights, so that kubectl shows a 403 with the reason instead of a bare 401." cost:"Every running job of the whole GitLab instance can then log in, with the rights that the cluster gives to every authenticated user. See docs/security.md."`
 	Cache             Cache                `json:"cache" doc:"How long, and how much, jobgate remembers of GitLab's answers."`
 	Serving           Serving              `json:"serving" doc:"Where jobgate listens, and to whom it answers. A change takes effect with a restart."`
@@ -59,7 +59,7 @@ type GitLab struct {
 	URL                      string    `json:"url" doc:"The root of the GitLab instance, with a path if GitLab has a relative URL root. Without user, query or fragment, and without /api/v4. A change takes effect with a restart." example:"https://gitlab.example.com" required:"true"`
 	AllowPlainHTTP           bool      `json:"allowPlainHTTP" doc:"Allows a url with http." cost:"Everyone who sees the traffic can read every job token."`
 	CAFile                   string    `json:"caFile" doc:"A PEM file of CA certificates to trust for GitLab, besides those of the system. jobgate reads it again when it changes." example:"gitlab-ca.crt"`
-	TokenFile                string    `json:"tokenFile" doc:"A file with a GitLab access token (scope read_api). With it jobgate learns facts that a job token does not show, such as the name of an environment. jobgate reads it again when it changes." cost:"The token can read every project that its user can: protect the file like a key." example:"/etc/kubernetes/jobgate/gitlab-token"`
+	TokenFile                string    `json:"tokenFile" doc:"A file with a GitLab access token (scope read_api). With it jobgate learns whether jobs with ID tokens still run, and facts that a job token does not show, such as the name of an environment. jobgate reads it again when it changes." cost:"The token can read every project that its user can: protect the file like a key." example:"/etc/kubernetes/jobgate/gitlab-token"`
 	FiltersProtectedBranches bool      `json:"filtersProtectedBranches" doc:"True for GitLab 17.10 and later, which itself withholds an agent with protected_branches_only from jobs on other branches. Set it to false for an older GitLab." cost:"If it is false, jobgate asks GitLab about each job's ref."`
 	Timeout                  Duration  `json:"timeout" doc:"How long one lookup may take in all: waiting for its turn, every attempt, and the pauses between them." cost:"A first login waits this long if GitLab does not answer." bounds:"above 0s and at most 25s" example:"5s"`
 	MaxInFlight              int       `json:"maxInFlight" doc:"How many requests to GitLab may be in their first 250 ms at once. New logins and running jobs have half of the places each. A request that GitLab has not answered by then leaves its place, and at most four such requests may be open for each place." cost:"When GitLab is slow, up to five connections, or streams of one, at GitLab for each place: 320 with the default." bounds:"from 1 to 10000" example:"16"`
@@ -104,7 +104,7 @@ type Cache struct {
 	StaleFor    Duration `json:"staleFor" doc:"How much longer jobgate uses an answer while GitLab cannot be asked. A definite answer, such as a 401, ends it at once." cost:"While GitLab is away, a job that has ended keeps its access for up to this long." bounds:"at least 0s" example:"5m"`
 	RejectedFor Duration `json:"rejectedFor" doc:"How long jobgate remembers that GitLab has rejected a token." bounds:"at least 0s" example:"30s"`
 	MaxJobs     int      `json:"maxJobs" doc:"How many jobs jobgate remembers." cost:"Up to 2 KiB of memory each." bounds:"from 1 to 16777216" example:"4096"`
-	MaxRejected int      `json:"maxRejected" doc:"How many rejected tokens jobgate remembers. They do not displace jobs." cost:"About 200 bytes of memory each." bounds:"from 1 to 16777216" example:"4096"`
+	MaxRejected int      `json:"maxRejected" doc:"How many rejected tokens jobgate remembers. They do not displace jobs." cost:"Up to 600 bytes of memory each." bounds:"from 1 to 16777216" example:"4096"`
 }
 
 // Serving is where jobgate listens and whom it serves.
@@ -113,7 +113,7 @@ type Serving struct {
 	CertFile      string   `json:"certFile" doc:"A PEM file with the serving certificate. jobgate reads it again when it changes, like the key and the client CA." example:"pki/serving.pem" required:"true"`
 	KeyFile       string   `json:"keyFile" doc:"A PEM file with the serving certificate's key; it may be the same file." example:"pki/serving.pem" required:"true"`
 	ClientCAFile  string   `json:"clientCAFile" doc:"A PEM file of CA certificates: the API server's client certificate must be from one of them. It may be empty only on a loopback address." cost:"Without it, every program on the machine can ask whether a token is valid." example:"pki/ca.crt"`
-	ClientNames   []string `json:"clientNames" doc:"If there are any: the client certificate's common name or one of its DNS names must be one of these." example:"[kube-apiserver]"`
+	ClientNames   []string `json:"clientNames" doc:"Names of clients. If the list has any, the client certificate's common name or one of its DNS names must be among them." example:"[kube-apiserver]"`
 	HealthAddress string   `json:"healthAddress" doc:"The host and port for /livez, /readyz and /metrics." cost:"Plain HTTP, without authentication: the metrics show how many jobs run." example:"127.0.0.1:9444" required:"true"`
 	ReusePort     bool     `json:"reusePort" doc:"Lets a second jobgate listen on the same address. While one of the two restarts, the other one answers. Linux only. Both need the setting, and the same user. See docs/operations.md." cost:"Each of the two asks GitLab for itself."`
 }

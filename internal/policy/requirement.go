@@ -13,13 +13,13 @@ import (
 // Requirements are facts about a job. All that are given must hold, each list by any one of its items. A fact that is not
 // known fails.
 type Requirements struct {
-	Environments         Environments         `json:"environments" doc:"Patterns for the whole name of the job's environment; * matches any run of characters." cost:"A name costs one question for each job, a wildcard a listing of the project's environments." example:"[production, \"prod/*\"]"`
+	Environments         Environments         `json:"environments" doc:"Patterns for the whole name of the job's environment; * matches any run of characters." cost:"For a name one request to GitLab, for a wildcard a search through the project's environments. The project's jobs share both for a minute." example:"[production, \"prod/*\"]"`
 	EnvironmentTiers     EnvironmentTiers     `json:"environmentTiers" doc:"Tiers of the job's environment." enum:"production,staging,testing,development,other" example:"[production]"`
-	EnvironmentProtected EnvironmentProtected `json:"environmentProtected" doc:"GitLab protects the job's environment (Premium). It needs gitlab.tokenFile, or an ID token." example:"true"`
-	ProtectedRef         ProtectedRef         `json:"protectedRef" doc:"The job runs for a protected branch or tag. No merge request's pipeline does." cost:"Two questions for each job." example:"true"`
-	Refs                 Refs                 `json:"refs" doc:"Patterns for the name of the branch or tag. No merge request's pipeline matches." cost:"One question for each job." example:"[main, \"release/*\"]"`
-	RefTypes             RefTypes             `json:"refTypes" doc:"What the job runs for." cost:"One question for each job." enum:"branch,tag" example:"[tag]"`
-	PipelineSources      PipelineSources      `json:"pipelineSources" doc:"What started the pipeline, in GitLab's words ($CI_PIPELINE_SOURCE)." cost:"One question for each job." example:"[push, web, schedule]"`
+	EnvironmentProtected EnvironmentProtected `json:"environmentProtected" doc:"GitLab protects the job's environment (Premium). It needs gitlab.tokenFile, or an ID token." cost:"A listing of the project's protected environments, which its jobs share for a minute." example:"true"`
+	ProtectedRef         ProtectedRef         `json:"protectedRef" doc:"The job runs for a protected branch or tag. No merge request's pipeline does." cost:"One request to GitLab for each job, and one or two for its ref, which the project's jobs share for a minute." example:"true"`
+	Refs                 Refs                 `json:"refs" doc:"Patterns for the name of the branch or tag. No merge request's pipeline matches." cost:"One request to GitLab for each job. All rules on refs and pipelines share it." example:"[main, \"release/*\"]"`
+	RefTypes             RefTypes             `json:"refTypes" doc:"What the job runs for." cost:"One request to GitLab for each job. All rules on refs and pipelines share it." enum:"branch,tag" example:"[tag]"`
+	PipelineSources      PipelineSources      `json:"pipelineSources" doc:"What started the pipeline, in GitLab's words ($CI_PIPELINE_SOURCE)." cost:"One request to GitLab for each job. All rules on refs and pipelines share it." example:"[push, web, schedule]"`
 	Projects             Projects             `json:"projects" doc:"GitLab ids of projects." bounds:"at least 1" example:"[150]"`
 	Groups               Groups               `json:"groups" doc:"GitLab ids of groups: the project's group, or any above it." bounds:"at least 1" example:"[23]"`
 	Roles                Roles                `json:"roles" doc:"Roles of the job's user in the project. GitLab counts every lower role as well." example:"[maintainer, owner]"`
