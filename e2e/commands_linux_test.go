@@ -29,7 +29,10 @@ const (
 	shownServing = "127.0.0.1:9443"
 	// shownAuditLog is the API server's, which a machine has none of: its own has one event.
 	shownAuditLog = "/var/log/kubernetes/audit/audit.log"
-	auditEvent    = `{"kind":"Event","verb":"list","user":{"username":"gitlab:ci_job:1001","extra":{"agent.gitlab.com/ci_job_id":["1001"]}}}` + "\n"
+	// shownDecisions is the file of jobgate init --decision-log.
+	shownDecisions = "/var/log/jobgate/decisions.jsonl"
+	decisions      = "/root/decisions.jsonl"
+	auditEvent     = `{"kind":"Event","verb":"list","user":{"username":"gitlab:ci_job:1001","extra":{"agent.gitlab.com/ci_job_id":["1001"]}}}` + "\n"
 )
 
 // machine is a machine on which pages' commands run as root. It has the files of the machine that runs the tests, but its own
@@ -279,7 +282,7 @@ func (m *machine) installJobgate(t *testing.T) *strings.Replacer {
 		t.Fatal(err)
 	}
 	path, args, env := m.command("jobgate", "serve", "--config=/etc/kubernetes/jobgate/config.yaml", "--pki=/etc/kubernetes/jobgate/pki",
-		"--decision-log=/root/decisions.jsonl")
+		"--decision-log="+decisions)
 	if path, err = exec.LookPath(path); err != nil {
 		t.Fatal(err)
 	}
@@ -287,5 +290,6 @@ func (m *machine) installJobgate(t *testing.T) *strings.Replacer {
 		Name: "a page's jobgate", Path: path, Args: args, Env: env, LogFile: filepath.Join(m.dir, "log"),
 	})
 	m.write(t, "/root/audit.log", auditEvent)
-	return strings.NewReplacer(shownGitLab, present.GitLab.URL, shownHealth, health, shownServing, serving, shownAuditLog, "/root/audit.log")
+	return strings.NewReplacer(shownGitLab, present.GitLab.URL, shownHealth, health, shownServing, serving,
+		shownAuditLog, "/root/audit.log", shownDecisions, decisions)
 }
