@@ -20,7 +20,7 @@ spec:
   replicas: 2
   selector: {matchLabels: {app: shop}}
   template:
-    metadata: {labels: {app: shop}}
+    metadata: {labels: {app: shop, release: "RELEASE"}}
     spec:
       hostNetwork: true
       terminationGracePeriodSeconds: 1
@@ -32,10 +32,14 @@ spec:
         command: [sh, -c, "echo release RELEASE; exec sleep infinity"]
 `
 
-// clients are the scripts of CI jobs that deploy shop with other means than kubectl apply. Each leaves nothing behind.
+// clients are the scripts of CI jobs that deploy shop with other means than kubectl apply. Each leaves nothing behind. helm does not wait
+// for the end of a release's last pods, which would still count when it is rolled back to.
 var clients = []struct{ name, script string }{
 	{name: "helm installs, upgrades, rolls back and uninstalls", script: `
-released() { kubectl logs deployment/shop --all-pods | grep -x -c ".*release $1" | grep -x 2; }
+released() {
+  kubectl wait --for=delete pod --selector="app=shop,release!=$1" --timeout=5m
+  kubectl logs deployment/shop --all-pods | grep -x -c ".*release $1" | grep -x 2
+}
 helm install shop chart --set release=1 --wait --timeout 5m
 released 1
 helm upgrade shop chart --set release=2 --wait --timeout 5m
