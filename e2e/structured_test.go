@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -27,6 +28,7 @@ func TestStructuredAuthentication(t *testing.T) {
 	})
 	t.Run("requests", func(t *testing.T) { structuredRequests(t, server) })
 	t.Run("a whole job", func(t *testing.T) { structuredJob(t, g, server) })
+	t.Run("made-up extras", func(t *testing.T) { structuredMadeUpExtras(t, server) })
 	t.Run("blocked", func(t *testing.T) { structuredBlocked(t, g, server) })
 	t.Run("GitLab is away", func(t *testing.T) { structuredOutage(t, server) })
 }
@@ -151,6 +153,22 @@ func structuredJob(t *testing.T, g *grantInstallation, server *controlplane.APIS
 	}
 	j.end(t)
 	ended(j).soon(t, j.Workspace, probe) // a 403: kube-apiserver itself still takes the token
+}
+
+// The admin of one namespace asks what a job may do, with the id of another's job and a project of their own. That ends no job.
+func structuredMadeUpExtras(t *testing.T, server *controlplane.APIServer) {
+	apply(t, `{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"RoleBinding","metadata":{"name":"tenant","namespace":"shop"},`+
+		`"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole","name":"system:aggregate-to-admin"},`+
+		`"subjects":[{"apiGroup":"rbac.authorization.k8s.io","kind":"User","name":"tenant"}]}`)
+	j := runJob(t, staged())
+	review := fmt.Sprintf(`{"apiVersion":"authorization.k8s.io/v1","kind":"LocalSubjectAccessReview","metadata":{"namespace":"shop"},`+
+		`"spec":{"user":"made-up","resourceAttributes":{"namespace":"shop","verb":"get","resource":"pods"},"extra":{`+
+		`"agent.gitlab.com/ci_job_id":["%d"],"agent.gitlab.com/project_id":["%d"],"jobgate.io/cluster":[%q]}}}`, j.ID, project, grantCluster)
+	result, err := certified(t, server, "tenant").Script(t.Context(), "kubectl create --validate=false -f - -o jsonpath='{.status.reason}' <<'EOF'\n"+review+"\nEOF")
+	if err != nil || !strings.Contains(result.Stdout, "has ended") {
+		t.Fatalf("the review is not answered with GitLab's no: %s, %v", result, err)
+	}
+	isAllowed.of(t, bearer(t, server, idToken(t, j)), probe)
 }
 
 // The cluster's admin ends a job while kube-apiserver would still take its token.

@@ -44,10 +44,14 @@ func (q queueName) lane() job.Lane {
 }
 
 func queueOf(l job.Lane) queueName {
-	if l == job.Logins {
+	switch l {
+	case job.Logins:
 		return logins
+	case job.Refreshes:
+		return refreshes
+	default:
+		return facts
 	}
-	return refreshes
 }
 
 // lanes is what every request passes: a place in flight, then a token of the rate limit.

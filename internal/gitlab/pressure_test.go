@@ -182,11 +182,23 @@ func TestPressure_UnknownTokensDoNotStopRunningJobs(t *testing.T) {
 	})
 }
 
+// Of a job that is known by its id alone, GitLab has not said yet that there is one.
+func TestPressure_MadeUpIDsDoNotStopRunningJobs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		running, during, after := attack(t, time.Second/2000, "unknown", job.Strangers)
+		for name, f := range map[string]*traffic{"running jobs": running, "logins during": during, "logins after": after} {
+			if f.failed > 0 || f.slowest > time.Second {
+				t.Errorf("%s: %s", name, f)
+			}
+		}
+	})
+}
+
 func TestPressure_HangingLookupsStopNothing(t *testing.T) {
 	rows := []struct {
 		name string
 		lane job.Lane
-	}{{"of unknown tokens", job.Logins}, {"of running jobs", job.Refreshes}}
+	}{{"of unknown tokens", job.Logins}, {"of running jobs", job.Refreshes}, {"of ids", job.Strangers}}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -135,6 +135,8 @@ type ByID struct {
 
 func (j ByID) key() jobKey { return jobKey{id: j.ID, kind: j.Kind} }
 
+func (j ByID) statusKey() statusKey { return statusKey{jobKey: j.key(), project: j.ProjectID} }
+
 // LookupID is Lookup for a job by its id. It never waits for more than a second.
 //
 // The error is a *RejectedError for a job that has ended, ErrUnconfirmed for one that is known but has not been confirmed

@@ -30,7 +30,7 @@ type Registry struct {
 	jobs     *lru.Cache[key, *entry]
 	refused  *lru.Cache[key, refusal]
 	ended    *lru.Cache[jobKey, *RejectedError]
-	statuses *lru.Cache[jobKey, *status] // of jobs of which only the id is known
+	statuses statuses // of jobs of which only the id is known
 	index    index
 	outage   outage
 	lookups  singleflight.Group
@@ -101,8 +101,8 @@ func NewRegistry(sources Sources, s Settings, r prometheus.Registerer) (*Registr
 	if reg.jobs, err = lru.NewWithEvict(s.MaxJobs, func(k key, e *entry) { reg.index.remove(e.job, k) }); err != nil {
 		return nil, fmt.Errorf("make cache of %d jobs: %w", s.MaxJobs, err)
 	}
-	if reg.statuses, err = lru.New[jobKey, *status](s.MaxJobs); err != nil {
-		return nil, fmt.Errorf("make cache of %d statuses: %w", s.MaxJobs, err)
+	if reg.statuses, err = newStatuses(s.MaxJobs, s.MaxRejected); err != nil {
+		return nil, err
 	}
 	if reg.refused, err = lru.New[key, refusal](s.MaxRejected); err != nil {
 		return nil, fmt.Errorf("make cache of %d rejections: %w", s.MaxRejected, err)
@@ -125,7 +125,7 @@ func (r *Registry) Configure(sources Sources, s Settings) {
 	r.sources.Store(&sources)
 	r.settings.Store(&s)
 	r.jobs.Resize(s.MaxJobs)
-	r.statuses.Resize(s.MaxJobs)
+	r.statuses.resize(s.MaxJobs, s.MaxRejected)
 	r.refused.Resize(s.MaxRejected)
 	r.ended.Resize(s.MaxRejected)
 }
@@ -158,9 +158,7 @@ func (r *Registry) sweep() {
 	for k, e, ok := r.jobs.GetOldest(); ok && now-e.answer.Load().at >= old; k, e, ok = r.jobs.GetOldest() {
 		r.jobs.Remove(k)
 	}
-	for j, st, ok := r.statuses.GetOldest(); ok && now-st.asked >= old; j, st, ok = r.statuses.GetOldest() {
-		r.statuses.Remove(j)
-	}
+	r.statuses.sweep(now - old)
 	for k, m, ok := r.refused.GetOldest(); ok && now >= m.until; k, m, ok = r.refused.GetOldest() {
 		r.refused.Remove(k)
 	}

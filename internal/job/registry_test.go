@@ -25,8 +25,8 @@ type source struct {
 	calls    []job.Lane
 	answer   func(token string) (*job.Job, error)
 	takes    time.Duration
-	status   func(jobID int64) (string, error) // nil: there is no access token
-	statuses int
+	status   func(projectID, jobID int64) (string, error) // nil: there is no access token
+	statuses []job.Lane
 }
 
 func (s *source) sources() job.Sources {
@@ -48,9 +48,9 @@ func (s *source) Identify(ctx context.Context, token string, _ *job.Job, lane jo
 
 func (s *source) CanAsk() bool { return s.status != nil }
 
-func (s *source) Status(ctx context.Context, _, jobID int64, _ job.Lane) (string, error) {
+func (s *source) Status(ctx context.Context, projectID, jobID int64, lane job.Lane) (string, error) {
 	s.mu.Lock()
-	s.statuses++
+	s.statuses = append(s.statuses, lane)
 	status, takes := s.status, s.takes
 	s.mu.Unlock()
 	select {
@@ -58,7 +58,7 @@ func (s *source) Status(ctx context.Context, _, jobID int64, _ job.Lane) (string
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}
-	return status(jobID)
+	return status(projectID, jobID)
 }
 
 func jobToken(token string) job.Credential { return job.Credential{Kind: job.JobToken, Token: token} }

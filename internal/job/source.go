@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Lane says on whose behalf a source asks GitLab. Each lane has a guaranteed half of what GitLab may be asked.
+// Lane says on whose behalf a source asks GitLab. Logins and Refreshes have a guaranteed half each of what GitLab may be asked.
 type Lane int
 
 const (
@@ -15,6 +15,9 @@ const (
 	Logins Lane = iota
 	// Refreshes is for jobs that are known, and for facts about them.
 	Refreshes
+	// Strangers is for jobs of which only the id is known, and which GitLab has not confirmed. They may be running jobs, or ids
+	// that a user of the cluster has made up. So they share with facts, and a flood of them holds no refresh up.
+	Strangers
 )
 
 // Source says whose credential a token is. Every call ends by itself within a bounded time.

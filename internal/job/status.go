@@ -3,9 +3,10 @@ package job
 import (
 	"context"
 	"errors"
-	"strconv"
+	"fmt"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/singleflight"
 )
 
@@ -15,6 +16,78 @@ type status struct {
 	asked     time.Duration
 	answered  bool
 	confirmed Fact[time.Duration] // when GitLab was asked that last said that the job runs
+	rejected  *RejectedError      // GitLab's last word, where it was no
+}
+
+// freshness is that of the answer. A no is asked about again: the job may not have begun yet.
+func (st *status) freshness(s *Settings) freshness {
+	f := s.freshness()
+	switch {
+	case !st.answered:
+		return freshness{freshFor: f.pauseAfterTrouble(0)} // trouble is asked about again sooner
+	case st.rejected != nil:
+		return freshness{freshFor: s.RejectedFor}
+	}
+	return f
+}
+
+// err is GitLab's last no.
+func (st *status) err() error {
+	if st.rejected == nil {
+		return nil
+	}
+	return st.rejected
+}
+
+// statusKey names a job as its extras do. Anyone who may ask the API server what a user may do can write extras with the id of
+// one job and another project, so what GitLab says to that is kept apart.
+type statusKey struct {
+	jobKey
+
+	project int64
+}
+
+// statuses are kept in two caches, so that no number of ids that were made up pushes out a job that GitLab has confirmed.
+type statuses struct {
+	confirmed, others *lru.Cache[statusKey, *status]
+}
+
+func newStatuses(maxJobs, maxRejected int) (s statuses, err error) {
+	if s.confirmed, err = lru.New[statusKey, *status](maxJobs); err != nil {
+		return s, fmt.Errorf("make cache of %d statuses: %w", maxJobs, err)
+	}
+	if s.others, err = lru.New[statusKey, *status](maxRejected); err != nil {
+		return s, fmt.Errorf("make cache of %d statuses that are no job's: %w", maxRejected, err)
+	}
+	return s, nil
+}
+
+func (s *statuses) get(k statusKey) (*status, bool) {
+	if st, ok := s.confirmed.Get(k); ok {
+		return st, true
+	}
+	return s.others.Get(k)
+}
+
+func (s *statuses) add(k statusKey, st *status) {
+	into, other := s.others, s.confirmed
+	if st.confirmed.Known {
+		into, other = other, into
+	}
+	into.Add(k, st)
+	other.Remove(k)
+}
+
+func (s *statuses) resize(maxJobs, maxRejected int) {
+	s.confirmed.Resize(maxJobs)
+	s.others.Resize(maxRejected)
+}
+
+// sweep drops confirmations from before a time. A no stays until others take its place.
+func (s *statuses) sweep(before time.Duration) {
+	for k, st, ok := s.confirmed.GetOldest(); ok && st.asked <= before; k, st, ok = s.confirmed.GetOldest() {
+		s.confirmed.Remove(k)
+	}
 }
 
 // confirmByID asks GitLab about a job that this registry has not seen. The error is a *RejectedError for one that has
@@ -40,19 +113,15 @@ func (r *Registry) confirmByID(ctx context.Context, j ByID) error {
 	return ErrUnknown
 }
 
-// askStatus asks as often as the job's freshness wants. The error is a *RejectedError; trouble is none.
+// askStatus asks as often as the answer's freshness wants. The error is a *RejectedError; trouble is none, and changes nothing.
 func (r *Registry) askStatus(ctx context.Context, j ByID, s *Settings) error {
-	if known, ok := r.statuses.Get(j.key()); ok {
-		f := s.freshness()
-		if !known.answered {
-			f = freshness{freshFor: f.pauseAfterTrouble(0)} // trouble is asked about again sooner
-		}
-		switch f.judge(r.clock.elapsed()-known.asked, false) {
+	if known, ok := r.statuses.get(j.statusKey()); ok {
+		switch known.freshness(s).judge(r.clock.elapsed()-known.asked, false) {
 		case serve:
-			return nil
+			return known.err()
 		case serveAndRefresh:
 			r.fetchStatus(ctx, j)
-			return nil
+			return known.err()
 		}
 	}
 	result, _ := wait(ctx, r.fetchStatus(ctx, j), maxWait)
@@ -60,34 +129,37 @@ func (r *Registry) askStatus(ctx context.Context, j ByID, s *Settings) error {
 	if errors.As(result.Err, &rejected) {
 		return rejected
 	}
+	if known, ok := r.statuses.get(j.statusKey()); ok {
+		return known.err()
+	}
 	return nil
 }
 
 // isConfirmed says whether GitLab's last confirmation may still serve.
 func (r *Registry) isConfirmed(j ByID, s *Settings) bool {
-	known, ok := r.statuses.Get(j.key())
+	known, ok := r.statuses.get(j.statusKey())
 	return ok && known.confirmed.Known && s.freshness().judge(r.clock.elapsed()-known.confirmed.Value, false) != unusable
 }
 
 func (r *Registry) fetchStatus(ctx context.Context, j ByID) <-chan singleflight.Result {
-	return r.once(ctx, "status of "+strconv.FormatInt(j.ID, 10)+string(rune(j.Kind)), func(ctx context.Context) (any, error) {
-		now := &status{asked: r.clock.elapsed()}
-		text, err := r.sources.Load().Statuses.Status(ctx, j.ProjectID, j.ID, Refreshes)
+	k := j.statusKey()
+	return r.once(ctx, fmt.Sprintf("status of %d/%d/%d", k.project, k.id, k.kind), func(ctx context.Context) (any, error) {
+		now, lane := &status{asked: r.clock.elapsed()}, Strangers
+		before, ok := r.statuses.get(k)
+		if ok && before.confirmed.Known {
+			lane = Refreshes
+		}
+		text, err := r.sources.Load().Statuses.Status(ctx, j.ProjectID, j.ID, lane)
 		if err == nil && !isRunning(text, j.Kind) {
 			err = &RejectedError{Rejection: NotRunning}
 		}
-		var rejected *RejectedError
-		if errors.As(err, &rejected) {
-			r.ended.Add(j.key(), rejected)
-			r.statuses.Remove(j.key())
-			return nil, err
-		}
-		if now.answered = err == nil; now.answered {
+		switch now.answered = err == nil || errors.As(err, &now.rejected); {
+		case err == nil:
 			now.confirmed = KnownFact(now.asked)
-		} else if before, ok := r.statuses.Peek(j.key()); ok {
-			now.confirmed = before.confirmed
+		case !now.answered && ok:
+			now.confirmed, now.rejected = before.confirmed, before.rejected
 		}
-		r.statuses.Add(j.key(), now)
+		r.statuses.add(k, now)
 		return nil, err
 	})
 }
