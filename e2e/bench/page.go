@@ -145,7 +145,7 @@ This command measures everything on this page, and writes the page:
 | system | %s, %s |
 | load before | %s |
 
-Figures of another machine differ. Ratios within one run are what to compare.
+Another machine has other figures, so compare the ratios within one run.
 
 `, r.Commit, r.Time.Format("2006-01-02 15:04 UTC"), r.Took, r.Machine.Processor, r.Machine.Processors, r.Machine.Memory,
 		r.Machine.System, r.Machine.Go, r.Machine.Load)
@@ -167,9 +167,10 @@ func (r *report) clusterSection(b *strings.Builder) {
 ## Requests through the API server
 
 A real kube-apiserver with jobgate as its login and authorization webhook, as [install.md](install.md) sets it up. Both users read the same
-Service over one HTTP/2 connection, in turns; the median of the turns counts. The API server remembers a login for 20 s and a judgement for
-1 s, so jobgate is asked about once a second for the same request. In the last pair each request is for another object, and jobgate is
-asked about each: a job that sends many different requests at once gets that rate.
+Service over one HTTP/2 connection, in turns. Each figure is the median of the turns, and each ratio above is the median of the turns' ratios,
+so it is not exactly one figure divided by the other. The API server remembers a login for 20 s and a judgement for 1 s, so it asks jobgate
+about once a second for the same request. In the last pair each request is for another object, and the API server asks jobgate about each: a
+job that sends many different requests at once gets that rate.
 
 ![Requests a second through kube-apiserver, as a CI job and with a ServiceAccount's token](performance/requests.svg)
 
@@ -188,7 +189,7 @@ asked about each: a job that sends many different requests at once gets that rat
 	b.WriteString(`
 The last three columns are processor time.
 
-| user | watches held at once | opened in | the last one heard of a change after |
+| user | open watches | opened in | a change reached the last one after |
 | --- | --- | --- | --- |
 `)
 	for _, w := range r.Watches {
@@ -207,7 +208,7 @@ handler: it reads the body and returns the same bytes every time. A first login 
 
 ## What makes it slower
 
-Many known jobs do not fit into the processor's caches; 65,536 is the default of ` + "`cache.maxJobs`" + `:
+Many known jobs do not fit into the processor's caches. 65,536 is the default of ` + "`cache.maxJobs`" + `:
 
 ![Time to find a job by its id, from 1 to 65,536 known jobs](performance/known-jobs.svg)
 
@@ -215,7 +216,7 @@ A login or a refresh reads GitLab's reply, which lists all agents that the job m
 
 ![Time to read a reply with 1 to 10,000 agents](performance/agents.svg)
 
-Each restriction is looked at for each request:
+jobgate judges each restriction for each request:
 
 ![Time to judge a request with 0 to 200 restrictions](performance/restrictions.svg)
 
