@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/prometheus/client_golang/prometheus"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authenticationv1beta1 "k8s.io/api/authentication/v1beta1"
@@ -44,7 +45,7 @@ func (h *tokenReviewHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var review struct {
 		metav1.TypeMeta `json:",inline"`
 		Spec            struct {
-			Token string `json:"token"`
+			Token secret `json:"token"`
 		} `json:"spec"`
 	}
 	if err := readReview(w, r, &review); err != nil {
@@ -56,7 +57,7 @@ func (h *tokenReviewHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer := tokenReviewAnswer{TypeMeta: review.TypeMeta}
-	response, ok, err := h.tokens.AuthenticateToken(r.Context(), review.Spec.Token)
+	response, ok, err := h.tokens.AuthenticateToken(r.Context(), string(review.Spec.Token))
 	var rejected *tokenreview.RejectedError
 	switch {
 	case err == nil && ok:
@@ -79,6 +80,31 @@ func (h *tokenReviewHandler) count(r *http.Request, result, reason string) {
 	h.results.WithLabelValues(result, reason).Inc()
 	tracing.Note(r.Context(), result, reason)
 }
+
+// secret is a text that its decoder must not keep: decoders are used again, and remember short strings.
+type secret string
+
+// UnmarshalJSONFrom implements json.UnmarshalerFrom.
+func (s *secret) UnmarshalJSONFrom(in *jsontext.Decoder) error {
+	value, err := in.ReadValue()
+	switch {
+	case err != nil:
+		return err
+	case value.Kind() == 'n':
+		return nil
+	case value.Kind() != '"':
+		return errNoText
+	}
+	if bytes.IndexByte(value, '\\') < 0 {
+		*s = secret(value[1 : len(value)-1])
+		return nil
+	}
+	text, err := jsontext.AppendUnquote(nil, value)
+	*s = secret(text)
+	return err
+}
+
+var errNoText = errors.New("not a text")
 
 // tokenReviewAnswer is a TokenReview without the parts that only a question has.
 type tokenReviewAnswer struct {

@@ -167,8 +167,10 @@ func (r *Registry) sweep() {
 // key keeps the kinds of credentials apart: what one source has said of a text is no answer of the other's.
 func (r *Registry) key(c Credential) (k key) {
 	mac := r.macs.Get().(hash.Hash)
-	defer r.macs.Put(mac)
-	mac.Reset()
+	defer func() {
+		mac.Reset() // it holds the end of the token until then
+		r.macs.Put(mac)
+	}()
 	text := append(append(make([]byte, 0, 1+len(c.Token)), byte(c.Kind)), c.Token...)
 	mac.Write(text)
 	mac.Sum(k[:0])
