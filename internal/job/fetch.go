@@ -21,14 +21,18 @@ const (
 )
 
 // fetch looks a credential up, once for all who ask at the same time, and files what it learns. The lookup belongs to
-// the registry and not to the caller: it goes on when the caller leaves. Its value is the job's *entry.
-func (r *Registry) fetch(ctx context.Context, k key, c Credential, lane Lane) <-chan singleflight.Result {
+// the registry and not to the caller: it goes on when the caller leaves. Its value is the job's *entry. e is what is refreshed,
+// nil for a credential that is not known. It may have left the cache meanwhile: an ID token is known by its entry alone.
+func (r *Registry) fetch(ctx context.Context, k key, c Credential, lane Lane, e *entry) <-chan singleflight.Result {
 	return r.once(ctx, string(k[:]), func(ctx context.Context) (any, error) {
 		r.metrics.asked.Inc()
 		s, sources := r.settings.Load(), r.sources.Load()
 		a := &answer{at: r.clock.elapsed(), revision: s.Revision, sources: sources}
 		var before *answer
-		if e, ok := r.jobs.Peek(k); ok {
+		if known, ok := r.jobs.Peek(k); ok {
+			e = known
+		}
+		if e != nil {
 			before = e.answer.Load()
 			e.began.Store(int64(a.at))
 			defer e.began.Store(0)
@@ -120,20 +124,19 @@ func factsOf(before, now *answer) *Job {
 
 func (r *Registry) fileJob(k key, c Credential, a *answer) *entry {
 	j := jobKey{id: a.job.ID, kind: c.Kind}
-	if e, ok := r.jobs.Peek(k); ok && e.job == j {
-		e.answer.Store(a)
-		e.notBefore.Store(0)
-		return e
+	e, ok := r.jobs.Peek(k)
+	if !ok || e.job != j {
+		r.jobs.Remove(k)
+		if c.Kind == IDToken {
+			c.Token = "" // verified once and not asked for again; the job's ids are enough
+		}
+		e = &entry{job: j, credential: c}
 	}
-	r.jobs.Remove(k)
-	r.ended.Remove(j)
-	if c.Kind == IDToken {
-		c.Token = "" // verified once and not asked for again; the job's ids are enough
-	}
-	e := &entry{job: j, credential: c}
 	e.answer.Store(a)
+	e.notBefore.Store(0)
+	r.ended.Remove(j) // it may be another token of the job that has ended
 	// The index first: if the cache is full of busier jobs, adding may evict, and evicting cleans the index.
-	r.index.add(e.job, k)
+	r.index.add(j, k)
 	r.jobs.Add(k, e)
 	return e
 }
@@ -183,7 +186,7 @@ func (r *Registry) refresh(ctx context.Context, k key, e *entry) (_ <-chan singl
 	if began := e.began.Load(); began != 0 {
 		patience -= now - time.Duration(began)
 	}
-	return r.fetch(ctx, k, e.credential, Refreshes), patience
+	return r.fetch(ctx, k, e.credential, Refreshes, e), patience
 }
 
 // wait waits for a refresh within patience. A refresh that has not settled by then goes on alone.

@@ -113,7 +113,7 @@ func (r *Registry) Lookup(ctx context.Context, c Credential) (Answer, error) {
 	}
 	defer waiting.Release(1)
 	select {
-	case result := <-r.fetch(ctx, k, c, Logins):
+	case result := <-r.fetch(ctx, k, c, Logins, nil):
 		if result.Err != nil {
 			return Answer{}, result.Err
 		}

@@ -78,6 +78,29 @@ func TestLookupID_JobThatGitLabDoesNotConfirm(t *testing.T) {
 	})
 }
 
+// A job may have two tokens. The end of the one that was seen last ends the job only until GitLab confirms the other.
+func TestLookupID_OneOfTwoTokensEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{answer: func(string) (*job.Job, error) { return reply(1), nil }}
+		r := newRegistry(t, s, defaults)
+		lookup(t, r, "first")
+		lookup(t, r, "second")
+		s.set(func(token string) (*job.Job, error) {
+			if token == "second" {
+				return ended(token)
+			}
+			return reply(1), nil
+		})
+		time.Sleep(10 * time.Second)
+		_, err := r.LookupID(t.Context(), byID(1))
+		wantRejected(t, err)
+		lookup(t, r, "first")
+		if _, err := r.LookupID(t.Context(), byID(1)); err != nil {
+			t.Errorf("after GitLab has confirmed the other token: %v", err)
+		}
+	})
+}
+
 func TestLookupID_MostEndedJobsAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		settings := defaults
