@@ -16,7 +16,7 @@ func (e *examination) checkGitLab(ctx context.Context) findings.Finding {
 	if e.config == nil {
 		return f.NotChecked(whyNoConfig)
 	}
-	c, err := daemon.GitLab(e.config, e.UserAgent)
+	c, err := daemon.GitLab(e.config, e.UserAgent, nil)
 	if err != nil {
 		return f.Failed(err.Error(), "correct gitlab in the configuration")
 	}
@@ -50,7 +50,7 @@ func (e *examination) checkAccessToken(ctx context.Context) findings.Finding {
 	if e.config.GitLab.TokenFile == "" {
 		return f.Well("there is none: jobgate asks with the jobs' own tokens alone")
 	}
-	c, err := daemon.GitLab(e.config, e.UserAgent)
+	c, err := daemon.GitLab(e.config, e.UserAgent, nil)
 	if err != nil {
 		return f.Failed(err.Error(), "correct gitlab.tokenFile")
 	}

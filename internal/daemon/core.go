@@ -30,7 +30,7 @@ type core struct {
 func newCore(cfg *config.Configuration, userAgent string, decisions io.Writer, r prometheus.Registerer) (*core, error) {
 	c := &core{userAgent: userAgent, gitlabMetrics: gitlab.NewMetrics(r)}
 	var err error
-	if c.client, err = newClient(cfg, userAgent, c.gitlabMetrics); err != nil {
+	if c.client, err = GitLab(cfg, userAgent, c.gitlabMetrics); err != nil {
 		return nil, err
 	}
 	p := compilePolicy(cfg)
@@ -56,7 +56,7 @@ func (c *core) sources() job.Sources {
 // jobs in, and the registry learns of new agents before the authenticator lets a job ask for them.
 func (c *core) configure(cfg *config.Configuration) error {
 	// A new client even for equal settings: the bundle may have changed, and a reload is rare.
-	client, err := newClient(cfg, c.userAgent, c.gitlabMetrics)
+	client, err := GitLab(cfg, c.userAgent, c.gitlabMetrics)
 	if err != nil {
 		return err
 	}

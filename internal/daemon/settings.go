@@ -16,8 +16,8 @@ import (
 
 // Each package gets the few values that it needs, and none the configuration itself.
 
-// newClient makes a client of GitLab, and reads the files that the configuration names for it.
-func newClient(cfg *config.Configuration, userAgent string, m *gitlab.Metrics) (*gitlab.Client, error) {
+// GitLab makes a client of the configuration's GitLab, and reads the files that are named for it. The metrics may be nil.
+func GitLab(cfg *config.Configuration, userAgent string, m *gitlab.Metrics) (*gitlab.Client, error) {
 	bundle, err := readIfNamed("gitlab.caFile", cfg.GitLab.CAFile)
 	if err != nil {
 		return nil, err
@@ -42,11 +42,6 @@ func newClient(cfg *config.Configuration, userAgent string, m *gitlab.Metrics) (
 		UserAgent:         userAgent,
 		Metrics:           m,
 	})
-}
-
-// GitLab is a client of the configuration's GitLab, as the running server would make it.
-func GitLab(cfg *config.Configuration, userAgent string) (*gitlab.Client, error) {
-	return newClient(cfg, userAgent, nil)
 }
 
 func readIfNamed(key, name string) ([]byte, error) {

@@ -36,7 +36,7 @@ func (c *Client) EnvironmentNamed(ctx context.Context, token string, j *job.Job,
 	if checkName("environment", name) != nil {
 		return false, nil
 	}
-	ctx, cancel := c.bounded(ctx)
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	key := environmentKey{project: j.ProjectID, name: name}
 	found, err := c.named.get(ctx, key, namedEnvironment.exists, func(ctx context.Context) (namedEnvironment, error) {

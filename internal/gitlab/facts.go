@@ -1,7 +1,6 @@
 package gitlab
 
 import (
-	"context"
 	"net/http"
 
 	"github.com/jobgate/jobgate/internal/job"
@@ -24,11 +23,6 @@ const (
 
 // CanAsk implements job.StatusSource: it says whether there is an access token.
 func (c *Client) CanAsk() bool { return c.access != credential{} }
-
-// bounded is the time that one exported method may take in all.
-func (c *Client) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, c.timeout)
-}
 
 // asRejection makes a rejection of GitLab's no to a question that the job token was asked with about itself.
 func asRejection(err error) error {

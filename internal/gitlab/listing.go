@@ -30,7 +30,7 @@ const (
 // the usual review/$CI_COMMIT_REF_SLUG. Else it takes a listing of the project's environments, narrowed to the names that
 // begin as a pattern does. A project has one listing at a time, which all of its jobs read on together.
 func (c *Client) EnvironmentName(ctx context.Context, token string, j *job.Job, patterns []string) (string, error) {
-	ctx, cancel := c.bounded(ctx)
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	s := &environmentSearch{
 		client: c, project: j.ProjectID, slug: j.Environment.Slug, credential: jobToken(token), why: whyEnvironments, asked: time.Now(),

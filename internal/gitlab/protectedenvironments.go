@@ -17,7 +17,7 @@ const protectedEnvironmentPath = "api/v4/projects/:id/protected_environments/:na
 // count as unprotected, so that a requirement fails rather than passes. The jobs of a project share the answer for a
 // minute.
 func (c *Client) EnvironmentProtected(ctx context.Context, j *job.Job) (bool, error) {
-	ctx, cancel := c.bounded(ctx)
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	name := j.Environment.Name.Value
 	if !c.CanAsk() {

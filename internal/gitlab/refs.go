@@ -50,7 +50,7 @@ func (c *Client) RefProtected(ctx context.Context, token string, j *job.Job) (bo
 	if !ok || j.Ref.MergeRequest {
 		return false, &job.UnlearnableError{Why: "the job does not run for a branch or a tag"}
 	}
-	ctx, cancel := c.bounded(ctx)
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	key := refKey{project: j.ProjectID, kind: j.Ref.Type, name: j.Ref.Name}
 	protected, err := c.protections.get(ctx, key, anyValue, func(ctx context.Context) (bool, error) {

@@ -16,6 +16,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -143,12 +144,7 @@ func names(audience any, want string) bool {
 	if !isList {
 		return audience == want
 	}
-	for _, one := range list {
-		if one == want {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(list, any(want))
 }
 
 // Identify implements job.Source. With before, the token has been verified: only its key, the job's liveness and its

@@ -14,14 +14,6 @@ import (
 	"github.com/jobgate/jobgate/internal/file"
 )
 
-// The flags of kube-apiserver that make it ask jobgate.
-const (
-	WebhookFileFlag    = webhookFlag
-	WebhookVersionFlag = webhookVersionFlag
-	WebhookTTLFlag     = webhookTTLFlag
-	AuthorizersFlag    = authorizersConfigFlag
-)
-
 // Bounds of what is read of a node's processes.
 const (
 	maxProcesses   = 1 << 16

@@ -184,10 +184,10 @@ func checkArgs(present, own []clusterItem, authorizersGiven bool) error {
 		same := slices.ContainsFunc(own, func(o clusterItem) bool { return o.flag() == name && o.value["value"] == arg.value["value"] })
 		var problem error
 		switch {
-		case name == webhookFlag && !same:
+		case name == WebhookFileFlag && !same:
 			problem = errOtherWebhook
 		case authorizersGiven || same:
-		case name == authorizersConfigFlag, name == modeFlag && !onlyDefaultModes(value):
+		case name == AuthorizersFlag, name == modeFlag && !onlyDefaultModes(value):
 			problem = errLostAuthorizers
 		}
 		if problem != nil {
@@ -205,12 +205,4 @@ func onlyDefaultModes(modes string) bool {
 		}
 	}
 	return true
-}
-
-// LosesClusterConfiguration says that a file holds a cluster's configuration with jobgate in it, and that what it would
-// become does not.
-func LosesClusterConfiguration(before, after []byte) bool {
-	_, beforeErr := readClusterConfiguration(before)
-	_, afterErr := readClusterConfiguration(after)
-	return beforeErr == nil && afterErr != nil
 }

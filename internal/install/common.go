@@ -19,8 +19,8 @@ import (
 	"github.com/jobgate/jobgate/manifests"
 )
 
-// ClientName is kube-apiserver's name in its certificate.
-const ClientName = "kube-apiserver"
+// clientName is kube-apiserver's name in its certificate.
+const clientName = "kube-apiserver"
 
 // shippedKubeconfig is the only value in the shipped AuthorizationConfiguration that differs between clusters.
 const shippedKubeconfig = "/etc/kubernetes/jobgate/authorize.kubeconfig"
@@ -116,7 +116,7 @@ func renderConfig(o Options) ([]byte, error) {
 	line("  certFile: %s      # certificate and key in one file; jobgate serve --pki renews it", serving)
 	line("  keyFile: %s", serving)
 	line("  clientCAFile: %s", path.Join(PKIDir, certs.CAFile))
-	line("  clientNames: [%s]", ClientName)
+	line("  clientNames: [%s]", clientName)
 	if strange != nil {
 		return nil, strange
 	}
@@ -188,7 +188,7 @@ users:
   user:
     client-certificate: %[3]s/%[6]s      # certificate and key in one file
     client-key: %[3]s/%[6]s
-`, DialAddress(o.Address), endpoint, PKIDir, ClientName, certs.CAFile, certs.ClientFile)
+`, DialAddress(o.Address), endpoint, PKIDir, clientName, certs.CAFile, certs.ClientFile)
 }
 
 // DialAddress is where a program on the same node reaches one that listens on an address.

@@ -37,9 +37,7 @@ type controlPlane struct {
 	mounts   map[string]string // folders in the container, and on the node
 }
 
-// readControlPlane returns nil on a machine without kube-apiserver.
-func readControlPlane(root string) (*controlPlane, error) { return readStaticPod(root, serverManifest) }
-
+// readStaticPod returns nil on a machine without the manifest.
 func readStaticPod(root, manifest string) (*controlPlane, error) {
 	c := &controlPlane{
 		root: root, manifest: filepath.Join(root, manifest),

@@ -2,13 +2,13 @@ package install
 
 import "path"
 
-// Flags of kube-apiserver that exclude others or must be told apart, without dashes.
+// Flags of kube-apiserver that make it ask jobgate, and the one that they replace, without dashes.
 const (
-	webhookFlag           = "authentication-token-webhook-config-file"
-	webhookVersionFlag    = "authentication-token-webhook-version"
-	webhookTTLFlag        = "authentication-token-webhook-cache-ttl"
-	authorizersConfigFlag = "authorization-config"
-	modeFlag              = "authorization-mode"
+	WebhookFileFlag    = "authentication-token-webhook-config-file"
+	WebhookVersionFlag = "authentication-token-webhook-version"
+	WebhookTTLFlag     = "authentication-token-webhook-cache-ttl"
+	AuthorizersFlag    = "authorization-config"
+	modeFlag           = "authorization-mode"
 )
 
 // Files of the directory that all targets have; slash-separated, relative to it.
@@ -28,10 +28,10 @@ const (
 // every revocation. authorization-config replaces authorization-mode.
 func APIServerFlags(nodeDir string) []Flag {
 	return []Flag{
-		{webhookFlag, path.Join(nodeDir, AuthenticateFile)},
-		{webhookVersionFlag, "v1"},
-		{webhookTTLFlag, "10s"},
-		{authorizersConfigFlag, path.Join(nodeDir, AuthorizationFile)},
+		{WebhookFileFlag, path.Join(nodeDir, AuthenticateFile)},
+		{WebhookVersionFlag, "v1"},
+		{WebhookTTLFlag, "10s"},
+		{AuthorizersFlag, path.Join(nodeDir, AuthorizationFile)},
 	}
 }
 

@@ -18,7 +18,7 @@ const (
 
 // lookAround looks for the cluster whose control-plane node this is, and takes from it what the command line does not say.
 func (in *Input) lookAround(ctx context.Context, s *Setup) {
-	c, err := readControlPlane(cmp.Or(in.Root, "/"))
+	c, err := readStaticPod(cmp.Or(in.Root, "/"), serverManifest)
 	if err != nil {
 		in.refuse("--target", "cannot look at this node's kube-apiserver: %w", err)
 	}
@@ -32,11 +32,11 @@ func (in *Input) lookAround(ctx context.Context, s *Setup) {
 }
 
 func (in *Input) checkWebhook(c *controlPlane, s *Setup) (ok bool) {
-	present := c.flags[webhookFlag]
+	present := c.flags[WebhookFileFlag]
 	if present == "" || present == path.Join(s.Options.NodeDir, AuthenticateFile) {
 		return true
 	}
-	in.refuse(c.manifest, "kube-apiserver has %s: %w", Flag{webhookFlag, present}, errOtherWebhook)
+	in.refuse(c.manifest, "kube-apiserver has %s: %w", Flag{WebhookFileFlag, present}, errOtherWebhook)
 	return false
 }
 
@@ -51,7 +51,7 @@ func (in *Input) takeAuthorizers(c *controlPlane, s *Setup) (ok bool) {
 			strings.Join(flags, " "), authorizersFlag)
 		return false
 	}
-	present := c.flags[authorizersConfigFlag]
+	present := c.flags[AuthorizersFlag]
 	if present == "" {
 		return true
 	}
@@ -66,7 +66,7 @@ func (in *Input) takeAuthorizers(c *controlPlane, s *Setup) (ok bool) {
 			return err == nil // an earlier init has written it, with no authorizers but its own
 		}
 	} else {
-		s.Notes = append(s.Notes, fmt.Sprintf("kube-apiserver has %s. init puts jobgate into a copy of it.", Flag{authorizersConfigFlag, present}))
+		s.Notes = append(s.Notes, fmt.Sprintf("kube-apiserver has %s. init puts jobgate into a copy of it.", Flag{AuthorizersFlag, present}))
 	}
 	in.AuthorizersFile, s.Options.Authorizers = name, text
 	return true

@@ -16,9 +16,7 @@ type Target struct {
 	NodeDir string
 	// Dir is the default of the directory that init writes; empty for NodeDir, if init runs on the node.
 	Dir string
-	// UID and GID are the user and group that jobgate runs as, and that own its keys.
-	UID, GID int
-	// User is a user of the node, whose ids are used instead if the node has it; empty for none.
+	// User is a user of the node, whose ids are used instead of nonRoot if the node has it; empty for none.
 	User string
 	// CarriesKeys says that Deploy needs Options.PKI.
 	CarriesKeys bool
@@ -36,7 +34,7 @@ type Target struct {
 // says otherwise.
 const DefaultNodeDir = "/etc/kubernetes/jobgate"
 
-// nonRoot is the user in a container: that of distroless images.
+// nonRoot is the user and group that jobgate runs as, and that own its keys: those of distroless images.
 const nonRoot = 65532
 
 // Targets are all kinds of control planes that init knows, in the order of the help.
@@ -44,27 +42,27 @@ func Targets() []Target {
 	return []Target{
 		{
 			Name: "kubeadm", Summary: "a static pod, beside the kube-apiserver that kubeadm writes",
-			NodeDir: DefaultNodeDir, UID: nonRoot, GID: nonRoot, TakesSecond: true, TakesDecisionLog: true, TakesClusterConfiguration: true, Deploy: kubeadm,
+			NodeDir: DefaultNodeDir, TakesSecond: true, TakesDecisionLog: true, TakesClusterConfiguration: true, Deploy: kubeadm,
 		},
 		{
 			Name: "k3s", Summary: "a static pod on k3s servers",
-			NodeDir: DefaultNodeDir, UID: nonRoot, GID: nonRoot, TakesSecond: true, TakesDecisionLog: true, Deploy: k3s,
+			NodeDir: DefaultNodeDir, TakesSecond: true, TakesDecisionLog: true, Deploy: k3s,
 		},
 		{
 			Name: "rke2", Summary: "a static pod on RKE2 servers",
-			NodeDir: DefaultNodeDir, UID: nonRoot, GID: nonRoot, TakesSecond: true, TakesDecisionLog: true, Deploy: rke2,
+			NodeDir: DefaultNodeDir, TakesSecond: true, TakesDecisionLog: true, Deploy: rke2,
 		},
 		{
 			Name: "talos", Summary: "a machine configuration patch with a static pod, made on any machine",
-			NodeDir: talosNodeDir, Dir: "jobgate-talos", UID: nonRoot, GID: nonRoot, CarriesKeys: true, Deploy: talos,
+			NodeDir: talosNodeDir, Dir: "jobgate-talos", CarriesKeys: true, Deploy: talos,
 		},
 		{
 			Name: "kustomize", Summary: "a DaemonSet on control-plane nodes, beside any kube-apiserver",
-			NodeDir: DefaultNodeDir, UID: nonRoot, GID: nonRoot, Deploy: kustomize,
+			NodeDir: DefaultNodeDir, Deploy: kustomize,
 		},
 		{
 			Name: "systemd", Summary: "a systemd service, beside any kube-apiserver",
-			NodeDir: DefaultNodeDir, UID: nonRoot, GID: nonRoot, User: "jobgate", TakesSecond: true, TakesDecisionLog: true, Deploy: systemd,
+			NodeDir: DefaultNodeDir, User: "jobgate", TakesSecond: true, TakesDecisionLog: true, Deploy: systemd,
 		},
 	}
 }

@@ -117,7 +117,9 @@ func (s *Setup) files() (*Work, error) {
 
 // lossOfCluster objects to a file without the cluster's configuration: an earlier init told the admin to give it to kubeadm.
 func lossOfCluster(before, after []byte) string {
-	if !LosesClusterConfiguration(before, after) {
+	_, beforeErr := readClusterConfiguration(before)
+	_, afterErr := readClusterConfiguration(after)
+	if beforeErr != nil || afterErr == nil {
 		return ""
 	}
 	return "it has the cluster's configuration, which would be lost: run init on a control-plane node, or add " + clusterFlag
@@ -156,7 +158,7 @@ func (s *Setup) readPKI() (map[string][]byte, error) {
 }
 
 func (s *Setup) request() certs.Request {
-	r := certs.Request{Hosts: s.Hosts, ClientName: ClientName}
+	r := certs.Request{Hosts: s.Hosts, ClientName: clientName}
 	if s.onNode() && os.Geteuid() == 0 {
 		uid, gid := s.owner()
 		r.UID, r.GID = &uid, &gid
@@ -170,16 +172,16 @@ func (s *Setup) onNode() bool { return s.Options.Dir == s.Options.NodeDir && s.t
 // owner is the user and group that jobgate runs as on this machine.
 func (s *Setup) owner() (uid, gid int) {
 	if s.target.User == "" {
-		return s.target.UID, s.target.GID
+		return nonRoot, nonRoot
 	}
 	known, err := user.Lookup(s.target.User)
 	if err != nil {
-		return s.target.UID, s.target.GID // not created yet
+		return nonRoot, nonRoot // not created yet
 	}
 	uid, uidErr := strconv.Atoi(known.Uid)
 	gid, gidErr := strconv.Atoi(known.Gid)
 	if uidErr != nil || gidErr != nil {
-		return s.target.UID, s.target.GID // not a system that targets run on
+		return nonRoot, nonRoot // not a system that targets run on
 	}
 	return uid, gid
 }

@@ -9,7 +9,7 @@ import (
 // stepsBefore copy the directory to the node, and give the keys to jobgate's user.
 func (s *Setup) stepsBefore() []Step {
 	o := s.Options
-	owner := fmt.Sprintf("%d:%d", s.target.UID, s.target.GID)
+	owner := fmt.Sprintf("%d:%[1]d", nonRoot)
 	chown := "chown -R " + owner + " " + path.Join(o.NodeDir, PKIDir)
 	switch {
 	case s.target.Dir != "":

@@ -40,14 +40,11 @@ type Answer struct {
 	logged *atomic.Bool
 }
 
-// Logged says whether this job's login has been recorded already.
-func (a Answer) Logged() bool { return a.logged == nil || a.logged.Load() }
-
 // RecordOnce calls record for the first use of a known job, once in all if it returns true, which says that it has kept
 // the record. A record that was dropped is tried again with the next use.
 func (a Answer) RecordOnce(record func() (kept bool)) {
 	// The plain read first: after the first use it spares every request a write to a shared cache line.
-	if a.Logged() || !a.logged.CompareAndSwap(false, true) {
+	if a.logged == nil || a.logged.Load() || !a.logged.CompareAndSwap(false, true) {
 		return
 	}
 	if !record() {
