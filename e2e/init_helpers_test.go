@@ -114,25 +114,13 @@ func (n *node) startAndWait(t *testing.T, spec process.Spec) {
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if err := child.WaitReady(ctx, func(ctx context.Context) error { return n.get(ctx, "/readyz") }); err != nil {
+	ready := func(ctx context.Context) error {
+		_, err := process.Get(ctx, http.DefaultClient, "http://"+n.health+"/readyz")
+		return err
+	}
+	if err := child.WaitReady(ctx, ready); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func (n *node) get(ctx context.Context, path string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.health+path, nil)
-	if err != nil {
-		return err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s", path, response.Status)
-	}
-	return nil
 }
 
 // startAPIServer starts a kube-apiserver with the flags that init printed, and none for authorization besides.
@@ -185,31 +173,6 @@ func (n *node) restrict(t *testing.T, j job, request string) {
 		}
 		return nil
 	})
-}
-
-// tree is every file of the node's folder with its mode, its time and its content.
-func (n *node) tree(t *testing.T) map[string]string {
-	t.Helper()
-	files := map[string]string{}
-	err := filepath.WalkDir(n.dir, func(path string, entry os.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		info, err := entry.Info()
-		if err != nil {
-			return err
-		}
-		var content []byte
-		if entry.Type().IsRegular() {
-			content, err = os.ReadFile(path)
-		}
-		files[path] = fmt.Sprint(info.Mode(), info.ModTime(), string(content))
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return files
 }
 
 // checkLog fails where jobgate has logged the job's token.

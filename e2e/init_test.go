@@ -21,6 +21,7 @@ import (
 
 	"github.com/jobgate/jobgate/internal/gitlabtest"
 	"github.com/jobgate/jobgate/internal/install"
+	"github.com/jobgate/jobgate/internal/installtest"
 )
 
 // probeDenied is what a restriction of the tests denies a job without an environment.
@@ -64,12 +65,12 @@ func (n *node) checkPrintedCheck(t *testing.T) {
 // checkUnchanged runs init again beside the running jobgate.
 func (n *node) checkUnchanged(t *testing.T) {
 	t.Helper()
-	before := n.tree(t)
+	before := installtest.Tree(t, n.dir)
 	n.mustInit(t)
 	if !strings.Contains(n.stdout, "\nNothing changed.\n") {
 		t.Errorf("the second init printed:\n%s", n.stdout)
 	}
-	if diff := cmp.Diff(before, n.tree(t)); diff != "" {
+	if diff := cmp.Diff(before, installtest.Tree(t, n.dir)); diff != "" {
 		t.Errorf("the second init changed something (-before +after):\n%s", diff)
 	}
 }
@@ -77,7 +78,7 @@ func (n *node) checkUnchanged(t *testing.T) {
 // checkHandEdited runs init over a configuration that was changed by hand, with the same and with other arguments.
 func (n *node) checkHandEdited(t *testing.T) {
 	t.Helper()
-	before := n.tree(t)
+	before := installtest.Tree(t, n.dir)
 	n.mustInit(t)
 	if !strings.Contains(n.stdout, "  kept       config.yaml  (it was changed by hand)\n") {
 		t.Errorf("init printed:\n%s", n.stdout)
@@ -86,7 +87,7 @@ func (n *node) checkHandEdited(t *testing.T) {
 	if err == nil || !strings.Contains(n.stdout, "\n+- id: 5\n") || !strings.Contains(n.stdout, "\n-- name: by hand\n") {
 		t.Errorf("with another agent: %v", err)
 	}
-	if diff := cmp.Diff(before, n.tree(t)); diff != "" {
+	if diff := cmp.Diff(before, installtest.Tree(t, n.dir)); diff != "" {
 		t.Errorf("a configuration that was changed by hand does not survive (-before +after):\n%s", diff)
 	}
 }

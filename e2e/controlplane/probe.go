@@ -5,17 +5,15 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 
 	"github.com/jobgate/jobgate/internal/pkitest"
+
+	"github.com/jobgate/jobgate/e2e/process"
 )
 
-const (
-	probeTimeout  = 5 * time.Second
-	probeBodySize = 1 << 20
-)
+const probeTimeout = 5 * time.Second
 
 // mutualTLSClient trusts roots alone and shows the client certificate.
 func mutualTLSClient(roots *x509.CertPool, files pkitest.Files) (*http.Client, error) {
@@ -36,21 +34,5 @@ func mutualTLSClient(roots *x509.CertPool, files pkitest.Files) (*http.Client, e
 func getOK(ctx context.Context, client *http.Client, url string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return nil, err
-	}
-	response, err := client.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, probeBodySize))
-	if err != nil {
-		return nil, err
-	}
-	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("GET %s: %s: %s", url, response.Status, body)
-	}
-	return body, nil
+	return process.Get(ctx, client, url)
 }

@@ -93,19 +93,8 @@ func (in *installation) close() error {
 }
 
 func (in *installation) ready(ctx context.Context) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, in.healthURL+"/readyz", nil)
-	if err != nil {
-		return err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("/readyz: %s", response.Status)
-	}
-	return nil
+	_, err := process.Get(ctx, http.DefaultClient, in.healthURL+"/readyz")
+	return err
 }
 
 // configure writes certificates and the configuration file. Only what has no default is set, and what lets ID tokens in.

@@ -1,11 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -13,6 +12,8 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/jobgate/jobgate/internal/gitlabtest"
+
+	"github.com/jobgate/jobgate/e2e/process"
 )
 
 const (
@@ -167,21 +168,12 @@ func (in *installation) memory(ctx context.Context) (float64, error) {
 func (in *installation) metrics(ctx context.Context) (map[string]float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, in.healthURL+"/metrics", nil)
-	if err != nil {
-		return nil, err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
+	text, err := process.Get(ctx, http.DefaultClient, in.healthURL+"/metrics")
 	if err != nil {
 		return nil, fmt.Errorf("read the metrics: %w", err)
 	}
 	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(strings.NewReader(string(text)))
+	families, err := parser.TextToMetricFamilies(bytes.NewReader(text))
 	if err != nil {
 		return nil, fmt.Errorf("read the metrics: %w", err)
 	}

@@ -6,12 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"sigs.k8s.io/yaml"
@@ -19,10 +17,7 @@ import (
 	"github.com/jobgate/jobgate/e2e/process"
 )
 
-const (
-	startTimeout = time.Minute
-	maxAnswer    = 16 << 20
-)
+const startTimeout = time.Minute
 
 // Job is a scrape job with one target.
 type Job struct {
@@ -161,24 +156,9 @@ func (s *Server) Rules(ctx context.Context) (rules []Rule, err error) {
 
 // get decodes the answer's data, unless data is nil.
 func (s *Server) get(ctx context.Context, path string, data any) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+path, nil)
-	if err != nil {
+	body, err := process.Get(ctx, http.DefaultClient, s.url+path)
+	if err != nil || data == nil {
 		return err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
-	if err != nil {
-		return err
-	}
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s", response.Status, strings.TrimSpace(string(body)))
-	}
-	if data == nil {
-		return nil
 	}
 	return json.Unmarshal(body, &struct {
 		Data any `json:"data"`

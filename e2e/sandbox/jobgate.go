@@ -3,7 +3,6 @@ package sandbox
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -15,10 +14,7 @@ import (
 	"github.com/jobgate/jobgate/e2e/process"
 )
 
-const (
-	healthTimeout = 5 * time.Second
-	healthSize    = 4 << 20
-)
+const healthTimeout = 5 * time.Second
 
 // WebhookClient is the API server's name in the client certificate that it shows to jobgate.
 const WebhookClient = "kube-apiserver"
@@ -89,23 +85,8 @@ func (j *Jobgate) Restart(ctx context.Context, change func(*config.Configuration
 func (j *Jobgate) health(ctx context.Context, path string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, j.HealthURL+path, nil)
-	if err != nil {
-		return "", err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return "", err
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, healthSize))
-	if err != nil {
-		return "", fmt.Errorf("read jobgate's %s: %w", path, err)
-	}
-	if response.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("jobgate's %s: %s: %s", path, response.Status, body)
-	}
-	return string(body), nil
+	body, err := process.Get(ctx, http.DefaultClient, j.HealthURL+path)
+	return string(body), err
 }
 
 // StartJobgate starts another jobgate between GitLab and any API server that is told to ask it. The sandbox stops it

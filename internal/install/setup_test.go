@@ -16,6 +16,7 @@ import (
 	"github.com/jobgate/jobgate/internal/config"
 	"github.com/jobgate/jobgate/internal/install"
 	"github.com/jobgate/jobgate/internal/install/conffile"
+	"github.com/jobgate/jobgate/internal/installtest"
 )
 
 func setup(t *testing.T, in install.Input) *install.Setup {
@@ -35,31 +36,6 @@ func applied(t *testing.T, in install.Input) *install.Work {
 	return w
 }
 
-// tree is every file below a directory with its mode, its time and its content.
-func tree(t *testing.T, dir string) map[string]string {
-	t.Helper()
-	files := map[string]string{}
-	must(t, filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		info, err := entry.Info()
-		if err != nil {
-			return err
-		}
-		content := []byte{}
-		if entry.Type().IsRegular() {
-			if content, err = os.ReadFile(path); err != nil {
-				return err
-			}
-		}
-		relative, err := filepath.Rel(dir, path)
-		files[relative] = info.Mode().String() + " " + info.ModTime().String() + "\n" + string(content)
-		return err
-	}))
-	return files
-}
-
 func outcomes(w *install.Work) map[string]conffile.Outcome {
 	got := map[string]conffile.Outcome{}
 	for _, c := range w.Directory.Changes {
@@ -76,12 +52,12 @@ func TestApply_TheSecondTimeChangesNothing(t *testing.T) {
 			in.Target, in.Dir, in.GitLabCAFile = target.Name, filepath.Join(dir, "jobgate"), certificate(t, dir)
 			in.AuthorizersFile = write(t, filepath.Join(dir, "present.yaml"), header+"authorizers:\n"+node+webhookItem("a")+rbac)
 			applied(t, in)
-			before := tree(t, dir)
+			before := installtest.Tree(t, dir)
 			w := applied(t, in)
 			if w.Directory.Writes() || len(w.Certificates) > 0 {
 				t.Errorf("there are changes: %v, %v", outcomes(w), w.Certificates)
 			}
-			if diff := cmp.Diff(before, tree(t, dir)); diff != "" {
+			if diff := cmp.Diff(before, installtest.Tree(t, dir)); diff != "" {
 				t.Errorf("-before +after:\n%s", diff)
 			}
 			if _, err := config.Load(filepath.Join(in.Dir, install.ConfigFile)); err != nil {
@@ -114,10 +90,10 @@ func TestPlan_WritesNothing(t *testing.T) {
 			dir := t.TempDir()
 			in := input(dir)
 			in.Target, in.Dir = target.Name, filepath.Join(dir, "jobgate")
-			before := tree(t, dir)
+			before := installtest.Tree(t, dir)
 			w, err := setup(t, in).Plan()
 			must(t, err)
-			if diff := cmp.Diff(before, tree(t, dir)); diff != "" {
+			if diff := cmp.Diff(before, installtest.Tree(t, dir)); diff != "" {
 				t.Errorf("-before +after:\n%s", diff)
 			}
 			var issued []string
@@ -143,13 +119,13 @@ func TestApply_ConflictsLeaveEverythingAsItIs(t *testing.T) {
 	must(t, os.MkdirAll(in.NodeDir, 0o755))
 	write(t, filepath.Join(in.NodeDir, install.ConfigFile), "# mine\n")
 	write(t, filepath.Join(in.NodeDir, install.AuthorizeFile), "# mine, too\n")
-	before := tree(t, dir)
+	before := installtest.Tree(t, dir)
 	w, err := setup(t, in).Apply()
 	must(t, err)
 	if got := len(w.Directory.Clashes()); got != 2 {
 		t.Errorf("%d conflicts, want 2", got)
 	}
-	if diff := cmp.Diff(before, tree(t, dir)); diff != "" {
+	if diff := cmp.Diff(before, installtest.Tree(t, dir)); diff != "" {
 		t.Errorf("-before +after:\n%s", diff)
 	}
 	in.TakeNew = true
@@ -199,13 +175,13 @@ func TestApply_LooksIntoWhatItKeeps(t *testing.T) {
 			in := input(dir)
 			applied(t, in)
 			file := write(t, filepath.Join(in.NodeDir, row.file), row.text)
-			before := tree(t, dir)
+			before := installtest.Tree(t, dir)
 			w, err := setup(t, in).Apply()
 			must(t, err)
 			if clashes := w.Directory.Clashes(); len(clashes) != 1 || clashes[0].Path != row.file || !strings.Contains(clashes[0].Why, row.want) {
 				t.Errorf("conflicts: %+v", clashes)
 			}
-			if diff := cmp.Diff(before, tree(t, dir)); diff != "" {
+			if diff := cmp.Diff(before, installtest.Tree(t, dir)); diff != "" {
 				t.Errorf("-before +after:\n%s", diff)
 			}
 			in.TakeNew = true

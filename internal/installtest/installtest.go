@@ -1,5 +1,5 @@
 // Package installtest reads what init writes for a target as that target does: strictly, with the keys that it documents
-// and no others. It is for tests, which compare the outcome between targets and with a real API server.
+// and no others, and says what is in a folder. It is for tests, which compare the outcome between targets and with a real API server.
 //
 // It knows file formats of others. It must not know how init makes the files.
 package installtest

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/jobgate/jobgate/internal/install/conffile"
+	"github.com/jobgate/jobgate/internal/installtest"
 )
 
 // unprivileged has files opened as by a user without rights, even if the tests run as root.
@@ -41,7 +42,7 @@ func TestApply_SaysWhereItMayNotWrite(t *testing.T) {
 	apply(t, dir, wanted("1"), conffile.Refuse)
 	must(t, os.Chmod(filepath.Join(dir, "sub"), 0o555))
 	defer func() { must(t, os.Chmod(filepath.Join(dir, "sub"), 0o755)) }()
-	before := tree(t, dir)
+	before := installtest.Tree(t, dir)
 	p := plan(t, dir, wanted("2"), conffile.Refuse)
 	unprivileged(t, func() {
 		err := p.Apply()
@@ -49,7 +50,7 @@ func TestApply_SaysWhereItMayNotWrite(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
-	if diff := cmp.Diff(before, tree(t, dir)); diff != "" {
+	if diff := cmp.Diff(before, installtest.Tree(t, dir)); diff != "" {
 		t.Errorf("-before +after:\n%s", diff)
 	}
 }

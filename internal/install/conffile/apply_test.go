@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/jobgate/jobgate/internal/install/conffile"
+	"github.com/jobgate/jobgate/internal/installtest"
 )
 
 func TestApply_ModesHoldWhateverTheUmask(t *testing.T) {
@@ -35,7 +36,7 @@ func TestApply_AnExistingFileKeepsItsMode(t *testing.T) {
 	apply(t, dir, wanted("1"), conffile.Refuse)
 	must(t, os.Chmod(filepath.Join(dir, name), 0o640))
 	apply(t, dir, wanted("2"), conffile.Refuse)
-	if got := tree(t, dir)[name]; got != "-rw-r----- 2" {
+	if got := installtest.Tree(t, dir)[name].String(); got != "-rw-r----- 2" {
 		t.Errorf("got %s", got)
 	}
 }
@@ -62,14 +63,14 @@ func TestApply_FinishesWhatWasInterrupted(t *testing.T) {
 	must(t, os.RemoveAll(b))
 	put(t, dir, "b", "b1")
 	put(t, dir, ".b.1.tmp", "b") // as a power failure leaves it
-	now := tree(t, dir)
-	if diff := cmp.Diff([]string{"-rw-r--r-- a2", "-rw-r--r-- b1", "-rw-r--r-- c1"}, []string{now["a"], now["b"], now["c"]}); diff != "" {
+	now := installtest.Tree(t, dir)
+	if diff := cmp.Diff([]string{"-rw-r--r-- a2", "-rw-r--r-- b1", "-rw-r--r-- c1"}, []string{now["a"].String(), now["b"].String(), now["c"].String()}); diff != "" {
 		t.Fatalf("-want +got:\n%s", diff)
 	}
 	// Not the content of the interrupted run, which must not be in the way: nothing was changed by hand.
 	apply(t, dir, files("3"), conffile.Refuse)
-	now = tree(t, dir)
-	if diff := cmp.Diff([]string{"-rw-r--r-- a3", "-rw-r--r-- b3", "-rw-r--r-- c3"}, []string{now["a"], now["b"], now["c"]}); diff != "" {
+	now = installtest.Tree(t, dir)
+	if diff := cmp.Diff([]string{"-rw-r--r-- a3", "-rw-r--r-- b3", "-rw-r--r-- c3"}, []string{now["a"].String(), now["b"].String(), now["c"].String()}); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	if len(now) != 5 {

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/jobgate/jobgate/internal/install/conffile"
+	"github.com/jobgate/jobgate/internal/installtest"
 )
 
 const name = "sub/file"
@@ -51,31 +52,6 @@ func must(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-// tree is every file below a directory with its mode and content.
-func tree(t *testing.T, dir string) map[string]string {
-	t.Helper()
-	files := map[string]string{}
-	must(t, filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		info, err := entry.Info()
-		if err != nil {
-			return err
-		}
-		content := []byte{}
-		if entry.Type().IsRegular() {
-			if content, err = os.ReadFile(path); err != nil {
-				return err
-			}
-		}
-		relative, err := filepath.Rel(dir, path)
-		files[relative] = info.Mode().String() + " " + string(content)
-		return err
-	}))
-	return files
 }
 
 // Each row is the state before: what was written last, and what is there now; then "new" is wanted.
@@ -137,7 +113,7 @@ func TestPlan_Semantics(t *testing.T) {
 			if row.now != "" {
 				put(t, dir, name, row.now)
 			}
-			before := tree(t, dir)
+			before := installtest.Tree(t, dir)
 			files := wanted("new")
 			if row.objection != "" {
 				files[0].Objection = func([]byte) string { return row.objection }
@@ -149,7 +125,7 @@ func TestPlan_Semantics(t *testing.T) {
 				return nil
 			}
 			p := plan(t, dir, files, row.policy)
-			if diff := cmp.Diff(before, tree(t, dir)); diff != "" {
+			if diff := cmp.Diff(before, installtest.Tree(t, dir)); diff != "" {
 				t.Fatalf("a plan changed something (-before +after):\n%s", diff)
 			}
 			if got := string(p.Content(name)); got != row.want.Content {
@@ -176,7 +152,7 @@ func TestPlan_Semantics(t *testing.T) {
 				}
 			}
 			if row.want.Outcome == conffile.Clash {
-				if diff := cmp.Diff(before, tree(t, dir)); diff != "" {
+				if diff := cmp.Diff(before, installtest.Tree(t, dir)); diff != "" {
 					t.Errorf("a conflict changed something (-before +after):\n%s", diff)
 				}
 				return
@@ -189,13 +165,13 @@ func TestPlan_Semantics(t *testing.T) {
 // checkSettled applies the same once more, which has nothing to do.
 func checkSettled(t *testing.T, dir string, files []conffile.File) {
 	t.Helper()
-	before := tree(t, dir)
+	before := installtest.Tree(t, dir)
 	again := plan(t, dir, files, conffile.Refuse)
 	if again.Writes() || len(again.Clashes()) > 0 {
 		t.Errorf("the second time there are changes: %+v", again.Changes)
 	}
 	must(t, again.Apply())
-	if diff := cmp.Diff(before, tree(t, dir)); diff != "" {
+	if diff := cmp.Diff(before, installtest.Tree(t, dir)); diff != "" {
 		t.Errorf("the second time changed something (-before +after):\n%s", diff)
 	}
 }
@@ -203,7 +179,7 @@ func checkSettled(t *testing.T, dir string, files []conffile.File) {
 func TestApply_ChangesNothingWhereOneFileClashes(t *testing.T) {
 	dir := t.TempDir()
 	put(t, dir, "b", "by hand")
-	before := tree(t, dir)
+	before := installtest.Tree(t, dir)
 	p := plan(t, dir, []conffile.File{{Path: "a", Content: []byte("1")}, {Path: "b", Content: []byte("2")}}, conffile.Refuse)
 	if len(p.Clashes()) != 1 || p.Clashes()[0].Path != "b" {
 		t.Errorf("clashes are %+v", p.Clashes())
@@ -211,7 +187,7 @@ func TestApply_ChangesNothingWhereOneFileClashes(t *testing.T) {
 	if p.Apply() == nil {
 		t.Error("a plan with a conflict was applied")
 	}
-	if diff := cmp.Diff(before, tree(t, dir)); diff != "" {
+	if diff := cmp.Diff(before, installtest.Tree(t, dir)); diff != "" {
 		t.Errorf("-before +after:\n%s", diff)
 	}
 }
