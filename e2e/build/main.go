@@ -3,21 +3,19 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/jobgate/jobgate/e2e/binaries"
+	"github.com/jobgate/jobgate/e2e/process"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+func main() { process.Main("build", build) }
+
+func build(ctx context.Context) error {
 	for _, race := range []bool{true, false} {
 		if _, err := binaries.Build(ctx, binaries.Options{Race: race, Progress: os.Stderr}); err != nil {
-			fmt.Fprintln(os.Stderr, "build:", err)
-			os.Exit(1)
+			return err
 		}
 	}
+	return nil
 }

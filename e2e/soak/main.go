@@ -11,9 +11,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
+
+	"github.com/jobgate/jobgate/e2e/process"
 )
 
 // options are the command line.
@@ -32,12 +32,7 @@ func main() {
 	flag.Uint64Var(&o.seed, "seed", 1, "of the schedule, of the jobs' lives and of their kinds")
 	flag.IntVar(&o.jobs, "jobs", 150, "how many run at a time")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := soak(ctx, o); err != nil {
-		fmt.Fprintln(os.Stderr, "soak:", err)
-		os.Exit(1)
-	}
+	process.Main("soak", func(ctx context.Context) error { return soak(ctx, o) })
 }
 
 func soak(ctx context.Context, o options) (err error) {

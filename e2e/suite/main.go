@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -18,6 +17,7 @@ import (
 	"time"
 
 	"github.com/jobgate/jobgate/e2e/binaries"
+	"github.com/jobgate/jobgate/e2e/process"
 )
 
 const (
@@ -25,14 +25,7 @@ const (
 	grace        = 30 * time.Second // for a group that is interrupted, to stop what it has started
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "e2e:", err)
-		os.Exit(1)
-	}
-}
+func main() { process.Main("e2e", run) }
 
 func run(ctx context.Context) error {
 	began := time.Now()
