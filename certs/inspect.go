@@ -175,12 +175,8 @@ func (i *inspector) file(path string, f entry, err error, use x509.ExtKeyUsage) 
 }
 
 func (i *inspector) certificate(path string, c *x509.Certificate, intermediates *x509.CertPool, use x509.ExtKeyUsage) Inspection {
-	names := slices.Clone(c.DNSNames)
-	for _, ip := range c.IPAddresses {
-		names = append(names, ip.String())
-	}
 	found := Inspection{
-		File: path, Subject: c.Subject.String(), Names: names, Issuer: c.Issuer.String(), CA: c.IsCA,
+		File: path, Subject: c.Subject.String(), Names: names(c)[1:], Issuer: c.Issuer.String(), CA: c.IsCA,
 		NotBefore: &c.NotBefore, Expires: &c.NotAfter,
 	}
 	at := i.checkTime(&found, c)

@@ -84,7 +84,8 @@ func (k *Keeper) Check(ctx context.Context) {
 			k.said["mode of "+file] = problem
 		}
 	}
-	r, err := k.pki.maintain()
+	var r report
+	err := k.pki.exclusively(func() error { return r.take(k.pki) })
 	for _, w := range r.rotated {
 		k.logRotation(logger, w)
 	}
@@ -149,12 +150,7 @@ type report struct {
 	shortest time.Duration        // of the lives and overlaps
 }
 
-// maintain does what is due.
-func (p *PKI) maintain() (r report, err error) {
-	err = p.exclusively(func() error { return r.take(p) })
-	return r, err
-}
-
+// take does what is due.
 func (r *report) take(p *PKI) (err error) {
 	var errs []error
 	if r.rotation, r.rotated, err = p.rotate(startWhenDue); err != nil {

@@ -20,8 +20,8 @@ import (
 	"k8s.io/client-go/util/cert"
 )
 
-// ErrClientName is in the chain of the error for a client whose certificate is trusted but has another name.
-var ErrClientName = errors.New("client certificate is for another name")
+// errClientName is in the chain of the error for a client whose certificate is trusted but has another name.
+var errClientName = errors.New("client certificate is for another name")
 
 // Files are the files and names of a server's TLS.
 type Files struct {
@@ -174,7 +174,7 @@ func verifyName(names []string) func(tls.ConnectionState) error {
 	}
 	return func(state tls.ConnectionState) error {
 		if len(state.PeerCertificates) == 0 || !hasName(state.PeerCertificates[0], names) {
-			return ErrClientName
+			return errClientName
 		}
 		return nil
 	}

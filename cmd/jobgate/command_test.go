@@ -216,17 +216,21 @@ func TestExplain(t *testing.T) {
 	}
 	file := writeConfig(t, "https://gitlab.example.com", restricted)
 	for _, row := range rows {
-		t.Run(row.name, func(t *testing.T) {
-			out, status, err := run(t, row.stdin, append([]string{"explain", "--config", file}, strings.Fields(row.args)...)...)
-			if status != row.status {
-				t.Fatalf("status is %d, want %d (%v): %s", status, row.status, err, out)
-			}
-			for _, want := range row.want {
-				if !strings.Contains(out, want) {
-					t.Errorf("the output lacks %q:\n%s", want, out)
-				}
-			}
-		})
+		t.Run(row.name, func(t *testing.T) { checkExplain(t, file, row.stdin, row.args, row.status, row.want) })
+	}
+}
+
+// checkExplain runs explain with a configuration file, and looks for texts in what it prints.
+func checkExplain(t *testing.T, file, stdin, args string, want int, texts []string) {
+	t.Helper()
+	out, status, err := run(t, stdin, append([]string{"explain", "--config", file}, strings.Fields(args)...)...)
+	if status != want {
+		t.Fatalf("status is %d, want %d (%v): %s", status, want, err, out)
+	}
+	for _, text := range texts {
+		if !strings.Contains(out, text) {
+			t.Errorf("the output lacks %q:\n%s", text, out)
+		}
 	}
 }
 
@@ -291,17 +295,7 @@ func TestExplain_Grants(t *testing.T) {
 	}
 	file := writeConfig(t, instance, grantsAndIDTokens)
 	for _, row := range rows {
-		t.Run(row.name, func(t *testing.T) {
-			out, status, err := run(t, row.stdin, append([]string{"explain", "--config", file}, strings.Fields(row.args)...)...)
-			if status != row.status {
-				t.Fatalf("status is %d, want %d (%v): %s", status, row.status, err, out)
-			}
-			for _, want := range row.want {
-				if !strings.Contains(out, want) {
-					t.Errorf("the output lacks %q:\n%s", want, out)
-				}
-			}
-		})
+		t.Run(row.name, func(t *testing.T) { checkExplain(t, file, row.stdin, row.args, row.status, row.want) })
 	}
 	t.Run("neither agent nor grants", func(t *testing.T) {
 		_, status, err := run(t, reply, "explain", "--config", writeConfig(t, instance, ""), "--reply", "-")

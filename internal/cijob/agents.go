@@ -56,7 +56,7 @@ func selectAgents(config *clientcmdapi.Config, listed []gitlab.AllowedAgent, sel
 	var all []selected
 	for _, s := range selectors {
 		if s.ID == 0 {
-			if s.ID = AgentOf(config, s.Context); s.ID == 0 {
+			if s.ID = agentOf(config, s.Context); s.ID == 0 {
 				return nil, fmt.Errorf("%w %s of an agent; correct the name, or give the agent's id, too: --agent ID=%s (GitLab lists the agents %s)",
 					ErrNoContext, policy.Quote(s.Context), s.Context, ids(listed))
 			}
@@ -113,9 +113,9 @@ func contextsOf(config *clientcmdapi.Config, agentID int64) []string {
 	return names
 }
 
-// AgentOf is the agent whose user a context has. It is 0 for any other context, such as gitlab-deploy, which GitLab adds
+// agentOf is the agent whose user a context has. It is 0 for any other context, such as gitlab-deploy, which GitLab adds
 // for a cluster that is connected with certificates.
-func AgentOf(config *clientcmdapi.Config, context string) int64 {
+func agentOf(config *clientcmdapi.Config, context string) int64 {
 	c := config.Contexts[context]
 	if c == nil {
 		return 0

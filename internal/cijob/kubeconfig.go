@@ -114,13 +114,13 @@ func current(config *clientcmdapi.Config, pointed []PointedContext, name string)
 	switch {
 	case name == "" && len(pointed) == 1:
 		return pointed[0].Name, nil
-	case name == "" && AgentOf(config, config.CurrentContext) == 0:
+	case name == "" && agentOf(config, config.CurrentContext) == 0:
 		return "", nil
 	case name == "":
 		return config.CurrentContext, nil
 	case config.Contexts[name] == nil:
 		return "", fmt.Errorf("%w %s; the kubeconfig has %s", ErrNoContext, policy.Quote(name), policy.List(agentContexts(config)))
-	case AgentOf(config, name) == 0:
+	case agentOf(config, name) == 0:
 		return "", fmt.Errorf("context %s %w: its user is %s; use one of %s",
 			policy.Quote(name), ErrTaken, policy.Quote(config.Contexts[name].AuthInfo), policy.List(agentContexts(config)))
 	default:
@@ -130,7 +130,7 @@ func current(config *clientcmdapi.Config, pointed []PointedContext, name string)
 
 // agentContexts are the contexts of all agents, in order of their names.
 func agentContexts(config *clientcmdapi.Config) []string {
-	return slices.DeleteFunc(slices.Sorted(maps.Keys(config.Contexts)), func(name string) bool { return AgentOf(config, name) == 0 })
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(config.Contexts)), func(name string) bool { return agentOf(config, name) == 0 })
 }
 
 // clusterUserPrefix is the start of the name of a user who logs in by the cluster's name, which follows.

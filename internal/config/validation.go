@@ -9,6 +9,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/jobgate/jobgate/internal/policy"
 )
 
 // validate checks what the tags of the types cannot say, without a look at files.
@@ -62,7 +64,7 @@ func (s *Serving) validate(path *field.Path) field.ErrorList {
 			errs = append(errs, field.Forbidden(path.Child("clientNames"), "may be set only together with clientCAFile"))
 		}
 	}
-	errs = append(errs, validateNoBlank(s.ClientNames, path.Child("clientNames"))...)
+	errs = append(errs, policy.NoBlank(s.ClientNames, path.Child("clientNames"))...)
 	_, invalid = validateAddress(s.HealthAddress, path.Child("healthAddress"))
 	return append(errs, invalid...)
 }
@@ -88,15 +90,4 @@ func isLoopback(host string) bool {
 func isPort(text string, least uint64) bool {
 	port, err := strconv.ParseUint(text, 10, 16)
 	return err == nil && port >= least
-}
-
-// validateNoBlank refuses entries that are empty or only white space.
-func validateNoBlank(entries []string, path *field.Path) field.ErrorList {
-	var errs field.ErrorList
-	for i, entry := range entries {
-		if strings.TrimSpace(entry) == "" {
-			errs = append(errs, field.Invalid(path.Index(i), entry, "must not be blank"))
-		}
-	}
-	return errs
 }

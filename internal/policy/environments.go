@@ -14,7 +14,7 @@ import (
 // one.
 type Environments []string
 
-func (e Environments) validate(path *field.Path) field.ErrorList { return noBlank(e, path) }
+func (e Environments) validate(path *field.Path) field.ErrorList { return NoBlank(e, path) }
 
 func (e Environments) needs() job.Needs {
 	return job.Needs{Facts: job.FactEnvironment, Environments: e}

@@ -37,7 +37,7 @@ func (i *Impersonate) Validate(path *field.Path) field.ErrorList {
 		entries []string
 	}{{"users", i.Users}, {"groups", i.Groups}, {"uids", i.UIDs}, {"extraKeys", i.ExtraKeys}} {
 		child := path.Child(list.name)
-		errs = append(errs, noBlank(list.entries, child)...)
+		errs = append(errs, NoBlank(list.entries, child)...)
 		for index, entry := range list.entries {
 			switch prefix, isPrefix := strings.CutSuffix(entry, "*"); {
 			case strings.Contains(prefix, "*"):

@@ -18,7 +18,7 @@ type Refs []string
 // requests do.
 func (r Refs) validate(path *field.Path) field.ErrorList {
 	fullRefs := []string{"refs/heads/", "refs/tags/", "refs/remotes/", "refs/merge-requests/"}
-	errs := noBlank(r, path)
+	errs := NoBlank(r, path)
 	for i, entry := range r {
 		if slices.ContainsFunc(fullRefs, func(prefix string) bool { return strings.HasPrefix(entry, prefix) }) {
 			errs = append(errs, field.Invalid(path.Index(i), entry, "must be the short name of a branch or tag, as in main"))

@@ -119,8 +119,8 @@ func unknown(why string) string {
 	return Printable(why, maxHint)
 }
 
-// noBlank refuses the entries of a list that are nothing but space.
-func noBlank(entries []string, path *field.Path) field.ErrorList {
+// NoBlank refuses the entries of a list that are nothing but space.
+func NoBlank(entries []string, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	for i, entry := range entries {
 		if isBlank(entry) {
@@ -132,7 +132,7 @@ func noBlank(entries []string, path *field.Path) field.ErrorList {
 
 // words refuses the entries of a list that cannot be GitLab's names of something, which are one word.
 func words(entries []string, path *field.Path, example string) field.ErrorList {
-	errs := noBlank(entries, path)
+	errs := NoBlank(entries, path)
 	for i, entry := range entries {
 		if !isBlank(entry) && strings.Trim(entry, "abcdefghijklmnopqrstuvwxyz_") != "" {
 			errs = append(errs, field.Invalid(path.Index(i), entry, "must be lower-case letters and underscores, as in "+example))

@@ -52,7 +52,7 @@ func (r *Restriction) Validate(path *field.Path) field.ErrorList {
 }
 
 func validateNamespaces(namespaces []string, path *field.Path) field.ErrorList {
-	errs := noBlank(namespaces, path)
+	errs := NoBlank(namespaces, path)
 	for i, namespace := range namespaces {
 		if !isBlank(namespace) && strings.Trim(namespace, "abcdefghijklmnopqrstuvwxyz0123456789-*") != "" {
 			errs = append(errs, field.Invalid(path.Index(i), namespace, "must be lower-case letters, digits, dashes and *: no other namespace exists"))
@@ -62,7 +62,7 @@ func validateNamespaces(namespaces []string, path *field.Path) field.ErrorList {
 }
 
 func validateVerbs(verbs []string, path *field.Path) field.ErrorList {
-	errs := noBlank(verbs, path)
+	errs := NoBlank(verbs, path)
 	for i, verb := range verbs {
 		if !isBlank(verb) && neverMatches(verb) {
 			errs = append(errs, field.Invalid(path.Index(i), verb, "must be one verb in lower case, as in create, or * alone"))
@@ -87,7 +87,7 @@ func validateAPIGroups(groups []string, path *field.Path) field.ErrorList {
 }
 
 func validateResources(resources []string, path *field.Path) field.ErrorList {
-	errs := noBlank(resources, path)
+	errs := NoBlank(resources, path)
 	for i, entry := range resources {
 		resource, subresource, hasSubresource := strings.Cut(entry, "/")
 		switch {
