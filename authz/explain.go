@@ -8,7 +8,7 @@ import (
 	"github.com/jobgate/jobgate/internal/policy"
 )
 
-// Outcome is what one rule makes of one request.
+// Outcome is what one rule decides about one request.
 type Outcome string
 
 // The outcomes.
@@ -29,7 +29,7 @@ type Verdict struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-// Explain says what each rule makes of a request, in the order in which Authorize asks, which stops at the first denial.
+// Explain says what each rule decides about a request, in the order in which Authorize asks, which stops at the first denial.
 // Extras that cannot be used make a single verdict. j is what is known of the job, nil for one that this instance has not
 // seen; whether it has ended, or was not confirmed for too long, is for the caller to say. Nothing is recorded.
 func Explain(p *policy.Policy, attrs authorizer.Attributes, j *job.Job) []Verdict {

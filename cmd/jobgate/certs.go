@@ -97,8 +97,8 @@ func newCertsIssueCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringArrayVar(&r.Hosts, "host", nil, "a DNS name or IP address of jobgate, besides 127.0.0.1, ::1 and localhost; repeatable")
 	f.StringVar(&r.ClientName, "client-name", certs.DefaultClientName, "the API server's name in its client certificate")
-	f.DurationVar(&r.Lifetime, "lifetime", 0, fmt.Sprintf("of the certificates (default %s for new ones)", certs.DefaultLifetime))
-	f.DurationVar(&r.CALifetime, "ca-lifetime", certs.DefaultCALifetime, "of a new CA")
+	f.DurationVar(&r.Lifetime, "lifetime", 0, fmt.Sprintf("lifetime of the certificates (default %s for new ones)", certs.DefaultLifetime))
+	f.DurationVar(&r.CALifetime, "ca-lifetime", certs.DefaultCALifetime, "lifetime of a new CA")
 	f.BoolVar(&dryRun, "dry-run", false, "say what would be written, and write nothing")
 	return cmd
 }

@@ -46,7 +46,7 @@ func newCertsRotateCommand() *cobra.Command {
 	dir.add(cmd)
 	output.add(cmd)
 	cmd.Flags().DurationVar(&overlap, "overlap", 0,
-		"between the steps (default 720h, or a twelfth of the CA's lifetime if that is less); also changes a rotation that is under way")
+		"time between the steps (default 720h, or a twelfth of the CA's lifetime if that is less); also changes a rotation that is under way")
 	return cmd
 }
 

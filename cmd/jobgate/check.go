@@ -27,7 +27,7 @@ const checkLong = `Go through an installation on a control-plane node, and say w
 
 It checks the configuration, the certificates, whether jobgate listens and is ready, GitLab and the access token, and
 kube-apiserver's flags. Then it asks jobgate as kube-apiserver does, and asks the API server about a made-up token and a
-made-up job, of which jobgate's refusal must come back. It changes nothing. jobgate's log and metrics show the two refusals.
+made-up job: jobgate must refuse both. It changes nothing. jobgate's log and metrics show the two refusals.
 
 The exit status is 0 if nothing has failed, 1 if a check has failed, and 2 for bad usage. A warning does not count as a
 failure, unless --fail-on-warning is given.`

@@ -29,7 +29,7 @@ const doctorExample = `  # in .gitlab-ci.yml, where a deployment fails
   script:
     - jobgate doctor
 
-  # for an agent that the kubeconfig has no context of
+  # for an agent without a context in the kubeconfig
   script:
     - jobgate doctor --agent=4 --server="$JOBGATE_URL" --ca="$JOBGATE_CA_FILE"`
 
@@ -53,7 +53,7 @@ func newDoctorCommand() *cobra.Command {
 		"the context to check (default that of --agent, else the current one, else $"+cijob.VarContext+", else the only one)")
 	f.Int64Var(&o.examined.AgentID, "agent", 0, "the id of the agent to check (default that of the context)")
 	f.StringVar(&o.examined.Server, "server", "", "the API server's URL (default the context's, else $"+cijob.VarURL+")")
-	addCA(f, &o.examined.CA, "a file with its CA (default the context's, else $"+cijob.VarCAFile+")")
+	addCA(f, &o.examined.CA, "a file with the API server's CA (default the context's, else $"+cijob.VarCAFile+")")
 	f.StringVarP(&o.examined.Namespace, "namespace", "n", "", "the namespace to check rights in (default the context's)")
 	o.report.add(f)
 	return cmd

@@ -39,8 +39,8 @@ func newExplainCommand() *cobra.Command {
 	o := explainOptions{}
 	cmd := &cobra.Command{
 		Use:   "explain --config FILE (--reply FILE | --token-file FILE | --id-token-file FILE | --claims FILE) [--agent ID] [--verb VERB --resource RESOURCE]",
-		Short: "Say who a job is to the cluster, and what each rule makes of a request",
-		Long: "Say who a job is to the cluster, and what each rule makes of a request.\n\n" +
+		Short: "Say who a job is to the cluster, and what each rule decides about a request",
+		Long: "Say who a job is to the cluster, and what each rule decides about a request.\n\n" +
 			"The job comes from one of these, each a file, or standard input if FILE is -. A token is never an argument, since\n" +
 			"every user of a machine can read those.\n\n" +
 			"  --reply          a reply of GitLab's allowed_agents\n" +

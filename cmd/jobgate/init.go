@@ -72,7 +72,8 @@ func initLong() string {
 		"Run it again after a change of its flags, or with a newer jobgate. init keeps a file that you have changed. If the file\n" +
 		"would also get a new content, init writes nothing at all and shows the difference (--keep, --force).\n" +
 		"`sha256sum -c " + conffile.State + "` in the folder lists the files that were changed.\n\n" +
-		"kube-apiserver can have one authentication webhook. If it has another one, jobgate cannot be added."
+		"kube-apiserver can have one authentication webhook. If it has another one, init refuses: docs/install.md\n" +
+		"(\"Another authentication webhook\") says what to do."
 }
 
 func (o *initOptions) addFlags(f *pflag.FlagSet) {

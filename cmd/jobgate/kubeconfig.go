@@ -83,7 +83,7 @@ func newKubeconfigCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.server, "server", "", "the API server's URL (default $"+cijob.VarURL+")")
-	addCA(f, &o.caFile, "a file with its CA, which is copied into the kubeconfig (default $"+cijob.VarCAFile+", else the system's CAs)")
+	addCA(f, &o.caFile, "a file with the API server's CA, which is copied into the kubeconfig (default $"+cijob.VarCAFile+", else the system's CAs)")
 	f.StringSliceVar(&o.agents, "agent", nil,
 		"an agent of this cluster, as ID, CONTEXT or ID=CONTEXT; may be repeated (default $"+cijob.VarAgentID+", else all)")
 	f.StringVar(&o.cluster, "cluster", "", "the cluster's name, to log in without an agent (default $"+cijob.VarCluster+")")

@@ -39,7 +39,7 @@ func newServeCommand() *cobra.Command {
 	f.StringVar(&o.PKI, "pki", "",
 		"the folder with jobgate's private CA (jobgate certs issue): its certificates are renewed, and the CA is rotated, when due")
 	f.StringVar(&o.DecisionLog, "decision-log", "",
-		"a file to which every decision is appended as one JSON object a line, besides the log")
+		"a file to which every decision is appended as one JSON object on each line, besides the log")
 	f.DurationVar(&o.ShutdownDelay, "shutdown-delay-duration", 0,
 		"how long to go on serving after /readyz has begun to fail on SIGTERM, for a load balancer to notice")
 	f.BoolVar(&o.Profiling, "profiling", false,

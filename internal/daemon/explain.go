@@ -29,7 +29,7 @@ type Question struct {
 	UserAgent string
 }
 
-// Explanation is who a job is to the cluster, and what each rule makes of a request.
+// Explanation is who a job is to the cluster, and what each rule decides about a request.
 type Explanation struct {
 	// Denied is the result: false is no opinion.
 	Denied bool `json:"denied"`
