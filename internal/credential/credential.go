@@ -72,6 +72,9 @@ func Parse(token string) (Credential, error) {
 	switch {
 	case jobToken == "":
 		return Credential{}, malformed("the job token is empty; is $CI_JOB_TOKEN set?")
+	case c.Cluster != "" && isID(jobToken):
+		// What stands in the name's place may be the secret, and a cluster's name is repeated.
+		return Credential{}, malformed("the agent id stands where the job token belongs")
 	case len(jobToken) > MaxToken:
 		return Credential{}, malformed("the job token is longer than any that GitLab issues")
 	case !isTokenText(jobToken):
@@ -79,6 +82,11 @@ func Parse(token string) (Credential, error) {
 	}
 	c.Expires = expiry(jobToken)
 	return c, nil
+}
+
+func isID(text string) bool {
+	_, ok := job.ParseID(text)
+	return ok
 }
 
 func malformed(what string) error { return fmt.Errorf("%w: %s", ErrMalformed, what) }

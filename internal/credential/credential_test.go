@@ -33,7 +33,7 @@ func TestParse(t *testing.T) {
 }
 
 func TestParse_MalformedRepeatsNothing(t *testing.T) {
-	const secret = "SecretSecretSecret"
+	const secret, lower = "SecretSecretSecret", "glptt-secretsecretsecret"
 	rows := []struct{ name, token string }{
 		{"nothing", "ci:"},
 		{"no token", "ci:123"},
@@ -46,6 +46,7 @@ func TestParse_MalformedRepeatsNothing(t *testing.T) {
 		{"blank", "ci: 1:" + secret},
 		{"one too large", "ci:9223372036854775808:" + secret},
 		{"swapped", "ci:glcbt-64_" + secret + ":123"},
+		{"swapped, and a name by its form", "ci:" + lower + ":123"},
 		{"a name with a capital", "ci:Prod:" + secret},
 		{"a name that starts with a digit", "ci:1prod:" + secret},
 		{"a name that ends with a dash", "ci:prod-:" + secret},
@@ -62,7 +63,7 @@ func TestParse_MalformedRepeatsNothing(t *testing.T) {
 			if !errors.Is(err, credential.ErrMalformed) {
 				t.Fatalf("error is %v, want ErrMalformed", err)
 			}
-			if strings.Contains(err.Error(), secret) {
+			if strings.Contains(err.Error(), secret) || strings.Contains(err.Error(), lower) {
 				t.Error("the error repeats the token")
 			}
 		})
