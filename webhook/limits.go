@@ -10,9 +10,9 @@ import (
 // place of an authorization. An anonymous client of the API server can send tokens of close to 1 MiB, and the API server
 // passes each on, so large bodies have a budget of their own that cannot crowd out honest reviews.
 const (
-	// maxInFlight bounds the requests of one endpoint that are being served. It is more than may wait for GitLab (package
-	// internal/job), so that known jobs are answered beside those.
-	maxInFlight = 4096
+	// maxInFlight bounds the requests of one endpoint that are being served. It is more than may wait for GitLab, 2,048 of each
+	// kind of credential (package internal/job), so that known jobs are answered beside those.
+	maxInFlight = 5120
 	// smallBody is a body that needs no budget, in bytes; an honest review is a tenth of it.
 	smallBody = 16 << 10
 	// largeBodies is the budget for all larger bodies of one endpoint together, in bytes.

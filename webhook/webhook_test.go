@@ -316,13 +316,13 @@ func TestHandler_LargeBodiesCannotCrowdOutHonestReviews(t *testing.T) {
 // However many logins wait, an authorization has its own place.
 func TestHandler_WaitingLoginsLeaveAuthorizationsAlone(t *testing.T) {
 	release := make(chan struct{})
-	entered := make(chan struct{}, 5000)
+	entered := make(chan struct{}, 6000)
 	h := webhook.NewHandler(tokens(func(context.Context, string) (*authenticator.Response, bool, error) {
 		entered <- struct{}{}
 		<-release
 		return nil, false, nil
 	}), noOpinion, nil)
-	const most = 4096
+	const most = 5120
 	var all sync.WaitGroup
 	for range most {
 		all.Go(func() { post(h, review("v1", secret)) })
