@@ -83,11 +83,11 @@ binary: # the binary of one PLATFORM, for its oldest processors
 	  BINARY=$(call binary,$(PLATFORM))
 
 .PHONY: demo
-demo: ## play the main job on a real API server; KEEP=1 leaves it running, PICTURE=docs/demo.svg draws it
+demo: ## CI jobs on a real API server, allowed and refused; KEEP=1 leaves it running, PICTURE=docs/demo.svg draws it
 	@cd e2e && PICTURE="$(abspath $(PICTURE))" go run ./demo
 
 .PHONY: test
-test: ## everything that must pass: lint, unit tests, the image, end-to-end tests; says at the end what took how long
+test: ## everything that must pass: lint, unit tests, the image, end-to-end tests; says at the end how long each took
 	@hack/timed lint unit test-image e2e-binaries e2e
 
 .PHONY: lint

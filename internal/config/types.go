@@ -95,7 +95,7 @@ type Cluster struct {
 type IDTokens struct {
 	Audience        string `json:"audience" doc:"What a token for this cluster names in aud. It must be this cluster's alone: a token with a second audience is refused." example:"https://kubernetes.example.com"`
 	Issuer          string `json:"issuer" doc:"What GitLab names in iss. If it is empty, gitlab.url." example:"https://gitlab.example.com"`
-	RequireLiveness bool   `json:"requireLiveness" doc:"Asks GitLab whether the job still runs, which needs gitlab.tokenFile. It also concerns jobs whose ID tokens kube-apiserver itself has verified." cost:"If it is false, a token is good until it expires, even when its job has ended."`
+	RequireLiveness bool   `json:"requireLiveness" doc:"Asks GitLab whether the job still runs, which needs gitlab.tokenFile. It also concerns jobs whose ID tokens kube-apiserver itself has verified." cost:"If it is false, a token is valid until it expires, even when its job has ended."`
 }
 
 // Cache bounds how long and how much is remembered of what GitLab said. A duration of 0 remembers nothing.
