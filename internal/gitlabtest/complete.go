@@ -3,7 +3,6 @@ package gitlabtest
 import (
 	"fmt"
 	"path"
-	"slices"
 	"strings"
 	"time"
 )
@@ -157,5 +156,3 @@ var jobStatuses = []string{
 	"created", "waiting_for_resource", "preparing", "waiting_for_callback", "pending", "running", "success", "failed",
 	"canceling", "canceled", "skipped", "manual", "scheduled",
 }
-
-func knownStatus(status string) bool { return slices.Contains(jobStatuses, status) }

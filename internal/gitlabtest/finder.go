@@ -3,7 +3,6 @@ package gitlabtest
 import (
 	"cmp"
 	"slices"
-	"strings"
 )
 
 // authorization says that a project's jobs may use an agent. A nil entry is the implicit authorization of the agent's
@@ -130,5 +129,3 @@ func (st *state) root(group int64) int64 {
 	}
 	return group
 }
-
-func foldPath(path string) string { return strings.ToLower(path) }

@@ -336,7 +336,7 @@ func TestDiscovery_NamesTheKeySet(t *testing.T) {
 func TestFaults_HitTheKeySetAndTheJobs(t *testing.T) {
 	for name, path := range map[string]string{
 		gitlabtest.KeySet: "/oauth/discovery/keys", gitlabtest.ProjectJob: "/api/v4" + jobPath,
-		gitlabtest.ProjectGroups: "/api/v4" + groupsPath, gitlabtest.ProtectedEnvironments: "/api/v4" + protectedPath,
+		gitlabtest.ProjectGroups: "/api/v4" + groupsPath, gitlabtest.ProtectedEnvironment: "/api/v4" + protectedPath + "/prod",
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := startInstance(t, example(""))

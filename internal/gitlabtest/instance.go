@@ -187,23 +187,21 @@ type AccessToken struct {
 
 // The endpoints the fake serves, as named in faults and counters.
 const (
-	AllowedAgents         = "GET /job/allowed_agents"
-	CurrentJob            = "GET /job"
-	ProjectJob            = "GET /projects/:id/jobs/:job_id"
-	ProjectGroups         = "GET /projects/:id/groups"
-	Environments          = "GET /projects/:id/environments"
-	ProtectedEnvironments = "GET /projects/:id/protected_environments"
-	ProtectedEnvironment  = "GET /projects/:id/protected_environments/:name"
-	Branches              = "GET /projects/:id/repository/branches"
-	Branch                = "GET /projects/:id/repository/branches/:branch"
-	Tags                  = "GET /projects/:id/repository/tags"
-	Tag                   = "GET /projects/:id/repository/tags/:tag"
-	ProtectedTags         = "GET /projects/:id/protected_tags"
-	Version               = "GET /version"
-	AccessTokenSelf       = "GET /personal_access_tokens/self"
-	KeySet                = "GET /oauth/discovery/keys"
-	Discovery             = "GET /.well-known/openid-configuration"
-	AnyEndpoint           = "*"
+	AllowedAgents        = "GET /job/allowed_agents"
+	CurrentJob           = "GET /job"
+	ProjectJob           = "GET /projects/:id/jobs/:job_id"
+	ProjectGroups        = "GET /projects/:id/groups"
+	Environments         = "GET /projects/:id/environments"
+	ProtectedEnvironment = "GET /projects/:id/protected_environments/:name"
+	Branches             = "GET /projects/:id/repository/branches"
+	Branch               = "GET /projects/:id/repository/branches/:branch"
+	Tags                 = "GET /projects/:id/repository/tags"
+	Tag                  = "GET /projects/:id/repository/tags/:tag"
+	Version              = "GET /version"
+	AccessTokenSelf      = "GET /personal_access_tokens/self"
+	KeySet               = "GET /oauth/discovery/keys"
+	Discovery            = "GET /.well-known/openid-configuration"
+	AnyEndpoint          = "*"
 )
 
 // Fault is what goes wrong with some calls of an endpoint, instead of or before the real answer.

@@ -32,7 +32,7 @@ func (c *call) projectOfPath() *Project {
 	if number, err := strconv.ParseInt(id, 10, 64); err == nil {
 		return c.st.projects[number]
 	}
-	return c.st.projectsByPath[foldPath(id)]
+	return c.st.projectsByPath[strings.ToLower(id)]
 }
 
 func (c *call) accessLevel(p *Project) int {
@@ -102,43 +102,14 @@ type deployAccessLevel struct {
 	Group *int64 `json:"group_id"`
 }
 
-// protectedEnvironments is GET /projects/:id/protected_environments, for maintainers.
-func (c *call) protectedEnvironments() (*response, error) {
-	project, err := c.guardedProject()
-	if err != nil {
-		return nil, err
-	}
-	found := []protectedEnvironmentEntity{}
-	for _, name := range slices.Sorted(slices.Values(project.ProtectedEnvironments)) {
-		found = append(found, newProtectedEnvironment(name))
-	}
-	return paginated(c, found)
-}
-
-// protectedEnvironment is GET /projects/:id/protected_environments/:name.
+// protectedEnvironment is GET /projects/:id/protected_environments/:name, for maintainers. The community edition has no such
+// route.
 func (c *call) protectedEnvironment() (*response, error) {
-	project, err := c.guardedProject()
-	if err != nil {
-		return nil, err
-	}
-	name := c.param("e")
-	if !slices.Contains(project.ProtectedEnvironments, name) {
-		return nil, errNoRecord
-	}
-	return jsonResponse(http.StatusOK, newProtectedEnvironment(name)), nil
-}
-
-// guardedProject is the project of the path for one of its maintainers. The community edition has no such routes.
-func (c *call) guardedProject() (*Project, error) {
 	if !c.st.instance.Settings.Licensed {
 		return nil, errNoRoute
 	}
-	return c.maintainedProject()
-}
-
-// maintainedProject is the project of the path if the caller is one of its maintainers.
-func (c *call) maintainedProject() (*Project, error) {
 	project, err := c.readableProject()
+	name := c.param("e")
 	switch {
 	case err != nil:
 		return nil, err
@@ -146,14 +117,12 @@ func (c *call) maintainedProject() (*Project, error) {
 		return nil, errUnauthorized
 	case c.accessLevel(project) < levelMaintainer:
 		return nil, errForbidden
+	case !slices.Contains(project.ProtectedEnvironments, name):
+		return nil, errNoRecord
 	}
-	return project, nil
-}
-
-func newProtectedEnvironment(name string) protectedEnvironmentEntity {
-	return protectedEnvironmentEntity{
+	return jsonResponse(http.StatusOK, protectedEnvironmentEntity{
 		Name:               name,
 		DeployAccessLevels: []deployAccessLevel{{accessLevel: accessLevel{levelMaintainer, "Maintainers"}}},
 		ApprovalRules:      []string{},
-	}
+	}), nil
 }

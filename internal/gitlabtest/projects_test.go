@@ -126,12 +126,9 @@ func TestProjectRoutes_JudgeTheCaller(t *testing.T) {
 		{"groups, no member", groupsPath, asAccess, access(0), 404, projectNotFound},
 		{"groups, public project", groupsPath, asAnonymous, public, 200, ""},
 
-		{"protected environments, developer", protectedPath, asAccess, nil, 403, forbidden},
-		{"protected environments, maintainer", protectedPath, asAccess, access(40), 200, ""},
-		{"protected environments, maintainer's job", protectedPath, asJob, access(40), 404, projectNotFound},
-		{"protected environments, community edition", protectedPath, asAccess,
-			func(w *gitlabtest.Instance) { w.Settings.Licensed = false }, 404, `{"error":"404 Not Found"}`},
 		{"protected environment", protectedPath + "/prod", asAccess, access(40), 200, ""},
+		{"protected environment, maintainer's job", protectedPath + "/prod", asJob, access(40), 404, projectNotFound},
+		{"protected environment, public project", protectedPath + "/prod", asAnonymous, public, 401, unauthorized},
 		{"protected environment with a slash", protectedPath + "/eu%2Fprod", asAccess, access(40), 200, ""},
 		{"protected environment that is not there", protectedPath + "/review%2F1", asAccess, access(40), 404,
 			recordNotFound},
@@ -172,11 +169,6 @@ func TestProjectRoutes_JudgeTheCaller(t *testing.T) {
 		{"tag", tagsPath + "/v1.0", asJob, nil, 404, projectNotFound},
 		{"tag that is not there", tagsPath + "/v9", asAccess, nil, 404, `{"message":"404 Tag Not Found"}`},
 		{"tag, guest", tagsPath + "/v1.0", asAccess, access(10), 403, forbidden},
-
-		{"protected tags, developer", "/projects/150/protected_tags", asAccess, nil, 403, forbidden},
-		{"protected tags, maintainer", "/projects/150/protected_tags", asAccess, access(40), 200, ""},
-		{"protected tags", "/projects/150/protected_tags", asJob, access(40), 404, projectNotFound},
-		{"protected tags, public project", "/projects/150/protected_tags", asAnonymous, public, 401, unauthorized},
 	}
 	for _, test := range tests {
 		t.Run(test.name+" as "+test.as, func(t *testing.T) {
@@ -302,10 +294,6 @@ func TestTags_SayWhetherTheyAreProtected(t *testing.T) {
 		if diff := cmp.Diff(want, names(t, g.getAs(job, tagsPath+query))); diff != "" {
 			t.Errorf("%s: %s", query, diff)
 		}
-	}
-	rules := g.get("/projects/150/protected_tags", "PRIVATE-TOKEN", patToken)
-	if diff := cmp.Diff([]string{"v*"}, names(t, rules)); diff != "" {
-		t.Error(diff)
 	}
 }
 

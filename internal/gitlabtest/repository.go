@@ -28,11 +28,6 @@ type tagEntity struct {
 	Protected bool         `json:"protected"`
 }
 
-type protectedTagEntity struct {
-	Name               string        `json:"name"`
-	CreateAccessLevels []accessLevel `json:"create_access_levels"`
-}
-
 type accessLevel struct {
 	AccessLevel int    `json:"access_level"`
 	Description string `json:"access_level_description"`
@@ -137,19 +132,4 @@ func (c *call) tag() (*response, error) {
 func newTag(p *Project, name string) tagEntity {
 	commit := commitOf(objectID("tag " + name))
 	return tagEntity{Name: name, Target: commit.ID, Commit: commit, Protected: p.protectedTag(name)}
-}
-
-// protectedTags is GET /projects/:id/protected_tags, for maintainers (lib/api/protected_tags.rb).
-func (c *call) protectedTags() (*response, error) {
-	project, err := c.maintainedProject()
-	if err != nil {
-		return nil, err
-	}
-	found := []protectedTagEntity{}
-	for _, rule := range project.ProtectedTags {
-		found = append(found, protectedTagEntity{
-			Name: rule, CreateAccessLevels: []accessLevel{{levelMaintainer, "Maintainers"}},
-		})
-	}
-	return paginated(c, found)
 }

@@ -36,13 +36,11 @@ var endpoints = map[string]endpoint{
 	"/projects/{id}/jobs/{job}":                 {name: ProjectJob, answer: (*call).projectJob},
 	"/projects/{id}/groups":                     {name: ProjectGroups, answer: (*call).projectGroups},
 	"/projects/{id}/environments":               {name: Environments, answer: (*call).environments, takesJobTokens: true},
-	"/projects/{id}/protected_environments":     {name: ProtectedEnvironments, answer: (*call).protectedEnvironments},
 	"/projects/{id}/protected_environments/{e}": {name: ProtectedEnvironment, answer: (*call).protectedEnvironment},
 	"/projects/{id}/repository/branches":        {name: Branches, answer: (*call).branches, takesJobTokens: true},
 	"/projects/{id}/repository/branches/{b}":    {name: Branch, answer: (*call).branch},
 	"/projects/{id}/repository/tags":            {name: Tags, answer: (*call).tags, takesJobTokens: true},
 	"/projects/{id}/repository/tags/{t}":        {name: Tag, answer: (*call).tag},
-	"/projects/{id}/protected_tags":             {name: ProtectedTags, answer: (*call).protectedTags},
 	"/version":                                  {name: Version, answer: (*call).version},
 	"/personal_access_tokens/self":              {name: AccessTokenSelf, answer: (*call).accessTokenSelf, anyScope: true},
 }

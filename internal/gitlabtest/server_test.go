@@ -125,14 +125,14 @@ func TestCalls_CountByEndpoint(t *testing.T) {
 	g := startInstance(t, example(openToProject))
 	for _, path := range []string{
 		lookup, lookup, "/job", environmentPath, branchesPath, branchesPath + "/main", tagsPath + "/v1.0",
-		"/projects/150/protected_tags", "/nothing",
+		groupsPath, "/nothing",
 	} {
 		g.getAs(job, path)
 	}
 	got := map[string]int{}
 	want := map[string]int{
 		gitlabtest.AllowedAgents: 2, gitlabtest.CurrentJob: 1, gitlabtest.Environments: 1, gitlabtest.Branches: 1,
-		gitlabtest.Branch: 1, gitlabtest.Tag: 1, gitlabtest.ProtectedTags: 1, "": 1, gitlabtest.AnyEndpoint: 9,
+		gitlabtest.Branch: 1, gitlabtest.Tag: 1, gitlabtest.ProjectGroups: 1, "": 1, gitlabtest.AnyEndpoint: 9,
 	}
 	for endpoint := range want {
 		got[endpoint] = g.Calls(endpoint)

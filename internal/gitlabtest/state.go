@@ -3,6 +3,7 @@ package gitlabtest
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // state is one Instance made ready to answer from. It never changes after it was built: a request works on the state it
@@ -64,10 +65,10 @@ func newState(w Instance, mint *tokenMint, previous *state) (*state, error) {
 func (st *state) index() {
 	w := &st.instance
 	for i := range w.Groups {
-		st.groups[w.Groups[i].ID], st.groupsByPath[foldPath(w.Groups[i].Path)] = &w.Groups[i], &w.Groups[i]
+		st.groups[w.Groups[i].ID], st.groupsByPath[strings.ToLower(w.Groups[i].Path)] = &w.Groups[i], &w.Groups[i]
 	}
 	for i := range w.Projects {
-		st.projects[w.Projects[i].ID], st.projectsByPath[foldPath(w.Projects[i].Path)] = &w.Projects[i], &w.Projects[i]
+		st.projects[w.Projects[i].ID], st.projectsByPath[strings.ToLower(w.Projects[i].Path)] = &w.Projects[i], &w.Projects[i]
 	}
 	for i := range w.Users {
 		st.users[w.Users[i].ID] = &w.Users[i]

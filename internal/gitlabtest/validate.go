@@ -145,7 +145,7 @@ func validateJobs(w *Instance) error {
 			return fmt.Errorf("job %d: source project %d does not exist", j.ID, j.Pipeline.SourceProject)
 		case j.User != 0 && !users[j.User]:
 			return fmt.Errorf("job %d: user %d does not exist", j.ID, j.User)
-		case !knownStatus(j.Status):
+		case !slices.Contains(jobStatuses, j.Status):
 			return fmt.Errorf("job %d: unknown status %q", j.ID, j.Status)
 		case !slices.Contains([]string{"", kindBranch, kindTag, kindMergeRequest}, j.Pipeline.Kind):
 			return fmt.Errorf("job %d: unknown pipeline kind %q", j.ID, j.Pipeline.Kind)
