@@ -169,7 +169,9 @@ func TestSetup_ASecondRunOnTheNodeChangesNothing(t *testing.T) {
 			for _, f := range w.Flags {
 				n.flags = append(n.flags, f.String())
 			}
-			n.cluster = string(w.Directory.Content(clusterFile))
+			cluster, err := os.ReadFile(filepath.Join(in.Dir, clusterFile))
+			must(t, err)
+			n.cluster = string(cluster)
 			n.files(t, root)
 			if again := applied(t, in); again.Directory.Writes() {
 				t.Errorf("the second time: %v", outcomes(again))

@@ -190,20 +190,6 @@ func (p *Plan) Writes() bool {
 	return !maps.Equal(p.last, p.next) || slices.ContainsFunc(p.Changes, func(c Change) bool { return c.Outcome.Writes() })
 }
 
-// Content is what a file will hold after Apply; nil for a file that will not be there.
-func (p *Plan) Content(name string) []byte {
-	for _, c := range p.Changes {
-		switch {
-		case c.Path != name:
-		case c.Outcome.Writes():
-			return c.New
-		default:
-			return c.Old
-		}
-	}
-	return nil
-}
-
 // Writes says that the file itself is written.
 func (o Outcome) Writes() bool { return o == Create || o == Update || o == Replace }
 

@@ -128,9 +128,6 @@ func TestPlan_Semantics(t *testing.T) {
 			if diff := cmp.Diff(before, installtest.Tree(t, dir)); diff != "" {
 				t.Fatalf("a plan changed something (-before +after):\n%s", diff)
 			}
-			if got := string(p.Content(name)); got != row.want.Content {
-				t.Errorf("the plan says that there will be %q, want %q", got, row.want.Content)
-			}
 			if err := p.Apply(); (err != nil) != (row.want.Outcome == conffile.Clash) {
 				t.Fatalf("applying it: %v", err)
 			}
