@@ -27,6 +27,7 @@ import (
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/klog/v2"
 
@@ -64,23 +65,21 @@ type metrics struct {
 
 // New returns an authorizer, and registers its metrics unless the registerer is nil.
 func New(jobs Jobs, p *policy.Policy, log *decision.Log, r prometheus.Registerer) *Authorizer {
+	f := promauto.With(r)
 	a := &Authorizer{
 		jobs: jobs, log: log, reported: newReports(),
 		metrics: metrics{
-			wouldDeny: prometheus.NewCounterVec(prometheus.CounterOpts{
+			wouldDeny: f.NewCounterVec(prometheus.CounterOpts{
 				Name: "jobgate_restriction_would_deny_total",
 				Help: "Requests that a restriction in report mode would have denied, by restriction.",
 			}, []string{"restriction"}),
-			unverified: prometheus.NewCounter(prometheus.CounterOpts{
+			unverified: f.NewCounter(prometheus.CounterOpts{
 				Name: "jobgate_ci_access_unverified_total",
 				Help: "Requests admitted by a wildcard of ci_access that only GitLab has matched, because it refuses the environment's name.",
 			}),
 		},
 	}
 	a.evaluations.New = func() any { return new(evaluation) }
-	if r != nil {
-		r.MustRegister(a.metrics.wouldDeny, a.metrics.unverified)
-	}
 	a.Configure(p)
 	return a
 }

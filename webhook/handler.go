@@ -16,6 +16,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/klog/v2"
 )
@@ -60,34 +61,31 @@ type metrics struct {
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
-	m := &metrics{
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+	f := promauto.With(r)
+	return &metrics{
+		requests: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "jobgate_http_requests_total",
 			Help: "Requests of the API server, by handler and HTTP status.",
 		}, []string{"handler", "code"}),
-		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		duration: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "jobgate_http_request_duration_seconds",
 			Help:    "Time from a request's headers to its answer, GitLab's share included.",
 			Buckets: []float64{0.0001, 0.00025, 0.0005, 0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10},
 		}, []string{"handler"}),
-		tokenReviews: prometheus.NewCounterVec(prometheus.CounterOpts{
+		tokenReviews: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "jobgate_tokenreviews_total",
 			Help: "TokenReviews, by result (authenticated, rejected, foreign: another authenticator's token, undecided) and, where " +
 				"rejected, the reason.",
 		}, []string{"result", "reason"}),
-		accessReviews: prometheus.NewCounterVec(prometheus.CounterOpts{
+		accessReviews: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "jobgate_subjectaccessreviews_total",
 			Help: "SubjectAccessReviews, by result (denied, no_opinion) and, where denied, the rule.",
 		}, []string{"result", "rule"}),
-		panics: prometheus.NewCounter(prometheus.CounterOpts{
+		panics: f.NewCounter(prometheus.CounterOpts{
 			Name: "jobgate_panics_total",
 			Help: "Requests that met a bug. Each is in the log with its stack.",
 		}),
 	}
-	if r != nil {
-		r.MustRegister(m.requests, m.duration, m.tokenReviews, m.accessReviews, m.panics)
-	}
-	return m
 }
 
 // statusRecorder remembers the status for the metrics.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	"golang.org/x/time/rate"
 	"k8s.io/klog/v2"
 
@@ -121,14 +122,15 @@ type class struct {
 // NewLog returns a log with its budgets unspent. stream gets one JSON object a line; nil for none. A nil registerer leaves
 // the metrics unregistered.
 func NewLog(stream io.Writer, r prometheus.Registerer) *Log {
+	f := promauto.With(r)
 	l := &Log{
 		kinds:  map[Kind]*class{},
 		stream: stream,
-		records: prometheus.NewCounterVec(prometheus.CounterOpts{
+		records: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "jobgate_decisions_total",
 			Help: "Decisions about credentials and requests, by kind.",
 		}, []string{"decision"}),
-		lost: prometheus.NewCounterVec(prometheus.CounterOpts{
+		lost: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "jobgate_decisions_lost_total",
 			Help: "Decisions of which no record was kept, by kind and cause: budget (too many at once) or stream (it could not be written).",
 		}, []string{"decision", "cause"}),
@@ -138,9 +140,6 @@ func NewLog(stream io.Writer, r prometheus.Registerer) *Log {
 		for _, kind := range b.kinds {
 			l.kinds[kind] = shared
 		}
-	}
-	if r != nil {
-		r.MustRegister(l.records, l.lost)
 	}
 	return l
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/jobgate/jobgate/internal/job"
 )
@@ -33,33 +34,34 @@ var laneNames = map[job.Lane]string{job.Logins: "logins", job.Refreshes: "refres
 
 // NewMetrics makes the metrics and registers them; a nil registerer leaves them unregistered.
 func NewMetrics(r prometheus.Registerer) *Metrics {
+	f := promauto.With(r)
 	m := &Metrics{
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+		requests: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "jobgate_gitlab_requests_total",
 			Help: "Requests sent to GitLab, by endpoint and result (the HTTP status, or error where there was none).",
 		}, []string{"endpoint", "result"}),
-		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		duration: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "jobgate_gitlab_request_duration_seconds",
 			Help:    "Time from sending a request to GitLab to having read its answer.",
 			Buckets: []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10},
 		}, []string{"endpoint"}),
-		circuit: prometheus.NewGauge(prometheus.GaugeOpts{
+		circuit: f.NewGauge(prometheus.GaugeOpts{
 			Name: "jobgate_gitlab_circuit_open",
 			Help: "1 while the circuit breaker holds requests to GitLab back, else 0.",
 		}),
-		queued: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		queued: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "jobgate_gitlab_waiting_requests",
 			Help: "Requests that wait for the rate limit or for a place in flight, by queue (logins, refreshes, facts).",
 		}, []string{"queue"}),
-		flying: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		flying: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "jobgate_gitlab_requests_in_flight",
 			Help: "Requests that GitLab has not answered yet, by lane (logins, refreshes) and age (quick, or slow after 250 ms).",
 		}, []string{"lane", "age"}),
-		turnedAway: prometheus.NewCounterVec(prometheus.CounterOpts{
+		turnedAway: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "jobgate_gitlab_turned_away_total",
 			Help: "Requests that were never sent because they found no room in time, by queue (logins, refreshes, facts).",
 		}, []string{"queue"}),
-		listings: prometheus.NewCounterVec(prometheus.CounterOpts{
+		listings: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "jobgate_gitlab_environment_listings_total",
 			Help: "Searches through a project's environments for a wildcard, by result (found, absent, failed, too_many).",
 		}, []string{"result"}),
@@ -70,9 +72,6 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	}
 	for _, result := range []string{listingFound, listingAbsent, listingFailed, listingTooMany} {
 		m.listings.WithLabelValues(result)
-	}
-	if r != nil {
-		r.MustRegister(m.requests, m.duration, m.circuit, m.queued, m.flying, m.turnedAway, m.listings)
 	}
 	return m
 }

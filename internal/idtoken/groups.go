@@ -8,6 +8,7 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/jobgate/jobgate/internal/job"
@@ -41,17 +42,13 @@ func newGroupCache(s *Source, r prometheus.Registerer) *groupCache {
 	if err != nil {
 		panic(err) // the size is a constant above 0
 	}
-	g := &groupCache{
+	return &groupCache{
 		source: s, projects: projects,
-		unknown: prometheus.NewCounter(prometheus.CounterOpts{
+		unknown: promauto.With(r).NewCounter(prometheus.CounterOpts{
 			Name: "jobgate_idtoken_groups_unknown_total",
 			Help: "Questions about the groups of an ID token's project that GitLab refused, or for which there is no access token.",
 		}),
 	}
-	if r != nil {
-		r.MustRegister(g.unknown)
-	}
-	return g
 }
 
 // of returns the groups of a project; none, with the reason, where they may not be learned. The error is trouble, and only

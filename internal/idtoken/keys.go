@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	kjson "sigs.k8s.io/json"
 
 	"github.com/jobgate/jobgate/internal/job"
@@ -51,17 +52,13 @@ type fetch struct {
 }
 
 func newKeySet(s *Source, r prometheus.Registerer) *keySet {
-	k := &keySet{
+	return &keySet{
 		source: s,
-		results: prometheus.NewCounterVec(prometheus.CounterOpts{
+		results: promauto.With(r).NewCounterVec(prometheus.CounterOpts{
 			Name: "jobgate_idtoken_key_fetches_total",
 			Help: "Fetches of GitLab's key set, by result: ok, or failed with the last good set staying in use.",
 		}, []string{"result"}),
 	}
-	if r != nil {
-		r.MustRegister(k.results)
-	}
-	return k
 }
 
 // check is nil while a key that was used before is still GitLab's, as far as is known. The error is a *job.RejectedError

@@ -1,6 +1,9 @@
 package job
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
 
 // metrics count how lookups were answered.
 type metrics struct {
@@ -8,15 +11,14 @@ type metrics struct {
 }
 
 func newMetrics(r prometheus.Registerer, reg *Registry) metrics {
-	lookups := prometheus.NewCounterVec(prometheus.CounterOpts{
+	f := promauto.With(r)
+	gauge(f, "jobgate_jobs_known", "Jobs in memory.", reg.jobs.Len)
+	gauge(f, "jobgate_tokens_refused", "Refused tokens in memory.", reg.refused.Len)
+	lookups := f.NewCounterVec(prometheus.CounterOpts{
 		Name: "jobgate_job_lookups_total",
 		Help: "Lookups of jobs, by how they were answered: fresh or stale from memory, remembered as refused, " +
 			"or asked (one lookup at the source, whatever the number of callers and attempts).",
 	}, []string{"result"})
-	if r != nil {
-		r.MustRegister(lookups, gauge("jobgate_jobs_known", "Jobs in memory.", reg.jobs.Len),
-			gauge("jobgate_tokens_refused", "Refused tokens in memory.", reg.refused.Len))
-	}
 	return metrics{
 		fresh:      lookups.WithLabelValues("fresh"),
 		stale:      lookups.WithLabelValues("stale"),
@@ -25,6 +27,6 @@ func newMetrics(r prometheus.Registerer, reg *Registry) metrics {
 	}
 }
 
-func gauge(name, help string, value func() int) prometheus.GaugeFunc {
-	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(value()) })
+func gauge(f promauto.Factory, name, help string, value func() int) {
+	f.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(value()) })
 }
