@@ -56,7 +56,7 @@ type Configuration struct {
 // The longest timeout leaves the answer 5 s to arrive: the API server's token cache gives a TokenReview 30 s
 // (k8s.io/apiserver pkg/authentication/token/cache).
 type GitLab struct {
-	URL                      string    `json:"url" doc:"The root of the GitLab instance, with a path if GitLab has a relative URL root. Without user, query or fragment, and without /api/v4. A change takes effect with a restart." example:"https://gitlab.example.com" required:"true"`
+	URL                      string    `json:"url" doc:"The root of the GitLab instance, with a path if GitLab has a relative URL root. Without user, query or fragment, and without /api/v4. A change takes effect with a restart, and until then so does a change of caFile or tokenFile." example:"https://gitlab.example.com" required:"true"`
 	AllowPlainHTTP           bool      `json:"allowPlainHTTP" doc:"Allows a url with http." cost:"Everyone who sees the traffic can read every job token."`
 	CAFile                   string    `json:"caFile" doc:"A PEM file of CA certificates to trust for GitLab, besides those of the system. jobgate reads it again when it changes." example:"gitlab-ca.crt"`
 	TokenFile                string    `json:"tokenFile" doc:"A file with a GitLab access token (scope read_api). With it jobgate learns whether jobs with ID tokens still run, and facts that a job token does not show, such as the name of an environment. jobgate reads it again when it changes." cost:"The token can read every project that its user can: protect the file like a key." example:"/etc/kubernetes/jobgate/gitlab-token"`

@@ -19,6 +19,7 @@ import (
 type core struct {
 	userAgent     string
 	client        *gitlab.Client
+	gitlabFiles   gitlabFiles
 	gitlabMetrics *gitlab.Metrics
 	idTokens      *idtoken.Source
 	registry      *job.Registry
@@ -30,7 +31,10 @@ type core struct {
 func newCore(cfg *config.Configuration, userAgent string, decisions io.Writer, r prometheus.Registerer) (*core, error) {
 	c := &core{userAgent: userAgent, gitlabMetrics: gitlab.NewMetrics(r)}
 	var err error
-	if c.client, err = GitLab(cfg, userAgent, c.gitlabMetrics); err != nil {
+	if c.gitlabFiles, err = readGitLabFiles(cfg); err != nil {
+		return nil, err
+	}
+	if c.client, err = newClient(cfg, c.gitlabFiles, userAgent, c.gitlabMetrics); err != nil {
 		return nil, err
 	}
 	p := compilePolicy(cfg)
@@ -53,10 +57,18 @@ func (c *core) sources() job.Sources {
 }
 
 // configure changes everything or nothing: what can fail comes first. Rules are in force before new agents and grants let
-// jobs in, and the registry learns of new agents before the authenticator lets a job ask for them.
-func (c *core) configure(cfg *config.Configuration) error {
+// jobs in, and the registry learns of new agents before the authenticator lets a job ask for them. sameGitLab is false while
+// another GitLab waits for a restart: its access token must not be shown to this one.
+func (c *core) configure(cfg *config.Configuration, sameGitLab bool) error {
+	files, err := c.gitlabFiles, error(nil)
+	if sameGitLab {
+		files, err = readGitLabFiles(cfg)
+	}
+	if err != nil {
+		return err
+	}
 	// A new client even for equal settings: the bundle may have changed, and a reload is rare.
-	client, err := GitLab(cfg, c.userAgent, c.gitlabMetrics)
+	client, err := newClient(cfg, files, c.userAgent, c.gitlabMetrics)
 	if err != nil {
 		return err
 	}
@@ -66,7 +78,7 @@ func (c *core) configure(cfg *config.Configuration) error {
 		return fmt.Errorf("apply the configuration: %w", err)
 	}
 	old := c.client
-	c.client = client
+	c.client, c.gitlabFiles = client, files
 	c.authorizer.Configure(p)
 	c.idTokens.Configure(idTokenConfig(cfg), client)
 	c.registry.Configure(c.sources(), settings)

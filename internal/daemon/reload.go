@@ -72,11 +72,12 @@ func (r *reloader) reload() (accepted bool) {
 }
 
 func (r *reloader) apply(cfg *config.Configuration) error {
+	sameGitLab := cfg.GitLab.URL == r.started.GitLab.URL
 	if keys := cfg.RestartNeeded(r.started); len(keys) > 0 {
 		r.logger.Info("Changed settings take effect only after a restart", "file", r.file, "keys", keys)
 		cfg.GitLab.URL, cfg.Cluster.Name = r.started.GitLab.URL, r.started.Cluster.Name
 	}
 	// Watched before they are read, for the same reason as the file itself.
 	r.watcher.SetFiles(cfg.ReloadedFiles()...)
-	return r.core.configure(cfg)
+	return r.core.configure(cfg, sameGitLab)
 }

@@ -18,22 +18,33 @@ import (
 
 // GitLab makes a client of the configuration's GitLab, and reads the files that are named for it. The metrics may be nil.
 func GitLab(cfg *config.Configuration, userAgent string, m *gitlab.Metrics) (*gitlab.Client, error) {
-	bundle, err := readIfNamed("gitlab.caFile", cfg.GitLab.CAFile)
+	files, err := readGitLabFiles(cfg)
 	if err != nil {
 		return nil, err
 	}
-	accessToken, err := readIfNamed("gitlab.tokenFile", cfg.GitLab.TokenFile)
-	if err != nil {
-		return nil, err
+	return newClient(cfg, files, userAgent, m)
+}
+
+// gitlabFiles are what stands in the files that are named for GitLab. They belong to one GitLab.
+type gitlabFiles struct{ bundle, accessToken []byte }
+
+func readGitLabFiles(cfg *config.Configuration) (files gitlabFiles, err error) {
+	if files.bundle, err = readIfNamed("gitlab.caFile", cfg.GitLab.CAFile); err != nil {
+		return files, err
 	}
+	files.accessToken, err = readIfNamed("gitlab.tokenFile", cfg.GitLab.TokenFile)
+	return files, err
+}
+
+func newClient(cfg *config.Configuration, files gitlabFiles, userAgent string, m *gitlab.Metrics) (*gitlab.Client, error) {
 	agents := make([]int64, 0, len(cfg.Agents))
 	for _, a := range cfg.Agents {
 		agents = append(agents, a.ID)
 	}
 	return gitlab.New(gitlab.Options{
 		URL:               cfg.GitLab.URL,
-		CABundle:          bundle,
-		AccessToken:       string(accessToken),
+		CABundle:          files.bundle,
+		AccessToken:       string(files.accessToken),
 		Agents:            agents,
 		Timeout:           cfg.GitLab.Timeout.Duration,
 		MaxInFlight:       cfg.GitLab.MaxInFlight,
