@@ -74,7 +74,7 @@ func Parse(token string) (Credential, error) {
 		return Credential{}, malformed("the job token is empty; is $CI_JOB_TOKEN set?")
 	case c.Cluster != "" && isID(jobToken):
 		// What stands in the name's place may be the secret, and a cluster's name is repeated.
-		return Credential{}, malformed("the agent id stands where the job token belongs")
+		return Credential{}, malformed("a number is in the place of the job token; the agent id comes first")
 	case len(jobToken) > MaxToken:
 		return Credential{}, malformed("the job token is longer than any that GitLab issues")
 	case !isTokenText(jobToken):
