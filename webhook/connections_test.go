@@ -192,6 +192,37 @@ func TestServer_ChecksAConnectionThatHasAskedNothingYet(t *testing.T) {
 	}
 }
 
+// A session is resumed without the certificate that began it, so the client CA of today has to vouch for that one again.
+func TestServer_ResumedSessionOfAStolenCertificate(t *testing.T) {
+	for name, version := range map[string]uint16{"TLS 1.2": tls.VersionTLS12, "TLS 1.3": tls.VersionTLS13} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := certs.OpenPKI(filepath.Join(t.TempDir(), "pki"))
+			must[[]certs.Change](t)(p.Issue(certs.Request{}))
+			stolen := must[tls.Certificate](t)(loadPair(filepath.Join(p.Dir(), certs.ClientFile)))
+			roots, bundle := bundleOf(t, p), filepath.Join(p.Dir(), certs.CAFile)
+			answer := answerWith(&authenticator.Response{User: someUser}, true, nil)
+			thief := newAsker(t, serveTrusting(t, p, webhook.NewHandler(answer, noOpinion, nil)), roots, stolen, 1)
+			resumes := thief.client.Transport.(*http.Transport).TLSClientConfig
+			resumes.MaxVersion, resumes.ClientSessionCache = version, tls.NewLRUClientSessionCache(1)
+			if _, _, err := thief.ask(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Remove(bundle); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(bundle, nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			addCA(t, bundle, must[*pkitest.Authority](t)(pkitest.NewAuthority("next-ca")))
+			thief.wantClosed(t)
+			if _, _, err := thief.ask(t.Context()); err == nil {
+				t.Error("the thief is let in again")
+			}
+		})
+	}
+}
+
 // serveTrusting serves with the files of a PKI, and returns the address.
 func serveTrusting(t *testing.T, p *certs.PKI, handler http.Handler) (address string) {
 	t.Helper()

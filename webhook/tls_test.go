@@ -86,6 +86,7 @@ func TestServer_WhoMayConnect(t *testing.T) {
 		{name: "trusted certificate of another name", clientNames: []string{"kube-apiserver"}, files: p.other},
 		{name: "no certificate"},
 		{name: "certificate of another authority", files: p.unverified},
+		{name: "certificate of a server", files: p.server},
 		{name: "TLS 1.2", files: p.apiserver, change: func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 }, accepted: true},
 		{name: "TLS 1.1", files: p.apiserver, change: func(c *tls.Config) { c.MaxVersion = tls.VersionTLS11 }},
 	}

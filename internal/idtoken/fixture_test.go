@@ -137,7 +137,7 @@ func (k signer) token(t testing.TB, changes map[string]any) string {
 	t.Helper()
 	claims := jwt.MapClaims{
 		"iss": issuer, "aud": audience, "iat": time.Now().Unix(), "exp": time.Now().Add(7 * 24 * time.Hour).Unix(),
-		"job_id": "1001", "pipeline_id": "501", "job_project_id": "150", "project_id": "150", "user_id": "9", "user_login": "jdoe",
+		"job_id": "1001", "pipeline_id": "501", "job_project_id": "150", "project_id": "150", "user_id": "9", "user_login": "jdoe", "jti": "a-1",
 		"ref": "main", "ref_type": "branch", "ref_protected": "true", "pipeline_source": "push",
 	}
 	maps.Copy(claims, changes)

@@ -60,6 +60,9 @@ func (s *Source) verify(ctx context.Context, c *current, token string) (*job.Job
 	if err != nil {
 		return nil, err
 	}
+	if j.TokenID == "" { // the extras tell an ID token's job by it, and an ID token ends in another way than a job token
+		return nil, invalid("it has no jti")
+	}
 	j.KeyID = h.KeyID
 	return j, nil
 }
