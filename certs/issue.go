@@ -21,8 +21,8 @@ const (
 	DefaultClientName = "kube-apiserver"
 	DefaultLifetime   = 365 * 24 * time.Hour
 	DefaultCALifetime = 10 * DefaultLifetime
-	MinLifetime       = time.Minute
-	MaxCALifetime     = 50 * DefaultLifetime
+	minLifetime       = time.Minute
+	maxCALifetime     = 50 * DefaultLifetime
 	// maxHosts and maxName bound a certificate's size; a common name has at most 64 characters (RFC 5280, appendix A.1).
 	maxHosts = 100
 	maxName  = 64
@@ -38,7 +38,7 @@ var ErrRequest = errors.New("cannot be issued")
 type Request struct {
 	Hosts      []string      // DNS names and IP addresses for the serving certificate besides 127.0.0.1, ::1 and localhost
 	ClientName string        // common name of the API server's client certificate; "kube-apiserver" when empty
-	Lifetime   time.Duration // of leaf certificates, whole seconds from MinLifetime on; 0: 1 year, or as they are
+	Lifetime   time.Duration // of leaf certificates, whole seconds from a minute on; 0: 1 year, or as they are
 	CALifetime time.Duration // of a CA that is made, twice Lifetime at least; 0: 10 years
 	UID, GID   *int          // owner of what is written; nil: the process's own (an existing file keeps its owner)
 }
@@ -90,13 +90,13 @@ func (r *Request) check() error {
 	}
 	leaf, ca := r.lifetime(), cmp.Or(r.CALifetime, DefaultCALifetime)
 	switch {
-	case leaf < MinLifetime || leaf%time.Second != 0 || ca%time.Second != 0:
-		return fmt.Errorf("a certificate for %s %w: lifetimes are whole seconds, %s at least", leaf, ErrRequest, MinLifetime)
+	case leaf < minLifetime || leaf%time.Second != 0 || ca%time.Second != 0:
+		return fmt.Errorf("a certificate for %s %w: lifetimes are whole seconds, %s at least", leaf, ErrRequest, minLifetime)
 	case ca < 2*leaf:
 		return fmt.Errorf("a certificate for %s %w by a CA for %s: the CA has to live twice as long, to be replaced in time",
 			leaf, ErrRequest, ca)
-	case ca > MaxCALifetime:
-		return fmt.Errorf("a CA for %s %w: at most %s", ca, ErrRequest, MaxCALifetime)
+	case ca > maxCALifetime:
+		return fmt.Errorf("a CA for %s %w: at most %s", ca, ErrRequest, maxCALifetime)
 	}
 	return nil
 }

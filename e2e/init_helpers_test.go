@@ -79,9 +79,9 @@ func (n *node) init(t *testing.T, more ...string) error {
 }
 
 // mustInit runs jobgate init, which must succeed.
-func (n *node) mustInit(t *testing.T, more ...string) {
+func (n *node) mustInit(t *testing.T) {
 	t.Helper()
-	if err := n.init(t, more...); err != nil {
+	if err := n.init(t); err != nil {
 		t.Fatalf("jobgate init failed: %v", err)
 	}
 }

@@ -55,17 +55,6 @@ func (p *Plane) StartAPIServer(ctx context.Context, options APIServerOptions) (*
 // PID is its process id.
 func (s *APIServer) PID() int { return s.process.PID() }
 
-// Restart stops the server and starts it on the same port with changed options (nil: the same).
-func (s *APIServer) Restart(ctx context.Context, change func(*APIServerOptions)) error {
-	if err := s.Stop(); err != nil {
-		return err
-	}
-	if change != nil {
-		change(&s.options)
-	}
-	return s.start(ctx)
-}
-
 // Stop stops the server; the plane does so, too, when it stops. It kills: all state is in etcd and the audit log is
 // written as requests are answered, whereas an orderly end would wait for other components to give up their watches.
 func (s *APIServer) Stop() error {

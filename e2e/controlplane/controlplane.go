@@ -23,8 +23,8 @@ import (
 // fails ends at once and is reported at once.
 const startTimeout = 2 * time.Minute
 
-// AdminUser is the name in the administrator's client certificate.
-const AdminUser = "e2e-admin"
+// adminUser is the name in the administrator's client certificate.
+const adminUser = "e2e-admin"
 
 // Plane is a running control plane.
 type Plane struct {
@@ -107,7 +107,7 @@ func (p *Plane) issueCertificates() error {
 	if p.serving, err = p.authority.IssueServer(p.dir, "kube-apiserver"); err != nil {
 		return err
 	}
-	if p.admin, err = p.authority.IssueClient(p.dir, AdminUser, "system:masters"); err != nil {
+	if p.admin, err = p.authority.IssueClient(p.dir, adminUser, "system:masters"); err != nil {
 		return err
 	}
 	if p.signingKey, p.verifyKey, err = pkitest.WriteSigningKey(p.dir, "service-accounts"); err != nil {

@@ -16,8 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// Grace is how long Stop waits after SIGTERM before it kills.
-const Grace = 15 * time.Second
+// grace is how long Stop waits after SIGTERM before it kills.
+const grace = 15 * time.Second
 
 const (
 	probeInterval = 50 * time.Millisecond
@@ -104,18 +104,18 @@ func (p *Process) WaitReady(ctx context.Context, probe func(context.Context) err
 	return fmt.Errorf("%s is not ready: %w (last probe: %v)\n%s", p.spec.Name, err, last, p.tail()) //nolint:errorlint // there may be no last error
 }
 
-// Stop ends the child's process group: SIGTERM, then, after Grace, SIGKILL. It fails if the child had to be
+// Stop ends the child's process group: SIGTERM, then, after grace, SIGKILL. It fails if the child had to be
 // killed or had ended with an error, before or now; an end by SIGTERM is no error. A second Stop returns
 // the same.
 func (p *Process) Stop() error {
 	p.signal(syscall.SIGTERM)
-	timer := time.NewTimer(Grace)
+	timer := time.NewTimer(grace)
 	defer timer.Stop()
 	select {
 	case <-p.ended:
 	case <-timer.C:
 		p.Kill()
-		return fmt.Errorf("%s had to be killed: it did not end within %s\n%s", p.spec.Name, Grace, p.tail())
+		return fmt.Errorf("%s had to be killed: it did not end within %s\n%s", p.spec.Name, grace, p.tail())
 	}
 	if err := p.exit(); err != nil && !terminated(err) {
 		return fmt.Errorf("%s ended badly: %w\n%s", p.spec.Name, err, p.tail())

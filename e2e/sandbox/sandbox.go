@@ -21,8 +21,8 @@ import (
 	"github.com/jobgate/jobgate/internal/pkitest"
 )
 
-// WebhookCacheTTL is what jobgate recommends for --authentication-token-webhook-cache-ttl.
-const WebhookCacheTTL = 10 * time.Second
+// webhookCacheTTL is what jobgate recommends for --authentication-token-webhook-cache-ttl.
+const webhookCacheTTL = 10 * time.Second
 
 // startTimeout bounds the start of jobgate.
 const startTimeout = time.Minute

@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/jobgate/jobgate/internal/pkitest"
-
 	"github.com/jobgate/jobgate/e2e/controlplane"
 )
 
@@ -32,7 +30,7 @@ func (j *Jobgate) APIServer(name string) controlplane.APIServerOptions {
 	return controlplane.APIServerOptions{
 		Name: name,
 		TokenWebhook: &controlplane.TokenWebhook{
-			ConfigFile: j.webhooks.authenticate, Version: "v1", CacheTTL: WebhookCacheTTL,
+			ConfigFile: j.webhooks.authenticate, Version: "v1", CacheTTL: webhookCacheTTL,
 		},
 		AuthorizationConfig: j.webhooks.authorization,
 	}
@@ -44,7 +42,7 @@ func (j *Jobgate) LegacyAPIServer(name string) controlplane.APIServerOptions {
 	return controlplane.APIServerOptions{
 		Name: name,
 		TokenWebhook: &controlplane.TokenWebhook{
-			ConfigFile: j.webhooks.authenticate, Version: "v1beta1", CacheTTL: WebhookCacheTTL,
+			ConfigFile: j.webhooks.authenticate, Version: "v1beta1", CacheTTL: webhookCacheTTL,
 		},
 		AuthorizationMode: "Webhook,RBAC",
 		ExtraArgs: []string{
@@ -108,14 +106,10 @@ func (s *Sandbox) WebhookTLS(name string) (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return configuration, addCertificate(configuration, files)
-}
-
-func addCertificate(configuration *tls.Config, files pkitest.Files) error {
 	certificate, err := tls.LoadX509KeyPair(files.Cert, files.Key)
 	if err != nil {
-		return fmt.Errorf("load a client certificate: %w", err)
+		return nil, fmt.Errorf("load a client certificate: %w", err)
 	}
-	configuration.Certificates = append(configuration.Certificates, certificate)
-	return nil
+	configuration.Certificates = []tls.Certificate{certificate}
+	return configuration, nil
 }

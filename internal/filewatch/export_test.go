@@ -1,9 +1,6 @@
 package filewatch
 
-import (
-	"context"
-	"time"
-)
+import "context"
 
 // MissingTime and ResyncTime are those of a Watcher.
 const (
@@ -18,6 +15,3 @@ func (w *Watcher) OnChecked(checked func()) { w.checked = checked }
 func (w *Watcher) WatchWith(watch func(ctx context.Context, directory string, onEvent func())) {
 	w.watch = watch
 }
-
-// Resync replaces the time between two looks without an event.
-func (w *Watcher) Resync(every time.Duration) { w.resync = every }

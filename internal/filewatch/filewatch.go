@@ -39,7 +39,6 @@ const (
 type Watcher struct {
 	onChange func() (accepted bool)
 	settle   time.Duration
-	resync   time.Duration
 	watch    watchFunc
 	// checked is called after each look at the files; for tests.
 	checked func()
@@ -71,7 +70,6 @@ func New(settle time.Duration, onChange func() (accepted bool), files ...string)
 	w := &Watcher{
 		onChange: onChange,
 		settle:   settle,
-		resync:   resyncTime,
 		watch:    watchDirectory,
 		checked:  func() {},
 		events:   make(chan struct{}, 1),
@@ -104,7 +102,7 @@ func (w *Watcher) SetFiles(files ...string) {
 func (w *Watcher) Run(ctx context.Context) {
 	directories := directoryWatches{watch: w.watch, onEvent: func() { notify(w.events) }, cancels: map[string]func(){}}
 	defer directories.stop()
-	resync := time.NewTicker(w.resync)
+	resync := time.NewTicker(resyncTime)
 	defer resync.Stop()
 	var settled, stillMissing <-chan time.Time
 	accepted := true

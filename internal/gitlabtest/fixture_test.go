@@ -16,7 +16,6 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // Short names of the ids in the example.
 const (
-	rootGroup    = gitlabtest.ExampleRootGroup
 	nestedGroup  = gitlabtest.ExampleGroup
 	project      = gitlabtest.ExampleProject
 	agentProject = gitlabtest.ExampleAgentProject
