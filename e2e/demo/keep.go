@@ -66,11 +66,8 @@ func (s *session) waitForInterrupt(ctx context.Context, input io.Reader) error {
 // variablesFile is a script that gives a shell what the job has: GitLab's variables, the kubeconfig, and a PATH with
 // kubectl and jobgate.
 func (s *session) variablesFile(ctx context.Context, id int64, name string) (string, error) {
-	job, err := s.job(id, name+" job")
+	job, err := s.loggedIn(ctx, id, name+" job")
 	if err != nil {
-		return "", err
-	}
-	if err := s.loginUnseen(ctx, job); err != nil {
 		return "", err
 	}
 	gitlab := s.site.GitLab.Instance()

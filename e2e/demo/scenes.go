@@ -78,11 +78,8 @@ func stayInside(ctx context.Context, s *session) error {
 
 func refuseNeighbour(ctx context.Context, s *session) error {
 	s.say("Project 151 may use the same agent, and has an environment prod, too. Its job logs in the same way.")
-	job, err := s.job(neighbourJob, "other job")
+	job, err := s.loggedIn(ctx, neighbourJob, "other job")
 	if err != nil {
-		return err
-	}
-	if err := s.loginUnseen(ctx, job); err != nil {
 		return err
 	}
 	if err := s.run(ctx, job, allowed, "auth whoami --output=jsonpath={.status.userInfo.username}"); err != nil {
@@ -100,11 +97,8 @@ func refuseEnvironment(ctx context.Context, s *session) error {
 	s.say("But jobgate's configuration opens that namespace to environment prod alone, and the API server asks jobgate first:")
 	s.say("    restrictions:")
 	s.say("    - {name: production, namespaces: [shop], require: {environments: [prod]}}")
-	job, err := s.job(stagingJob, "staging job")
+	job, err := s.loggedIn(ctx, stagingJob, "staging job")
 	if err != nil {
-		return err
-	}
-	if err := s.loginUnseen(ctx, job); err != nil {
 		return err
 	}
 	if err := s.run(ctx, job, denied, "create deployment web2 --image=nginx --namespace=shop"); err != nil {
@@ -116,11 +110,8 @@ func refuseEnvironment(ctx context.Context, s *session) error {
 func refuseBranch(ctx context.Context, s *session) error {
 	s.say("The branch main is protected in GitLab, the branch feature is not. Both have jobs of environment prod.")
 	s.say("    - {name: releases, namespaces: [shop], verbs: [create, update, patch, delete], require: {protectedRef: true}}")
-	job, err := s.job(featureJob, "feature job")
+	job, err := s.loggedIn(ctx, featureJob, "feature job")
 	if err != nil {
-		return err
-	}
-	if err := s.loginUnseen(ctx, job); err != nil {
 		return err
 	}
 	if err := s.run(ctx, job, allowed, "get deployments --namespace=shop"); err != nil {
@@ -132,11 +123,8 @@ func refuseBranch(ctx context.Context, s *session) error {
 // endJob uses a job that has not logged in yet. The API server then remembers this login for longer than jobgate waits
 // until it asks GitLab again, so jobgate is the first to refuse.
 func endJob(ctx context.Context, s *session) error {
-	job, err := s.job(endingJob, "last job")
+	job, err := s.loggedIn(ctx, endingJob, "last job")
 	if err != nil {
-		return err
-	}
-	if err := s.loginUnseen(ctx, job); err != nil {
 		return err
 	}
 	const line = "get deployments --namespace=shop"

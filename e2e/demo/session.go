@@ -144,17 +144,22 @@ func (s *session) login(ctx context.Context, who user) error {
 	return nil
 }
 
-func (s *session) loginUnseen(ctx context.Context, who user) error {
+// loggedIn is the job after a login that is not shown.
+func (s *session) loggedIn(ctx context.Context, id int64, name string) (user, error) {
+	who, err := s.job(id, name)
+	if err != nil {
+		return who, err
+	}
 	for _, line := range loginCommands {
 		result, err := who.Run(ctx, s.arguments(line)...)
 		if err != nil {
-			return err
+			return who, err
 		}
 		if !result.OK() {
-			return fmt.Errorf("kubectl %s: %s", line, result)
+			return who, fmt.Errorf("kubectl %s: %s", line, result)
 		}
 	}
-	return nil
+	return who, nil
 }
 
 const (

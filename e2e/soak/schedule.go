@@ -39,7 +39,7 @@ func newSchedule(seed uint64, in *installation, l *ledger) *schedule {
 // run takes every disturbance once in each round, in an order that depends on the seed.
 func (s *schedule) run(ctx context.Context, length time.Duration) error {
 	pause(ctx, quiet)
-	if err := s.renew(ctx, length); err != nil {
+	if err := s.renew(length); err != nil {
 		return err
 	}
 	all := []func(context.Context) error{
@@ -105,7 +105,7 @@ func (s *schedule) reconfigure(ctx context.Context) error {
 }
 
 // renew replaces the certificates, and in a long run the CA as well.
-func (s *schedule) renew(_ context.Context, length time.Duration) error {
+func (s *schedule) renew(length time.Duration) error {
 	s.ledger.say("the certificates are renewed")
 	s.ledger.declare(renewed)(afterRenewal)
 	if _, err := s.in.pki.Renew(true); err != nil {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -165,12 +166,7 @@ func (w *workload) untilRefused(ctx context.Context, j *job, ended time.Time, ch
 		pause(ctx, between(chance, shortestRest/2, shortestRest))
 	}
 	return w.in.site.GitLab.Update(func(i *gitlabtest.Instance) {
-		for n := range i.Jobs {
-			if i.Jobs[n].ID == j.id {
-				i.Jobs = append(i.Jobs[:n], i.Jobs[n+1:]...)
-				return
-			}
-		}
+		i.Jobs = slices.DeleteFunc(i.Jobs, func(other gitlabtest.Job) bool { return other.ID == j.id })
 	})
 }
 
