@@ -13,24 +13,7 @@ import (
 )
 
 // own is a small AuthorizationConfiguration with jobgate in it, in the place of the one that is shipped.
-const own = `apiVersion: apiserver.config.k8s.io/v1
-kind: AuthorizationConfiguration
-authorizers:
-- type: Node
-  name: node
-- type: Webhook
-  name: jobgate
-  webhook:
-    # why
-    timeout: 3s
-    subjectAccessReviewVersion: v1
-    failurePolicy: Deny
-    connectionInfo:
-      type: KubeConfigFile
-      kubeConfigFile: /new
-- type: RBAC
-  name: rbac
-`
+const own = header + "authorizers:\n" + node + jobgateItem + rbac
 
 // jobgateItem is what own says of jobgate.
 const jobgateItem = `- type: Webhook
