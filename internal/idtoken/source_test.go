@@ -164,6 +164,12 @@ func TestOurs(t *testing.T) {
 		{name: "among several audiences", token: f.token(t, map[string]any{"aud": []string{"x", audience}}), want: true},
 		{name: "expired", token: f.token(t, map[string]any{"exp": 1}), want: true},
 		{name: "not signed by GitLab", token: good[:strings.LastIndex(good, ".")] + ".AAAA", want: true},
+		{name: "brackets in texts", token: f.token(t, map[string]any{"x": strings.Repeat(`"[\[{`, 100)}), want: true},
+		{name: "many lists", token: f.token(t, map[string]any{"x": make([][]string, 100)}), want: true},
+		{name: "as deep as may be", token: f.token(t, map[string]any{"x": nested(31)}), want: true},
+		{name: "deeper", token: f.token(t, map[string]any{"x": nested(32)})},
+		{name: "thousands of levels", token: f.token(t, map[string]any{"x": nested(9000)})},
+		{name: "thousands of audiences in each other", token: f.token(t, map[string]any{"aud": nested(9000)})},
 		{name: "of another audience", token: f.token(t, map[string]any{"aud": "vault"})},
 		{name: "of another issuer", token: f.token(t, map[string]any{"iss": "https://gitlab.com"})},
 		{name: "an issuer with a slash", token: f.token(t, map[string]any{"iss": f.gitlab.URL() + "/"})},
@@ -189,6 +195,10 @@ func TestOurs(t *testing.T) {
 	if calls := f.gitlab.Calls(gitlabtest.AnyEndpoint); calls != 0 {
 		t.Errorf("GitLab was asked %d times", calls)
 	}
+}
+
+func nested(levels int) json.RawMessage {
+	return json.RawMessage(strings.Repeat("[", levels) + strings.Repeat("]", levels))
 }
 
 func TestIdentify_RefusesBadTokens(t *testing.T) {
