@@ -313,11 +313,12 @@ jobgate_gitlab_requests_total{endpoint="api/v4/job/allowed_agents",result="401"}
 jobgate_gitlab_requests_total{endpoint="api/v4/job/allowed_agents",result="502"} 1
 jobgate_gitlab_requests_total{endpoint="api/v4/job/allowed_agents",result="error"} 1
 jobgate_gitlab_requests_total{endpoint="api/v4/job/allowed_agents",result="invalid"} 1
-# HELP jobgate_gitlab_waiting_requests Requests that wait for the rate limit or for a place in flight, by queue (logins, refreshes, facts).
+# HELP jobgate_gitlab_waiting_requests Requests that wait for the rate limit or for a place in flight, by queue (logins, refreshes, facts, unconfirmed).
 # TYPE jobgate_gitlab_waiting_requests gauge
 jobgate_gitlab_waiting_requests{queue="facts"} 0
 jobgate_gitlab_waiting_requests{queue="logins"} 0
 jobgate_gitlab_waiting_requests{queue="refreshes"} 0
+jobgate_gitlab_waiting_requests{queue="unconfirmed"} 0
 `
 	if err := testutil.GatherAndCompare(metrics, strings.NewReader(want), "jobgate_gitlab_requests_total", "jobgate_gitlab_circuit_open",
 		"jobgate_gitlab_requests_in_flight", "jobgate_gitlab_waiting_requests"); err != nil {

@@ -32,8 +32,9 @@ type queueName int
 
 const (
 	logins    queueName = iota // the one queue of the lane job.Logins
-	refreshes                  // the lane job.Refreshes has two, which take turns: this one,
+	refreshes                  // the lane job.Refreshes has three, of which two take turns: this one,
 	facts                      // and this one, so that neither a huge project nor many logins delay the refreshes
+	strangers                  // this one goes when neither of the two waits, and shares the places of facts
 )
 
 func (q queueName) lane() job.Lane {
@@ -50,7 +51,7 @@ func queueOf(l job.Lane) queueName {
 	case job.Refreshes:
 		return refreshes
 	default:
-		return facts
+		return strangers
 	}
 }
 
@@ -64,7 +65,7 @@ func queueOf(l job.Lane) queueName {
 type lanes struct {
 	places   int // of both lanes
 	maxSlow  int // of each lane
-	maxFacts int // places that facts may take
+	maxFacts int // places that facts and strangers may take
 	capacity int // of each queue
 	// isOpen is the circuit breaker. It is asked before a token of the rate limit is spent.
 	isOpen  func() bool
@@ -72,7 +73,7 @@ type lanes struct {
 
 	mu     sync.Mutex
 	lane   [2]lane
-	queues [3]list.List // of *waiter, the newest in front
+	queues [4]list.List // of *waiter, the newest in front
 	// factsTurn says which queue of the refreshes goes next when both wait.
 	factsTurn bool
 	wakeup    *time.Timer // for the next token of the rate limit; nil while nothing waits for one
@@ -215,11 +216,15 @@ func (l *lanes) next(id job.Lane) (queueName, bool) {
 		return logins, l.queues[logins].Len() > 0
 	}
 	hasRefresh := l.queues[refreshes].Len() > 0
-	hasFact := l.queues[facts].Len() > 0 && l.lane[id].facts < l.maxFacts
-	if hasFact && (l.factsTurn || !hasRefresh) {
+	hasRoom := l.lane[id].facts < l.maxFacts
+	hasFact := l.queues[facts].Len() > 0 && hasRoom
+	switch {
+	case hasFact && (l.factsTurn || !hasRefresh):
 		return facts, true
+	case hasRefresh || !hasRoom:
+		return refreshes, hasRefresh
 	}
-	return refreshes, hasRefresh
+	return strangers, l.queues[strangers].Len() > 0
 }
 
 // mayStart says whether the lane has a place left or may borrow one.

@@ -209,6 +209,25 @@ func TestLanes_FactsAndRefreshesTakeTurns(t *testing.T) {
 	})
 }
 
+// What is asked about an id that may be made up waits for the jobs that GitLab has confirmed.
+func TestLanes_StrangersGoLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := narrow(func(o *Options) { o.MaxInFlight, o.RequestsPerSecond, o.Burst = 1000, 2, 2 })
+		all := mustEnter(t, l, refreshes, 2)
+		entered := make(chan string, 6)
+		for _, queue := range []queueName{facts, refreshes, strangers, strangers, facts, refreshes} {
+			waitingFor(t, l, queue, queueNames[queue], entered)
+		}
+		for i := range 6 {
+			if got := <-entered; (got == queueNames[strangers]) != (i >= 4) {
+				t.Errorf("number %d is of the queue %s", i+1, got)
+			}
+		}
+		leaveAll(all)
+		time.Sleep(2 * time.Second)
+	})
+}
+
 func TestLanes_FactsTakeAQuarterOfThePlaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := narrow(nil)

@@ -27,7 +27,7 @@ type Metrics struct {
 const probeEndpoint = "probe"
 
 // queueNames are the lanes' queues in metrics.
-var queueNames = map[queueName]string{logins: "logins", refreshes: "refreshes", facts: "facts"}
+var queueNames = map[queueName]string{logins: "logins", refreshes: "refreshes", facts: "facts", strangers: "unconfirmed"}
 
 // laneNames are the lanes in metrics.
 var laneNames = map[job.Lane]string{job.Logins: "logins", job.Refreshes: "refreshes"}
@@ -51,7 +51,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		}),
 		queued: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "jobgate_gitlab_waiting_requests",
-			Help: "Requests that wait for the rate limit or for a place in flight, by queue (logins, refreshes, facts).",
+			Help: "Requests that wait for the rate limit or for a place in flight, by queue (logins, refreshes, facts, unconfirmed).",
 		}, []string{"queue"}),
 		flying: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "jobgate_gitlab_requests_in_flight",
@@ -59,7 +59,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		}, []string{"lane", "age"}),
 		turnedAway: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "jobgate_gitlab_turned_away_total",
-			Help: "Requests that were never sent because they found no room in time, by queue (logins, refreshes, facts).",
+			Help: "Requests that were never sent because they found no room in time, by queue (logins, refreshes, facts, unconfirmed).",
 		}, []string{"queue"}),
 		listings: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "jobgate_gitlab_environment_listings_total",

@@ -16,7 +16,7 @@ func (l *lanes) occupy(queue queueName) *place {
 	p := &place{lanes: l, queue: queue}
 	own := &l.lane[queue.lane()]
 	own.quick++
-	if queue == facts {
+	if queue >= facts {
 		own.facts++
 	}
 	p.aging = time.AfterFunc(slowAfter, p.age)
@@ -63,7 +63,7 @@ func (l *lanes) free(p *place) {
 func (p *place) release() {
 	own := &p.lanes.lane[p.queue.lane()]
 	own.quick--
-	if p.queue == facts {
+	if p.queue >= facts {
 		own.facts--
 	}
 }

@@ -16,7 +16,7 @@ const (
 	// Refreshes is for jobs that are known, and for facts about them.
 	Refreshes
 	// Strangers is for jobs of which only the id is known, and which GitLab has not confirmed. They may be running jobs, or ids
-	// that a user of the cluster has made up. So they share with facts, and a flood of them holds no refresh up.
+	// that a user of the cluster has made up. So they come last in the lane of Refreshes, and a flood of them holds nothing up.
 	Strangers
 )
 
