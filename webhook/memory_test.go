@@ -8,8 +8,11 @@ import (
 	"unsafe"
 	"weak"
 
+	"github.com/google/go-cmp/cmp"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
 
+	"github.com/jobgate/jobgate/authz"
 	"github.com/jobgate/jobgate/webhook"
 )
 
@@ -35,5 +38,34 @@ func TestTokenReview_TokenLeavesMemory(t *testing.T) {
 				t.Error("the token is still in memory")
 			}
 		})
+	}
+}
+
+// What was decoded from a body stays as it was when the next body is read into the same buffer.
+func TestHandler_NextBodyChangesNothing(t *testing.T) {
+	var arrived []string
+	h := webhook.NewHandler(tokens(func(_ context.Context, token string) (*authenticator.Response, bool, error) {
+		arrived = append(arrived, token)
+		return nil, false, nil
+	}), decider(func(a authorizer.Attributes) *authz.Denial {
+		u := a.GetUser()
+		arrived = append(arrived, u.GetName(), u.GetGroups()[0], a.GetVerb(), a.GetPath())
+		for key, values := range u.GetExtra() {
+			arrived = append(arrived, key, values[0])
+		}
+		return nil
+	}), nil)
+	var want []string
+	for i := range 20 {
+		text := strings.Repeat(string(rune('a'+i)), 300)
+		post(h, review("v1", text))
+		postAccess(h, strings.ReplaceAll(`{"kind":"SubjectAccessReview","apiVersion":"authorization.k8s.io/v1","spec":{"user":"X",`+
+			`"groups":["X"],"extra":{"X":["X"]},"nonResourceAttributes":{"verb":"X","path":"X"}}}`, "X", text))
+		for range 7 {
+			want = append(want, text)
+		}
+	}
+	if diff := cmp.Diff(want, arrived); diff != "" {
+		t.Errorf("what arrived (-want +got):\n%s", diff)
 	}
 }
