@@ -134,6 +134,9 @@ func wellFormed(x map[string][]string) bool {
 		}
 	}
 	has := func(key string) bool { return x[key] != nil }
+	if jti, ofIDToken := strings.CutPrefix(first(x[credentialKey]), "JTI="); has(agentKey) && ofIDToken && jti != "" {
+		return false
+	}
 	return has(jobKey) && has(projectKey) && has(agentKey) != has(clusterKey) && (!has(grantKey) || has(clusterKey) && !has(deniedKey)) &&
 		(has(slugKey) || has(nameKey) && isOfAPIServer(x)) == has(tierKey) && (!has(nameKey) || has(tierKey))
 }

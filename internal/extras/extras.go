@@ -291,6 +291,9 @@ func (i *Identity) check(r *reader) {
 	switch {
 	case (i.AgentID == 0) == (i.Cluster == ""):
 		r.fail(Agent, "must be there, or "+Cluster+" instead of it")
+	case i.AgentID != 0 && i.Job.TokenID != "":
+		// No agent lists an ID token. If kube-apiserver were told to write one, no grant would be judged.
+		r.fail(Agent, "must not come together with the JTI of an ID token")
 	case i.Grant != "" && (i.Cluster == "" || i.IsDenied):
 		r.fail(Grant, "must come together with "+Cluster+", and not with "+Denied)
 	case (e.Slug == "") != (e.Tier == ""):

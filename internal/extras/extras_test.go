@@ -167,6 +167,8 @@ func TestDecode_SaysWhatIsWrong(t *testing.T) {
 		{name: "a cluster without a grant, denied", extra: values(extras.Agent, "-", extras.Cluster, "c", extras.Denied, "no")},
 		{name: "a cluster with a grant, denied", extra: values(extras.Agent, "-", extras.Cluster, "c", extras.Grant, "g", extras.Denied, "no"),
 			want: "jobgate.io/grant must come together with jobgate.io/cluster, and not with jobgate.io/denied"},
+		{name: "an agent of an ID token", extra: values(extras.CredentialID, "JTI=abc"),
+			want: "agent.gitlab.com/id must not come together with the JTI of an ID token"},
 		{name: "an agent with a grant", extra: values(extras.Grant, "g"),
 			want: "jobgate.io/grant must come together with jobgate.io/cluster, and not with jobgate.io/denied"},
 		{name: "a cluster that is no DNS label", extra: values(extras.Agent, "-", extras.Cluster, "Prod", extras.Grant, "g"), want: "jobgate.io/cluster must be a DNS label"},
@@ -216,9 +218,15 @@ func TestDecode_SlugOfAnEnvironmentThatKubeAPIServerNames(t *testing.T) {
 
 // Every extra but the lists has one value; the lists have at most 64, each of 1 to 4096 bytes.
 func TestDecode_CountsValues(t *testing.T) {
-	full := map[string][]string{}
-	i := extras.Identity{Job: whole(), AgentID: 4, ConfigProjectID: 7}
+	i := extras.Identity{Job: whole(), Cluster: "c"}
 	i.Job.TokenID = "x"
+	countValues(t, i)
+	countValues(t, extras.Identity{Job: whole(), AgentID: 4, ConfigProjectID: 7})
+}
+
+func countValues(t *testing.T, i extras.Identity) {
+	t.Helper()
+	full := map[string][]string{}
 	i.Encode(full, all)
 	for key, value := range full {
 		isList := key == extras.Group || key == extras.Role
@@ -243,7 +251,7 @@ func TestDecode_CredentialID(t *testing.T) {
 		"JTI=abc": "abc", "JTI=": "", "JTI=JTI=x": "JTI=x", "X509SHA256=abc": "", "abc": "", "": "",
 	} {
 		var i extras.Identity
-		if wrong := i.Decode(values(extras.CredentialID, value)); wrong != "" || i.Job.TokenID != want {
+		if wrong := i.Decode(values(extras.Agent, "-", extras.Cluster, "c", extras.CredentialID, value)); wrong != "" || i.Job.TokenID != want {
 			t.Errorf("the credential %q makes the token id %q (%s), want %q", value, i.Job.TokenID, wrong, want)
 		}
 	}

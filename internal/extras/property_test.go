@@ -66,9 +66,9 @@ func (g generator) identity() extras.Identity {
 	i := extras.Identity{Job: g.job()}
 	switch g.IntN(5) {
 	case 0:
-		i.AgentID, i.ConfigProjectID = g.id(), g.id()
+		i.AgentID, i.ConfigProjectID, i.Job.TokenID = g.id(), g.id(), ""
 	case 1:
-		i.AgentID, i.IsDenied, i.Denied = g.id(), true, g.oneOf("", g.text())
+		i.AgentID, i.IsDenied, i.Denied, i.Job.TokenID = g.id(), true, g.oneOf("", g.text()), ""
 	case 2:
 		i.Cluster, i.Grant = "prod-eu", g.text()
 	case 3:
