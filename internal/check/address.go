@@ -3,9 +3,13 @@ package check
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"net/http"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/jobgate/jobgate/internal/findings"
 	"github.com/jobgate/jobgate/internal/install"
@@ -13,6 +17,12 @@ import (
 
 // maxAnswer bounds what is read of jobgate's answers, in bytes.
 const maxAnswer = 64 << 10
+
+// A certificate that was renewed just now is shown about a second later, so another one is no fault before takeoverTime is over.
+const (
+	takeoverTime = 5 * time.Second
+	pollTime     = 200 * time.Millisecond
+)
 
 const doStart = "start jobgate; if it runs, its log says why it is not ready"
 
@@ -25,15 +35,18 @@ func (e *examination) checkAddress(ctx context.Context) findings.Finding {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	address := install.DialAddress(e.config.Serving.Address)
-	// The certificate is compared with the file below, and nothing is said before that.
-	dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}} //nolint:gosec // otherCertificate decides
-	connection, err := dialer.DialContext(ctx, "tcp", address)
-	if err != nil {
+	var problem string
+	err := wait.PollUntilContextTimeout(ctx, pollTime, takeoverTime, true, func(ctx context.Context) (bool, error) {
+		shown, err := certificateOf(ctx, address)
+		if err == nil {
+			problem = e.otherCertificate(shown)
+		}
+		return problem == "", err
+	})
+	if err != nil && problem == "" {
 		return f.Failed(fmt.Sprintf("nothing answers with TLS on %s: %v", address, err), doStart)
 	}
-	state := connection.(*tls.Conn).ConnectionState()
-	connection.Close()
-	if problem := e.otherCertificate(state); problem != "" {
+	if problem != "" {
 		return f.Failed(fmt.Sprintf("on %s %s", address, problem),
 			"look which program listens there (ss -ltnp); restart jobgate if it is jobgate")
 	}
@@ -62,13 +75,24 @@ func (e *examination) checkSecond(ctx context.Context) (address string, err erro
 	return address, isReady(ctx, address)
 }
 
+// certificateOf is the certificate that a server shows, unverified: otherCertificate compares it, and nothing is said before that.
+func certificateOf(ctx context.Context, address string) (*x509.Certificate, error) {
+	dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}} //nolint:gosec // see above
+	connection, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	defer connection.Close()
+	return connection.(*tls.Conn).ConnectionState().PeerCertificates[0], nil // TLS demands one of a server
+}
+
 // otherCertificate says which certificate a server shows if it is not that of the configuration.
-func (e *examination) otherCertificate(state tls.ConnectionState) string {
+func (e *examination) otherCertificate(shown *x509.Certificate) string {
 	own, err := tls.LoadX509KeyPair(e.config.Serving.CertFile, e.config.Serving.KeyFile)
 	if err != nil {
 		return "the certificate cannot be compared: " + err.Error()
 	}
-	if len(state.PeerCertificates) == 0 || !state.PeerCertificates[0].Equal(own.Leaf) {
+	if !shown.Equal(own.Leaf) {
 		return "another certificate is shown than that of " + e.config.Serving.CertFile
 	}
 	return ""

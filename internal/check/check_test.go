@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jobgate/jobgate/certs"
 	"github.com/jobgate/jobgate/internal/check"
 	"github.com/jobgate/jobgate/internal/findings"
 	"github.com/jobgate/jobgate/internal/gitlabtest"
@@ -70,6 +71,13 @@ func TestRun_Faults(t *testing.T) {
 			fault: func(t *testing.T, n *node) { n.edit(t, configFile, "serving:\n", "serving:\n  reusePort: true\n") }},
 		{name: "another address", finding: "jobgate", state: findings.Failure, says: "nothing answers with TLS",
 			fault: func(t *testing.T, n *node) { n.edit(t, configFile, "  address: ", "  address: "+freeAddress(t)+" # ") }},
+		{name: "a certificate that jobgate does not have", finding: "jobgate", state: findings.Failure, says: "another certificate is shown",
+			fault: func(t *testing.T, n *node) {
+				if _, err := certs.OpenPKI(n.path(nodeDir + "/other")).Issue(certs.Request{}); err != nil {
+					t.Fatal(err)
+				}
+				n.edit(t, configFile, "pki/serving.pem", "other/serving.pem")
+			}},
 		{name: "a GitLab that does not answer", finding: "gitlab", state: findings.Failure, says: "/api/v4/version",
 			fault: func(_ *testing.T, n *node) { n.gitlab.Close() }},
 		{name: "a GitLab that does not answer, and a login", finding: "login", state: findings.Failure, says: "could not ask GitLab",
@@ -182,6 +190,17 @@ func TestRun_StructuredAuthentication(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Who renews the certificates looks at once whether all is well. jobgate takes them over a moment later.
+func TestRun_RightAfterARenewal(t *testing.T) {
+	n := newNode(t)
+	if _, err := certs.OpenPKI(n.path(nodeDir + "/pki")).Renew(true); err != nil {
+		t.Fatal(err)
+	}
+	if f := n.run(t).Findings[2]; f.State != findings.OK {
+		t.Errorf("%s: %s", f.State, text(f))
 	}
 }
 
