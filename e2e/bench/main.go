@@ -33,7 +33,7 @@ func parse() (options, error) {
 	flag.StringVar(&o.output, "output", "../bin/bench.json", "where to write the figures")
 	flag.StringVar(&o.from, "from", "", "a file of figures to show again, instead of measuring")
 	flag.BoolVar(&o.docs, "docs", false, "write docs/performance.md, its pictures and the README's figures, too")
-	flag.IntVar(&o.rounds, "rounds", 7, "how often the users of the API server take turns; the median counts")
+	flag.IntVar(&o.rounds, "rounds", 11, "how often the users of the API server take turns; the median counts")
 	// Whole seconds: the API server forgets a judgement after one, and a turn begins with one that is forgotten.
 	flag.DurationVar(&o.slice, "slice", 2*time.Second, "how long a turn lasts")
 	flag.Parse()
