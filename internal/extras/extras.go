@@ -114,7 +114,7 @@ func (i *Identity) Encode(extra map[string][]string, facts job.Facts) {
 // usualExtras is how many extras a job has, and seldom more.
 const usualExtras = 16
 
-// writer keeps the values of all extras in one slice, since every login of a known job writes them anew.
+// writer keeps the values of all extras in one slice, since every login of a known job writes them again.
 type writer struct {
 	extra  map[string][]string
 	values []string
