@@ -71,7 +71,7 @@ func TestFaultReset_EndsTheConnectionWithoutAnAnswer(t *testing.T) {
 		token := g.token(job)
 		g.Fault(gitlabtest.Fault{Endpoint: gitlabtest.AllowedAgents, Reset: true, Calls: 1})
 		r := g.request(http.MethodGet, lookup, "JOB-TOKEN", token)
-		r.Body = struct{ io.ReadCloser }{http.NoBody} // so that the client itself does not try again
+		r.Body = struct{ io.ReadCloser }{http.NoBody} // so that net/http does not send it twice
 		r.ContentLength = -1
 		response, err := g.client.Do(r)
 		if err == nil {
